@@ -1,0 +1,108 @@
+//! What the core answers to an event: effects, which the shell performs after it has released the lock,
+//! in this order.
+
+use std::time::Duration;
+
+use crate::task::id::{TaskId, Ticket, WorkerId};
+
+/// The pools that the core admits to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum PoolId {
+    Threads,
+    Processes,
+}
+
+impl PoolId {
+    pub(crate) const ALL: [Self; 2] = [Self::Threads, Self::Processes];
+}
+
+/// One thing for the shell to do.
+#[derive(Debug)]
+pub(crate) enum Effect<P> {
+    /// Run the task in a slot of a pool without workers. Answered by `on_finished`.
+    Run { pool: PoolId, ticket: Ticket, payload: P },
+    /// Put the task into a worker's queue. Answered by `on_finished` or by the worker's exit.
+    Stage { worker: WorkerId, ticket: Ticket, payload: P },
+    /// Take back what the worker has not begun. Answered by `on_revoke_settled`.
+    Revoke { worker: WorkerId, ticket: Ticket },
+    /// Win the task's word against its completion, so that its worker may be killed. Answered by
+    /// `on_kill_settled`.
+    Kill { worker: WorkerId, ticket: Ticket },
+    /// Send SIGKILL to the worker's process group. Its exit follows.
+    Signal { worker: WorkerId, why: SignalReason },
+    /// Start a worker process after `delay`. Answered by `on_worker_ready` or `on_worker_exited`.
+    Spawn { worker: WorkerId, delay: Duration },
+    /// The worker gets no more tasks and ends by itself. Its exit follows.
+    Retire { worker: WorkerId },
+    /// The task has reached its terminal state: tell whoever holds its handle. The core has forgotten it.
+    Resolve { task: TaskId, payload: P, ending: Ending, history: History },
+    /// The task has waited longer than a threshold and still waits.
+    Warn { task: TaskId, payload: P, level: WarnLevel, waited: Duration },
+    /// The pool can't start workers and has given up; what waited in it is resolved beside this.
+    PoolFailed,
+    /// Nothing is outstanding any more while the supervisor is stopping.
+    Drained,
+}
+
+/// Why a worker is sent SIGKILL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SignalReason {
+    TimedOut,
+    Cancelled,
+    /// It was sent a call it can no longer be trusted with, or sent garbage itself.
+    Corrupt,
+    Stopping,
+}
+
+/// How a task ended, as far as the core knows. What was returned, and the report of a crash, are with
+/// the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Ending {
+    /// The attempt's outcome stands: it returned or panicked, or refused its arguments.
+    Finished,
+    /// Its worker died while it was begun.
+    Crashed { worker: WorkerId },
+    /// It ran longer than its timeout. `worker`: where, if in a process.
+    TimedOut { worker: Option<WorkerId> },
+    Cancelled { why: CancelReason },
+    /// Its queue timeout passed before it began.
+    Expired,
+    /// The process pool gave up starting workers.
+    PoolFailed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CancelReason {
+    Requested,
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum WarnLevel {
+    Warning,
+    Critical,
+}
+
+/// What is known of a task when it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct History {
+    /// Attempts that began.
+    pub(crate) attempts: u32,
+    /// From the submission to the last begin, or to the end if it never began. Without its delay.
+    pub(crate) queued: Duration,
+    /// Of the last attempt, zero if it never began.
+    pub(crate) ran: Duration,
+    /// Where the last attempt ran.
+    pub(crate) worker: Option<WorkerId>,
+}
+
+/// How an attempt that came to an end by itself ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Finish {
+    Returned,
+    /// It returned an `Err`.
+    ReturnedError,
+    Panicked,
+    /// It never ran: the worker refused the call (unknown function, wrong arguments).
+    Refused,
+}

@@ -1,0 +1,37 @@
+//! Locks as this crate uses them: a panic while one is held must not take the pool down with it, so
+//! poisoning is ignored. Nothing behind these locks is left half-changed by a panic, because no user
+//! code runs under them.
+
+use std::sync::{Condvar, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A mutex whose lock is never poisoned.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(StdMutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(StdMutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wait on `condvar` until it is notified or `timeout` has passed (`None`: for ever).
+pub(crate) fn wait_on<'a, T>(
+    condvar: &Condvar,
+    guard: MutexGuard<'a, T>,
+    timeout: Option<Duration>,
+) -> MutexGuard<'a, T> {
+    match timeout {
+        None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
+        Some(timeout) => {
+            condvar
+                .wait_timeout(guard, timeout)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
+        }
+    }
+}

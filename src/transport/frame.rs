@@ -1,0 +1,41 @@
+//! What crosses: a call, and the outcome of one. The layout in bytes is the codec's.
+
+use crate::codec::CodecId;
+
+/// A call on its way to a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallFrame<'a> {
+    /// The full path or an unambiguous short name.
+    pub(crate) function: &'a str,
+    /// How the arguments are encoded, and how the result is wanted.
+    pub(crate) codec: CodecId,
+    pub(crate) arguments: &'a [u8],
+}
+
+/// How an attempt ended in the worker, and what it had to say.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct OutcomeFrame {
+    pub(crate) outcome: Outcome,
+    /// Nanoseconds that the function ran, measured beside it.
+    pub(crate) ran_ns: u64,
+}
+
+/// How an attempt ended that came to an end by itself.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Outcome {
+    /// It returned. `value` is the encoded return value, an `Err` included; `error` its message and
+    /// chain if it is an `Err`.
+    Returned {
+        #[serde(with = "crate::codec::bytes")]
+        value: Vec<u8>,
+        error: Option<Vec<String>>,
+    },
+    /// It panicked.
+    Panicked { message: String, location: Option<String> },
+    /// It ran, but what it returned could not be encoded.
+    Unencodable { message: String },
+    /// The worker's program has no such function. It never ran.
+    UnknownFunction { message: String },
+    /// The arguments could not be decoded. It never ran.
+    BadArguments { message: String },
+}
