@@ -1,6 +1,7 @@
 //! atasker
-#![allow(dead_code, missing_docs)]
-mod sync;
-mod task;
-mod core;
+#![allow(dead_code, missing_docs, unreachable_pub)]
 mod admission;
+mod core;
+mod task;
+#[doc(hidden)]
+pub use crate::core::bench as __bench;
