@@ -309,6 +309,7 @@ impl SupervisorBuilder {
                 Duration::from_secs(2),
             ),
             recycle_on_panic: self.recycle_on_panic,
+            lazily_started: false,
         };
         let kind = match self.run_in {
             RunIn::Workers => PoolKind::Workers(workers),

@@ -277,7 +277,6 @@ impl Owner for Shared {
             target: "atasker::process", worker = worker.0, pid = exit.pid, status = ?exit.status,
             "worker ended"
         );
-        let started = exit.started;
         let mut state = workers.state.lock();
         state.live.remove(&worker);
         if let Some(error) = &exit.start_error {
@@ -291,6 +290,6 @@ impl Owner for Shared {
         }
         drop(state);
         workers.changed.notify_all();
-        self.drive(|core, now, effects| core.on_worker_exited(now, worker, started, effects));
+        self.drive(|core, now, effects| core.on_worker_exited(now, worker, &[], effects));
     }
 }

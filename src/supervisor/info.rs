@@ -1,15 +1,16 @@
 //! What a supervisor tells about itself and its tasks, and cancelling one of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::StartError;
 use super::executor::Executor;
 use super::shared::Shared;
-use crate::core::{PoolId, TaskState, TaskView, Time};
+use crate::core::{self, PoolId, TaskState, Time};
 use crate::registry::{self, Catalogue, FunctionInfo};
 use crate::task::cell::TaskCell;
 use crate::task::error::SubmitError;
-use crate::task::id::TaskId;
+use crate::task::id::{TaskId, WorkerId};
 use crate::task::info::{Ended, Pool, TaskInfo, TaskStatus};
 use crate::task::options::{Limits, Priority};
 
@@ -38,7 +39,7 @@ pub struct PoolInfo {
     /// Its limits.
     pub limits: Limits,
     /// Places taken. More than zero while a closure whose task has timed out or was cancelled still runs.
-    pub busy: usize,
+    pub busy: u32,
     /// Tasks that run.
     pub running: usize,
     /// Tasks that wait for a place, by class, as [`Priority::ALL`] orders them.
@@ -160,23 +161,52 @@ impl From<Pool> for PoolId {
     }
 }
 
+/// What the core tells of a task, taken out of its lock.
+struct View {
+    id: TaskId,
+    cell: Arc<TaskCell>,
+    pool: PoolId,
+    class: Priority,
+    state: TaskState,
+    queued_from: Time,
+    begun_at: Option<Time>,
+    attempts: u32,
+    worker: Option<WorkerId>,
+}
+
+impl View {
+    fn of(task: core::TaskInfo<'_, Arc<TaskCell>>) -> Self {
+        Self {
+            id: task.id,
+            cell: Arc::clone(task.payload),
+            pool: task.pool,
+            class: task.class,
+            state: task.state,
+            queued_from: task.queued_from,
+            begun_at: task.begun_at,
+            attempts: task.attempts,
+            worker: task.worker,
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn info(&self) -> SupervisorInfo {
         let core = self.core.lock();
         let pool = |id| {
-            let view = core.pool_view(id);
+            let view = core.info(id);
+            let queued: usize = view.waiting.iter().sum();
             PoolInfo {
                 limits: view.limits,
                 busy: view.busy,
-                running: view.running,
-                queued: view.queued,
+                running: view.unresolved - queued - view.delayed,
+                queued: view.waiting,
                 delayed: view.delayed,
             }
         };
         let (threads, processes) = (pool(PoolId::Threads), pool(PoolId::Processes));
-        let mut workers: Vec<_> = core.workers().collect();
+        let workers: Vec<_> = core.workers().collect();
         drop(core);
-        workers.sort_unstable_by_key(|worker| worker.id);
         SupervisorInfo {
             name: self.settings.name.clone(),
             threads,
@@ -184,10 +214,10 @@ impl Shared {
             thread_count: self.threads.get().map_or(0, |pool| pool.threads()),
             workers: workers
                 .into_iter()
-                .map(|worker| WorkerInfo {
-                    number: worker.id.0,
-                    pid: self.executor.pid(worker.id),
-                    task: worker.task,
+                .map(|(worker, task)| WorkerInfo {
+                    number: worker.0,
+                    pid: self.executor.pid(worker),
+                    task,
                 })
                 .collect(),
             ended: *self.totals.lock(),
@@ -197,18 +227,18 @@ impl Shared {
     pub(crate) fn tasks(&self) -> Vec<TaskInfo> {
         let core = self.core.lock();
         let now = self.timer.now();
-        let mut views: Vec<_> = core.tasks().map(|(view, cell)| (view, cell.clone())).collect();
+        let mut views: Vec<_> = core.tasks().map(View::of).collect();
         drop(core);
-        views.sort_unstable_by_key(|(view, _)| view.id);
-        views.into_iter().map(|(view, cell)| self.describe(view, &cell, now)).collect()
+        views.sort_unstable_by_key(|view| view.id);
+        views.iter().map(|view| self.describe(view, now)).collect()
     }
 
     pub(crate) fn task_info(&self, task: TaskId) -> Option<TaskInfo> {
         let core = self.core.lock();
         let now = self.timer.now();
-        let (view, cell) = core.task(task).map(|(view, cell)| (view, cell.clone()))?;
+        let view = View::of(core.task(task)?);
         drop(core);
-        Some(self.describe(view, &cell, now))
+        Some(self.describe(&view, now))
     }
 
     pub(crate) fn find_task(&self, key: TaskKey<'_>) -> Option<TaskInfo> {
@@ -219,33 +249,30 @@ impl Shared {
         self.task_info(task)
     }
 
-    fn describe(&self, view: TaskView, cell: &TaskCell, now: Time) -> TaskInfo {
-        let since = |from: Option<Time>| from.map_or(Duration::ZERO, |from| now.since(from));
+    fn describe(&self, view: &View, now: Time) -> TaskInfo {
+        let waited_until = view.begun_at.unwrap_or(now);
         let ended = Ended {
             status: match view.state {
-                TaskState::Queued => TaskStatus::Queued,
+                TaskState::Queued | TaskState::Staged => TaskStatus::Queued,
                 TaskState::Delayed => TaskStatus::Delayed,
-                TaskState::Running => TaskStatus::Running,
+                TaskState::Running | TaskState::Ending => TaskStatus::Running,
             },
-            priority: view.priority,
+            priority: view.class,
             pool: view.pool.into(),
             attempts: view.attempts,
-            queued: match view.state {
-                TaskState::Queued => since(view.queued_at),
-                TaskState::Delayed | TaskState::Running => view.waited,
-            },
-            ran: since(view.begun_at),
+            queued: waited_until.since(view.queued_from),
+            ran: view.begun_at.map_or(Duration::ZERO, |begun| now.since(begun)),
             pid: view.worker.and_then(|worker| self.executor.pid(worker)),
             returned_error: None,
         };
-        ended.into_info(view.id, &cell.name)
+        ended.into_info(view.id, &view.cell.name)
     }
 
     /// End a task as cancelled, if nothing else has ended it.
     pub(crate) fn cancel_task(&self, task: TaskId) -> bool {
         let cell = {
             let core = self.core.lock();
-            core.task(task).map(|(_, cell)| cell.clone())
+            core.task(task).map(|view| Arc::clone(view.payload))
         };
         let Some(cell) = cell else { return false };
         self.drive(|core, now, effects| core.on_cancelled(now, task, effects));
@@ -258,7 +285,7 @@ impl Shared {
         let Some(this) = self.this.upgrade() else { return Err(SubmitError::Stopped) };
         if matches!(&self.executor, Executor::Workers(_)) {
             let start = self.executor.start(&this);
-            start.map_err(|error| SubmitError::NoWorkers(std::sync::Arc::new(error)))?;
+            start.map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
         }
         Ok(Functions(match self.executor.catalogue() {
             Some(catalogue) => Catalogue::functions(catalogue).to_vec(),

@@ -125,8 +125,8 @@ impl Shared {
         }
         let ended = Ended {
             status,
-            priority: history.priority,
-            pool: history.pool.into(),
+            priority: cell.priority,
+            pool: cell.pool,
             attempts: history.attempts,
             queued: history.queued,
             ran,

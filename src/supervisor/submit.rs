@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::context::{self, Place};
 use super::shared::{Effects, Shared};
-use crate::core::{PoolId, Refusal, Submission};
+use crate::core::{PoolId, RefuseReason, Submission};
 use crate::task::call::Call;
 use crate::task::cell::{TaskCell, Work};
 use crate::task::error::{SubmitError, TrySubmitError};
@@ -60,7 +60,7 @@ impl Shared {
         if let Err(error) = check(&name.function, &work, options.retry.retries) {
             return Err(NotTaken::Refused(error));
         }
-        let cell = TaskCell::new(name, work);
+        let cell = TaskCell::new(name, pool, options.priority, work);
         if matches!(pool, crate::Pool::Processes) {
             self.executor.admit(self, &cell).map_err(NotTaken::Refused)?;
         }
@@ -94,11 +94,11 @@ impl Shared {
             Err(refused) => {
                 drop(refused.payload);
                 Err(match refused.reason {
-                    Refusal::Stopped => NotTaken::Refused(SubmitError::Stopped),
-                    Refusal::PoolFailed => NotTaken::Refused(SubmitError::NoWorkers(Arc::new(
+                    RefuseReason::Stopped => NotTaken::Refused(SubmitError::Stopped),
+                    RefuseReason::PoolFailed => NotTaken::Refused(SubmitError::NoWorkers(Arc::new(
                         super::error::StartError::Config(self.executor.failure_reason()),
                     ))),
-                    Refusal::QueueFull => NotTaken::Full(call_again(&cell, options, pool, read)),
+                    RefuseReason::QueueFull => NotTaken::Full(call_again(&cell, options, pool, read)),
                 })
             }
         }

@@ -32,12 +32,12 @@ impl Timer {
 
     /// Nanoseconds since the supervisor was made.
     pub(crate) fn now(&self) -> Time {
-        Time::from_nanos(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(NEVER))
+        Time(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(NEVER))
     }
 
     /// Have the thread look at the core at `deadline` or earlier.
     pub(crate) fn arm(&self, deadline: Option<Time>) {
-        let Some(deadline) = deadline.map(Time::as_nanos) else { return };
+        let Some(deadline) = deadline.map(|deadline| deadline.0) else { return };
         // A stale value only costs a lock that was not needed: it is checked again under the lock.
         if deadline >= self.armed.load(Ordering::Relaxed) {
             return;
@@ -54,7 +54,7 @@ impl Timer {
         let mut stopping = self.state.lock();
         while !*stopping {
             let armed = self.armed.load(Ordering::Relaxed);
-            let now = self.now().as_nanos();
+            let now = self.now().0;
             if armed <= now {
                 self.armed.store(NEVER, Ordering::Relaxed);
                 drop(stopping);

@@ -9,7 +9,8 @@ use std::task::Waker;
 use std::thread::Thread;
 
 use super::error::TaskError;
-use super::info::Ended;
+use super::info::{Ended, Pool};
+use super::options::Priority;
 use crate::codec::{CodecId, EncodeError};
 use crate::registry::TaskEntry;
 use crate::sync::Mutex;
@@ -113,15 +114,20 @@ pub(crate) struct Given {
 /// One task, shared by the core (as its opaque payload), whoever runs it, and its handle.
 pub(crate) struct TaskCell {
     pub(crate) name: Name,
+    pub(crate) pool: Pool,
+    /// As submitted.
+    pub(crate) priority: Priority,
     work: Mutex<Work>,
     done: AtomicBool,
     meeting: Mutex<Meeting>,
 }
 
 impl TaskCell {
-    pub(crate) fn new(name: Name, work: Work) -> Arc<Self> {
+    pub(crate) fn new(name: Name, pool: Pool, priority: Priority, work: Work) -> Arc<Self> {
         Arc::new(Self {
             name,
+            pool,
+            priority,
             work: Mutex::new(work),
             done: AtomicBool::new(false),
             meeting: Mutex::new(Meeting { outcome: None, ended: None, listener: Listener::Nobody }),
