@@ -52,7 +52,9 @@ impl<P: Clone> Core<P> {
                 self.end(slot, now);
                 self.tasks[slot].state = State::AwaitingEnd;
             }
-            State::Running => self.resolve(slot, Ending::TimedOut { worker: None }, now, out),
+            State::Running => {
+                self.resolve_detached(slot, Ending::TimedOut { worker: None }, now, out)
+            }
             State::Begun => self.start_kill(slot, Kill::TimedOut, out),
             state => unreachable!("no alarm is set in {state:?}"),
         }

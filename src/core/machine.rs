@@ -342,8 +342,7 @@ impl<P: Clone> Core<P> {
         self.set_alarm(slot, due);
     }
 
-    /// The terminal state of a task that has left its line or worker. A closure that can't be stopped keeps
-    /// the record until it ends.
+    /// The terminal state of a task that has left its line, slot or worker.
     pub(super) fn resolve(
         &mut self,
         slot: u32,
@@ -351,6 +350,27 @@ impl<P: Clone> Core<P> {
         now: Time,
         out: &mut Vec<Effect<P>>,
     ) {
+        self.tell_ending(slot, ending, now, out);
+        self.tasks.vacate(slot);
+    }
+
+    /// The terminal state of a task whose closure can't be stopped: the record, without its payload, keeps
+    /// the slot until the closure ends.
+    pub(super) fn resolve_detached(
+        &mut self,
+        slot: u32,
+        ending: Ending,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        self.tell_ending(slot, ending, now, out);
+        let record = &mut self.tasks[slot];
+        record.state = State::Detached;
+        let pool = record.pool;
+        self.pool_mut(pool).detached += 1;
+    }
+
+    fn tell_ending(&mut self, slot: u32, ending: Ending, now: Time, out: &mut Vec<Effect<P>>) {
         self.set_alarm(slot, Time::NEVER);
         self.clear_warn_timer(slot);
         let task = self.tasks.id(slot);
@@ -358,15 +378,7 @@ impl<P: Clone> Core<P> {
         let payload = record.payload.take().expect("a task is resolved once");
         let history = history(record, now);
         let pool = record.pool;
-        let detached = pool_runs_on(record.state, self.pools[pool as usize].workers.is_some());
-        if detached {
-            record.state = State::Detached;
-        } else {
-            self.tasks.vacate(slot);
-        }
-        let pool = self.pool_mut(pool);
-        pool.unresolved -= 1;
-        pool.detached += usize::from(detached);
+        self.pool_mut(pool).unresolved -= 1;
         out.push(Effect::Resolve {
             task,
             payload,
@@ -416,11 +428,6 @@ impl<P: Clone> Core<P> {
         }
         out.push(Effect::Signal { worker: id, why });
     }
-}
-
-/// Whether something of the task still runs after it is resolved in `state`.
-fn pool_runs_on(state: State, has_workers: bool) -> bool {
-    !has_workers && matches!(state, State::Running | State::AwaitingEnd)
 }
 
 fn history<P>(record: &super::task::Record<P>, now: Time) -> History {

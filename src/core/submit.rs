@@ -90,11 +90,12 @@ impl<P: Clone> Core<P> {
         match state {
             State::Queued => self.leave_line(slot),
             State::Delayed => self.leave_delayed(slot),
-            State::Running => {}
-            State::AwaitingEnd => {
-                if self.tasks[slot].worker().is_some() {
-                    self.leave_worker(slot, now);
-                }
+            State::AwaitingEnd if self.tasks[slot].worker().is_some() => {
+                self.leave_worker(slot, now)
+            }
+            State::Running | State::AwaitingEnd => {
+                self.resolve_detached(slot, Ending::Cancelled { why }, now, out);
+                return Cancel::Resolved;
             }
             State::Staged | State::Begun => {
                 if self.tasks[slot].certain {
