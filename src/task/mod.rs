@@ -2,5 +2,6 @@
 //! says what became of it, and the plain words (priorities, limits, identities) that these are made of.
 //! Knows nothing of pools, processes or the core.
 
+pub(crate) mod failure;
 pub(crate) mod id;
 pub(crate) mod options;
