@@ -22,7 +22,7 @@ pub(crate) struct OutcomeFrame {
 
 /// How an attempt ended that came to an end by itself.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// It returned. `value` is the encoded return value, an `Err` included; `error` its message and
     /// chain if it is an `Err`.
     Returned {
