@@ -1,1 +1,33 @@
-//! .
+//! Worker processes, seen from the coordinator: how they are started, how they and this process get to
+//! know each other, what is known when one of them ends. README.md beside this file has the protocol.
+//!
+//! Knows workers by number and calls by ticket. It must not know tasks, priorities or the core's state; it
+//! borrows from the core only the word for why a worker is signalled.
+//!
+//! In reading order: `config` and `spawn` start a process, `protocol` and `control` shake hands with it,
+//! `incarnation` keeps what is known of one, `monitor` sees it die, `output` and `worker_log` take what it
+//! writes, `processes` is all of it for the supervisor, `exit` and `error` what the supervisor is told.
+
+mod config;
+mod control;
+mod error;
+mod exit;
+mod incarnation;
+mod monitor;
+mod output;
+mod processes;
+pub(crate) mod protocol;
+mod spawn;
+mod threads;
+mod worker_log;
+
+pub use config::{Output, OutputLine, OutputStream};
+pub(crate) use config::{ProcessConfig, Program, check_program};
+pub use error::WorkerStartError;
+pub(crate) use exit::Exit;
+pub use exit::ExitCause;
+pub(crate) use processes::{Owner, Processes};
+pub(crate) use worker_log::number_of as log_level_number;
+
+#[cfg(test)]
+mod tests;

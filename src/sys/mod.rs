@@ -1,1 +1,14 @@
-//! .
+//! What this crate asks of the operating system, behind safe functions: signals, processes, descriptors,
+//! the environment. The only place outside `shm` that may contain `unsafe`.
+//!
+//! Knows nothing of workers or tasks. What `rustix` offers safely is used from where it is needed; here
+//! stands what takes several steps, or what only `libc` has.
+
+pub(crate) mod descriptors;
+pub(crate) mod environment;
+#[cfg(test)]
+pub(crate) mod faults;
+pub(crate) mod process;
+pub(crate) mod signals;
+
+pub(crate) use descriptors::Bell;

@@ -1,0 +1,155 @@
+//! Why a worker did not start.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exit::ExitCause;
+
+/// Why worker processes can't be started, or why one of them ended before it was ready.
+///
+/// ```
+/// # use atasker::process::WorkerStartError;
+/// fn advise(error: &WorkerStartError) -> &'static str {
+///     match error {
+///         WorkerStartError::NoEntry => "the program needs one more line",
+///         WorkerStartError::Initialiser { .. } => "a #[worker_init] function failed",
+///         _ => "see the message",
+///     }
+/// }
+/// # assert_eq!(advise(&WorkerStartError::NoEntry), "the program needs one more line");
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerStartError {
+    /// The program would not become a worker if it started itself again.
+    #[error(
+        "this program can't start itself as a worker, because it does not say where it becomes one: make \
+         `atasker::worker::run_if_spawned();` the first line of `main`, or put `#[atasker::main]` on it; \
+         under `cargo test` write `atasker::test_worker!();` once in the test crate"
+    )]
+    NoEntry,
+    /// This process is a worker itself, and workers start no workers.
+    #[error(
+        "a worker process can't start workers of its own: submit from the program that started it"
+    )]
+    InsideWorker,
+    /// The operating system did not start the program.
+    #[error(
+        "can't start the worker program `{program}`: {source}{}",
+        advice(source)
+    )]
+    Spawn {
+        /// The program.
+        program: String,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// The program ended, or did something else, without ever becoming a worker.
+    #[error(
+        "`{program}` {status} without becoming a worker: is `atasker::worker::run_if_spawned();` the first \
+         line of its `main`?{}",
+        tail(stderr)
+    )]
+    NotAWorker {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: ExitCause,
+        /// The end of what it wrote to its standard error.
+        stderr: String,
+    },
+    /// It was not ready in time, and was killed.
+    #[error(
+        "`{program}` was not ready as a worker after {waited:?}: if it never becomes one, make \
+         `atasker::worker::run_if_spawned();` the first line of its `main`; if its initialisers take that long, \
+         raise `start_timeout`{}",
+        tail(stderr)
+    )]
+    TimedOut {
+        /// The program.
+        program: String,
+        /// The deadline that passed.
+        waited: Duration,
+        /// The end of what it wrote to its standard error.
+        stderr: String,
+    },
+    /// It became a worker and ended before it was ready.
+    #[error(
+        "the worker `{program}` {status} while it was starting{}",
+        tail(stderr)
+    )]
+    Died {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: ExitCause,
+        /// The end of what it wrote to its standard error.
+        stderr: String,
+    },
+    /// The program was built with another version of this library.
+    #[error(
+        "`{program}` was built with atasker {theirs}, this program with atasker {ours}: build both with the \
+         same version"
+    )]
+    Version {
+        /// The program.
+        program: String,
+        /// The version of this library here, and its protocol's.
+        ours: String,
+        /// The version of the library in the program, and its protocol's.
+        theirs: String,
+    },
+    /// An initialiser failed or panicked, or the worker could not be set up.
+    #[error(
+        "the worker `{program}` could not be initialised: {reason}{}",
+        tail(stderr)
+    )]
+    Initialiser {
+        /// The program.
+        program: String,
+        /// What it said.
+        reason: String,
+        /// The end of what it wrote to its standard error.
+        stderr: String,
+    },
+    /// What came back was no handshake.
+    #[error("`{program}` broke the handshake of a worker: {what}{}", tail(stderr))]
+    Handshake {
+        /// The program.
+        program: String,
+        /// What was wrong.
+        what: String,
+        /// The end of what it wrote to its standard error.
+        stderr: String,
+    },
+    /// This process lacks threads, descriptors or memory for one more worker.
+    #[error(
+        "no resources for one more worker: {source}; use fewer workers, or raise the limits of this process"
+    )]
+    Resources {
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; is it built, and is the path right?",
+        io::ErrorKind::PermissionDenied => "; may it be executed?",
+        io::ErrorKind::WouldBlock => {
+            "; there are too many processes: use fewer workers, or raise `ulimit -u`"
+        }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            "; use fewer workers, or raise `ulimit -n`"
+        }
+        _ => "",
+    }
+}
+
+fn tail(stderr: &str) -> String {
+    match stderr.trim_end() {
+        "" => String::new(),
+        stderr => format!("; its standard error ends with:\n{stderr}"),
+    }
+}

@@ -1,0 +1,449 @@
+//! What the threads of a pool know together about one life of a worker, and the order in which its owner
+//! hears of it: ready before outcomes, outcomes before the exit, each once.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
+
+use ipc_channel::ipc::IpcSender;
+
+use super::config::Launch;
+use super::error::WorkerStartError;
+use super::exit::{Exit, ExitCause};
+use super::processes::{Owner, Shared};
+use super::protocol::{CRATE_VERSION, FromWorker, PROTOCOL_VERSION};
+use crate::core::effect::SignalReason;
+use crate::registry::FunctionInfo;
+use crate::sync::Mutex;
+use crate::sys::process::Child;
+use crate::task::id::{Ticket, WorkerId};
+use crate::transport::channel::ChannelLink;
+use crate::transport::{Link, OutcomeFrame, Sink};
+
+#[derive(Debug)]
+pub(super) struct Incarnation {
+    pub(super) id: WorkerId,
+    owner: Weak<dyn Owner>,
+    shared: Weak<Shared>,
+    link: OnceLock<ChannelLink>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    spawned: Option<Instant>,
+    pid: Option<u32>,
+    /// Until it is reaped: while it stands here, its number is its own and may be signalled.
+    child: Option<Arc<Child>>,
+    signalled: Option<SignalReason>,
+    /// The first thing that went wrong before it was ready.
+    failure: Option<StartFailure>,
+    /// For the end marker of the control channel.
+    control: Option<IpcSender<FromWorker>>,
+    death: Option<Death>,
+    /// Nothing more will be said over the control channel, or nobody listens any more.
+    control_ended: bool,
+    link_ended: bool,
+    reported: bool,
+}
+
+impl State {
+    fn is_dead(&self) -> bool {
+        self.death.is_some() || self.reported
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// It has not said a word.
+    #[default]
+    Silent,
+    /// It has made itself known as a worker.
+    Announced,
+    /// The owner is being told that it is ready.
+    Announcing,
+    Started,
+}
+
+#[derive(Debug)]
+struct Death {
+    status: ExitCause,
+    stderr: String,
+    at: Instant,
+}
+
+/// What ends a dead worker's channels. Two threads of the coordinator wait for it.
+#[derive(Clone, Debug)]
+pub(super) struct EndMarkers {
+    incarnation: Arc<Incarnation>,
+    link_runs: bool,
+    control: Option<IpcSender<FromWorker>>,
+}
+
+impl EndMarkers {
+    /// Has to wait if a channel is full.
+    pub(super) fn send(&self) {
+        if let Some(link) = self.incarnation.link.get().filter(|_| self.link_runs) {
+            link.on_worker_died();
+        }
+        if let Some(control) = &self.control {
+            // A failure means that the thread that would listen is gone.
+            let _ = control.send(FromWorker::End);
+        }
+    }
+}
+
+/// What went wrong before a worker was ready.
+#[derive(Debug)]
+pub(super) enum StartFailure {
+    Spawn(io::Error),
+    Resources(io::Error),
+    TimedOut,
+    Version {
+        protocol: u32,
+        crate_version: String,
+    },
+    Initialiser {
+        reason: String,
+    },
+    Handshake {
+        what: String,
+    },
+}
+
+/// Whether a worker that says it is ready can still be used.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    Go,
+    /// It has died meanwhile, or was ready before.
+    No,
+}
+
+impl Incarnation {
+    pub(super) fn new(id: WorkerId, owner: Weak<dyn Owner>, shared: Weak<Shared>) -> Self {
+        Self {
+            id,
+            owner,
+            shared,
+            link: OnceLock::new(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The way for calls, once there is one.
+    pub(super) fn link(&self) -> Option<&ChannelLink> {
+        self.link.get()
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.state.lock().pid
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        self.state.lock().phase != Phase::Started
+    }
+
+    /// Whether it was to be ended before it was even spawned.
+    pub(super) fn is_signalled(&self) -> bool {
+        self.state.lock().signalled.is_some()
+    }
+
+    pub(super) fn is_reported(&self) -> bool {
+        self.state.lock().reported
+    }
+
+    pub(super) fn on_spawned(&self, child: Arc<Child>, at: Instant) {
+        let mut state = self.state.lock();
+        state.spawned = Some(at);
+        state.pid = Some(child.pid());
+        if state.signalled.is_some() {
+            child.kill_group();
+        }
+        state.child = Some(child);
+    }
+
+    /// There is no process, and there will be none.
+    pub(super) fn on_never_spawned(&self, failure: Option<StartFailure>) {
+        {
+            let mut state = self.state.lock();
+            state.failure = failure;
+            state.death = Some(Death {
+                status: ExitCause::Unknown,
+                stderr: String::new(),
+                at: Instant::now(),
+            });
+            state.control_ended = true;
+        }
+        self.report_if_complete();
+    }
+
+    pub(super) fn on_announced(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Silent {
+            state.phase = Phase::Announced;
+        }
+    }
+
+    /// Keep what is needed to end the control channel. Whether there will be somebody to end it.
+    pub(super) fn arm(&self, link: ChannelLink, control: IpcSender<FromWorker>) -> Readiness {
+        let mut state = self.state.lock();
+        if state.is_dead() || self.link.set(link).is_err() {
+            return Readiness::No;
+        }
+        state.control = Some(control);
+        Readiness::Go
+    }
+
+    /// From now on its link has a receiver, which will say that it has ended.
+    pub(super) fn on_ready(&self) -> Readiness {
+        let mut state = self.state.lock();
+        if state.is_dead() || state.phase != Phase::Announced {
+            return Readiness::No;
+        }
+        state.phase = Phase::Announcing;
+        Readiness::Go
+    }
+
+    /// Tell the owner, and from then on count as started.
+    pub(super) fn announce_ready(&self, catalogue: Option<Vec<FunctionInfo>>) {
+        let pid = self.pid().unwrap_or_default();
+        self.tell(|owner| owner.on_ready(self.id, pid, catalogue));
+        self.state.lock().phase = Phase::Started;
+        self.report_if_complete();
+    }
+
+    /// It can't become ready: remember why, and end it.
+    pub(super) fn fail_start(&self, failure: StartFailure) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Started {
+            return;
+        }
+        state.failure.get_or_insert(failure);
+        if let Some(child) = &state.child {
+            child.kill_group();
+        }
+    }
+
+    /// It says itself that it can't become ready, and ends by itself.
+    pub(super) fn on_start_failed(&self, reason: String) {
+        self.state
+            .lock()
+            .failure
+            .get_or_insert(StartFailure::Initialiser { reason });
+    }
+
+    /// SIGKILL to its group, if there is one.
+    pub(super) fn signal(&self, why: SignalReason) {
+        let mut state = self.state.lock();
+        if !state.is_dead() {
+            state.signalled.get_or_insert(why);
+        }
+        if let Some(child) = &state.child {
+            child.kill_group();
+        }
+    }
+
+    /// Nothing of it may outlive it: SIGKILL to what is left of its group, whose leader is not reaped yet.
+    pub(super) fn kill_rest_of_group(&self) {
+        if let Some(child) = &self.state.lock().child {
+            child.kill_group();
+        }
+    }
+
+    /// How it ended. From here on its number may belong to somebody else.
+    pub(super) fn reap(&self) -> ExitCause {
+        self.state
+            .lock()
+            .child
+            .take()
+            .map_or(ExitCause::Unknown, |child| child.reap().into())
+    }
+
+    /// It is dead for certain.
+    pub(super) fn on_died(self: &Arc<Self>, status: ExitCause, stderr: String) -> EndMarkers {
+        let (control, link_runs) = {
+            let mut state = self.state.lock();
+            state.death = Some(Death {
+                status,
+                stderr,
+                at: Instant::now(),
+            });
+            (
+                state.control.take(),
+                matches!(state.phase, Phase::Announcing | Phase::Started),
+            )
+        };
+        self.report_if_complete();
+        EndMarkers {
+            incarnation: Arc::clone(self),
+            link_runs,
+            control,
+        }
+    }
+
+    /// No thread could be had for its outcomes, so it is not ready after all.
+    pub(super) fn on_no_receiver(&self) {
+        self.state.lock().phase = Phase::Announced;
+        self.report_if_complete();
+    }
+
+    pub(super) fn has_died(&self) -> bool {
+        self.state.lock().is_dead()
+    }
+
+    pub(super) fn on_control_ended(&self) {
+        self.state.lock().control_ended = true;
+        self.report_if_complete();
+    }
+
+    /// Its receivers have had time enough to find the end; something holds them up.
+    pub(super) fn abandon(&self) {
+        {
+            let mut state = self.state.lock();
+            if state.phase == Phase::Announcing {
+                return;
+            }
+            state.control_ended = true;
+            state.link_ended = true;
+        }
+        self.report_if_complete();
+    }
+
+    pub(super) fn on_corrupt(&self, what: String) {
+        if self.is_starting() {
+            self.fail_start(StartFailure::Handshake { what });
+        } else {
+            self.tell(|owner| owner.on_corrupt(self.id, what));
+        }
+    }
+
+    /// The exit is told when everything that comes before it has been: the last outcome, or for a worker
+    /// that was never ready its last word about why.
+    fn report_if_complete(&self) {
+        let exit = {
+            let mut state = self.state.lock();
+            let told = match state.phase {
+                Phase::Silent | Phase::Announced => state.control_ended,
+                Phase::Announcing => false,
+                Phase::Started => state.link_ended,
+            };
+            if !told || state.reported {
+                return;
+            }
+            let Some(death) = state.death.take() else {
+                return;
+            };
+            state.reported = true;
+            self.exit(&mut state, death)
+        };
+        if let Some(shared) = self.shared.upgrade() {
+            shared.forget(self.id);
+        }
+        self.tell(|owner| owner.on_exited(self.id, Arc::new(exit)));
+    }
+
+    fn exit(&self, state: &mut State, death: Death) -> Exit {
+        let started = state.phase == Phase::Started;
+        let shared = self.shared.upgrade();
+        let start_error = shared
+            .filter(|_| !started && (state.failure.is_some() || state.signalled.is_none()))
+            .map(|shared| start_error(shared.launch(), state.failure.take(), state.phase, &death));
+        Exit {
+            worker: self.id,
+            pid: state.pid,
+            status: death.status,
+            started,
+            start_error,
+            stderr: death.stderr,
+            signalled: state.signalled,
+            lived: state
+                .spawned
+                .map(|spawned| death.at - spawned)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Call the owner, holding nothing. A panic of its is its own affair.
+    fn tell(&self, what: impl FnOnce(&dyn Owner)) {
+        if let Some(owner) = self.owner.upgrade()
+            && catch_unwind(AssertUnwindSafe(|| what(&*owner))).is_err()
+        {
+            tracing::error!(worker = self.id.0, "a callback panicked");
+        }
+    }
+}
+
+impl Sink for Incarnation {
+    fn on_outcome(&self, worker: WorkerId, ticket: Ticket, outcome: OutcomeFrame) {
+        if !self.is_reported() {
+            self.tell(|owner| owner.on_outcome(worker, ticket, outcome));
+        }
+    }
+
+    fn on_corrupt(&self, _worker: WorkerId, what: String) {
+        Self::on_corrupt(self, what);
+    }
+
+    fn on_link_ended(&self, _worker: WorkerId) {
+        self.state.lock().link_ended = true;
+        self.report_if_complete();
+    }
+}
+
+fn start_error(
+    launch: &Launch,
+    failure: Option<StartFailure>,
+    phase: Phase,
+    death: &Death,
+) -> WorkerStartError {
+    let program = launch.name.clone();
+    let stderr = death.stderr.clone();
+    match failure {
+        Some(StartFailure::Spawn(source)) => {
+            let program = launch.path.display().to_string();
+            WorkerStartError::Spawn {
+                program,
+                source: Arc::new(source),
+            }
+        }
+        Some(StartFailure::Resources(source)) => WorkerStartError::Resources {
+            source: Arc::new(source),
+        },
+        Some(StartFailure::TimedOut) => WorkerStartError::TimedOut {
+            program,
+            waited: launch.start_timeout,
+            stderr,
+        },
+        Some(StartFailure::Version {
+            protocol,
+            crate_version,
+        }) => WorkerStartError::Version {
+            program,
+            ours: format!("{CRATE_VERSION} (protocol {PROTOCOL_VERSION})"),
+            theirs: format!("{crate_version} (protocol {protocol})"),
+        },
+        Some(StartFailure::Initialiser { reason }) => WorkerStartError::Initialiser {
+            program,
+            reason,
+            stderr,
+        },
+        Some(StartFailure::Handshake { what }) => WorkerStartError::Handshake {
+            program,
+            what,
+            stderr,
+        },
+        None if phase == Phase::Silent => WorkerStartError::NotAWorker {
+            program,
+            status: death.status,
+            stderr,
+        },
+        None => WorkerStartError::Died {
+            program,
+            status: death.status,
+            stderr,
+        },
+    }
+}

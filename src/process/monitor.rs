@@ -1,0 +1,219 @@
+//! The thread that starts workers, sees them die, and tells.
+//!
+//! All workers are started here, because the parent-death signal is about threads, and this one lives as
+//! long as they do.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control::Control;
+use super::incarnation::{Incarnation, StartFailure};
+use super::output::Pipe;
+use super::processes::Shared;
+use super::spawn::{Connection, spawn};
+use crate::core::effect::SignalReason;
+use crate::sys::descriptors::wait_readable;
+
+/// How long a dead worker's receivers have to find the end marker. Only a worker that left a message
+/// unfinished, and whose forked child holds it open, makes them miss it.
+const ENDING_MAX: Duration = Duration::from_secs(1);
+
+pub(super) struct Monitor {
+    shared: Arc<Shared>,
+    /// To be started, each at its time.
+    due: Vec<(Instant, Arc<Incarnation>)>,
+    alive: Vec<Watched>,
+    /// Dead, with something still to be told; each with the time at which the wait for it ends.
+    ending: Vec<(Instant, Arc<Incarnation>)>,
+    stopping: bool,
+}
+
+/// A process and what is kept open for it.
+struct Watched {
+    incarnation: Arc<Incarnation>,
+    connection: Connection,
+    pipes: Vec<Arc<Pipe>>,
+    /// When it is killed if it is not ready. `None` once that is settled.
+    start_until: Option<Instant>,
+}
+
+impl Monitor {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            due: Vec::new(),
+            alive: Vec::new(),
+            ending: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            self.take_commands();
+            let now = Instant::now();
+            self.start_due(now);
+            self.end_late_starts(now);
+            self.end_late_endings(now);
+            if self.stopping
+                && self.due.is_empty()
+                && self.alive.is_empty()
+                && self.ending.is_empty()
+            {
+                break;
+            }
+            for index in self.wait().into_iter().rev() {
+                let dead = self.alive.swap_remove(index);
+                self.on_exited(dead);
+            }
+        }
+        self.shared.on_monitor_ended();
+    }
+
+    fn take_commands(&mut self) {
+        let (spawns, stopping) = self.shared.take_commands();
+        self.due.extend(spawns);
+        if stopping {
+            self.stopping = true;
+            for watched in &self.alive {
+                watched.incarnation.signal(SignalReason::Stopping);
+            }
+        }
+    }
+
+    fn start_due(&mut self, now: Instant) {
+        let stopping = self.stopping;
+        let is_due = |at: Instant, incarnation: &Incarnation| {
+            at <= now || stopping || incarnation.is_signalled()
+        };
+        let due: Vec<_> = self
+            .due
+            .extract_if(.., |(at, incarnation)| is_due(*at, incarnation))
+            .collect();
+        for (_, incarnation) in due {
+            if stopping {
+                incarnation.signal(SignalReason::Stopping);
+            }
+            if incarnation.is_signalled() {
+                incarnation.on_never_spawned(None);
+            } else {
+                self.start(incarnation);
+            }
+        }
+    }
+
+    fn start(&mut self, incarnation: Arc<Incarnation>) {
+        let launch = self.shared.launch();
+        let at = Instant::now();
+        let spawned = match spawn(launch) {
+            Ok(spawned) => spawned,
+            Err(error) => return incarnation.on_never_spawned(Some(StartFailure::Spawn(error))),
+        };
+        let connection = spawned.connection;
+        incarnation.on_spawned(Arc::clone(&connection.child), at);
+        let pipes = self
+            .shared
+            .outputs()
+            .add(connection.child.pid(), spawned.pipes);
+        let control = Control {
+            shared: Arc::clone(&self.shared),
+            incarnation: Arc::clone(&incarnation),
+            connection: connection.clone(),
+        };
+        let name = format!("control-{}", incarnation.id);
+        if let Err(error) = self.shared.threads().spawn(&name, move || control.run()) {
+            incarnation.fail_start(StartFailure::Resources(error));
+            incarnation.on_control_ended();
+        }
+        let start_until = Some(at + launch.start_timeout);
+        self.alive.push(Watched {
+            incarnation,
+            connection,
+            pipes,
+            start_until,
+        });
+    }
+
+    fn end_late_starts(&mut self, now: Instant) {
+        for watched in &mut self.alive {
+            let Some(until) = watched.start_until else {
+                continue;
+            };
+            let starting = watched.incarnation.is_starting();
+            if starting && until <= now {
+                watched.incarnation.fail_start(StartFailure::TimedOut);
+            }
+            if !starting || until <= now {
+                watched.start_until = None;
+            }
+        }
+    }
+
+    fn end_late_endings(&mut self, now: Instant) {
+        self.ending.retain(|(until, incarnation)| {
+            if *until <= now {
+                incarnation.abandon();
+            }
+            *until > now && !incarnation.is_reported()
+        });
+    }
+
+    /// Sleep until there is something to do. Returns which of the living have died.
+    fn wait(&self) -> Vec<usize> {
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.shared.bell().as_fd()];
+        fds.extend(
+            self.alive
+                .iter()
+                .map(|watched| watched.connection.child.as_pidfd()),
+        );
+        match wait_readable(&fds, self.next_deadline()) {
+            Ok(ready) => (0..self.alive.len())
+                .filter(|index| ready[index + 1])
+                .collect(),
+            Err(error) => {
+                // The kernel has no memory for the list. Trying again is all that can be done.
+                tracing::error!(%error, "can't watch the worker processes");
+                std::thread::sleep(Duration::from_millis(10));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Derived from what there is, so that no forgotten timer wakes an idle pool.
+    fn next_deadline(&self) -> Option<Instant> {
+        let starts = self.alive.iter().filter_map(|watched| watched.start_until);
+        starts
+            .chain(self.due.iter().map(|(at, _)| *at))
+            .chain(self.ending.iter().map(|(until, _)| *until))
+            .min()
+    }
+
+    fn on_exited(&mut self, dead: Watched) {
+        let Watched {
+            incarnation,
+            connection,
+            pipes,
+            ..
+        } = dead;
+        incarnation.kill_rest_of_group();
+        let stderr = self.shared.outputs().finish(&pipes);
+        let status = incarnation.reap();
+        // The worker removes it itself right after the handshake, if it lives that long.
+        if incarnation.is_starting() {
+            let _ = std::fs::remove_dir_all(&connection.directory);
+        }
+        let end_markers = incarnation.on_died(status, stderr);
+        self.ending.push((Instant::now() + ENDING_MAX, incarnation));
+        // In a thread, because sending waits if a mad worker has filled a channel and blocked its receiver.
+        let in_thread = end_markers.clone();
+        if self
+            .shared
+            .threads()
+            .spawn("end", move || in_thread.send())
+            .is_err()
+        {
+            end_markers.send();
+        }
+    }
+}

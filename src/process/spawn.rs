@@ -1,0 +1,103 @@
+//! Starting one worker process.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::config::{Launch, Output, OutputStream};
+use super::protocol::{MARKER_VARIABLE, Marker, PROTOCOL_VERSION, SOCKET_PATH_MAX};
+use crate::sys::descriptors;
+use crate::sys::process::Child;
+
+/// A process that was just started.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) connection: Connection,
+    /// Reading ends. Standard error is always among them.
+    pub(super) pipes: Vec<(OutputStream, OwnedFd)>,
+}
+
+/// What ties this process to a worker.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) child: Arc<Child>,
+    /// This side's end. Its closing ends the worker.
+    pub(super) lifeline: Arc<OwnedFd>,
+    /// Where the worker makes its one-shot server.
+    pub(super) directory: PathBuf,
+}
+
+/// Start the program. To be called from one thread that lives as long as the workers: the parent-death
+/// signal comes when the *thread* ends.
+///
+/// Nothing here makes the standard library fork this process, which would cost milliseconds for each
+/// hundred megabytes of it: no `pre_exec`, no search in a changed `PATH`, no ids to change.
+pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
+    let (lifeline, worker_lifeline) = descriptors::packet_sockets()?;
+    let (stderr, worker_stderr) = descriptors::pipe()?;
+    let mut pipes = vec![(OutputStream::Stderr, stderr)];
+    let worker_stdout = match &launch.output {
+        // What libtest prints is for nobody; the worker puts its output on standard error instead.
+        _ if launch.test_entry => Stdio::null(),
+        Output::Silent => Stdio::null(),
+        Output::Inherit => match rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3) {
+            Ok(stderr) => stderr.into(),
+            // This process has closed its standard error.
+            Err(_) => Stdio::null(),
+        },
+        Output::Captured(_) => {
+            let (stdout, worker_stdout) = descriptors::pipe()?;
+            pipes.push((OutputStream::Stdout, stdout));
+            worker_stdout.into()
+        }
+    };
+    let directory = unused_directory();
+    let marker = Marker {
+        protocol: PROTOCOL_VERSION,
+        coordinator: std::process::id(),
+        directory: directory.clone(),
+    };
+    let mut child = Command::new(&launch.path)
+        .arg0(format!("atasker-worker {}", launch.name))
+        .args(&launch.arguments)
+        .env_clear()
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+        .env(MARKER_VARIABLE, marker.to_text())
+        .process_group(0)
+        .stdin(worker_lifeline)
+        .stdout(worker_stdout)
+        .stderr(worker_stderr)
+        .spawn()?;
+    let child = Arc::new(Child::adopt(&mut child)?);
+    Ok(Spawned {
+        connection: Connection {
+            child,
+            lifeline: Arc::new(lifeline),
+            directory,
+        },
+        pipes,
+    })
+}
+
+/// A name for a directory in which the worker's socket fits.
+fn unused_directory() -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    // The hasher is seeded at random, which is all that a name needs.
+    let nonce = RandomState::new().hash_one(COUNT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("atasker-{}-{nonce:016x}", std::process::id());
+    // What `tempfile`, within ipc-channel, puts below.
+    let below = "/.tmp123456/socket".len();
+    let fits = |parent: &Path| {
+        let length = parent.as_os_str().len() + 1 + name.len() + below;
+        parent.is_absolute() && parent.to_str().is_some() && length <= SOCKET_PATH_MAX
+    };
+    let parent = Some(std::env::temp_dir())
+        .filter(|parent| fits(parent))
+        .unwrap_or_else(|| "/tmp".into());
+    parent.join(name)
+}

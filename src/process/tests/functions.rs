@@ -1,0 +1,121 @@
+//! What the workers of these tests can do.
+
+use std::io::Write;
+
+use crate::codec::CodecId;
+use crate::registry::{TaskEntry, WorkerInit};
+use crate::sys::faults;
+use crate::transport::frame::Outcome;
+
+fn returned(value: impl Into<Vec<u8>>) -> Outcome {
+    Outcome::Returned {
+        value: value.into(),
+        error: None,
+    }
+}
+
+fn text(arguments: &[u8]) -> &str {
+    std::str::from_utf8(arguments).expect("text")
+}
+
+macro_rules! functions {
+    ($($name:ident = $run:expr;)*) => {
+        $(inventory::submit! {
+            TaskEntry { name: stringify!($name), run: { let run: fn(CodecId, &[u8]) -> Outcome = $run; run } }
+        })*
+    };
+}
+
+functions! {
+    echo = |_, arguments| returned(arguments);
+    fail = |_, _| Outcome::Returned { value: vec![1], error: Some(vec!["top".into(), "cause".into()]) };
+    panicking = |_, _| Outcome::Panicked { message: "oh".into(), location: Some("here:1:1".into()) };
+    segfault = |_, _| {
+        faults::write_to_nowhere();
+        returned("survived")
+    };
+    abort = |_, _| std::process::abort();
+    exit = |_, arguments| std::process::exit(text(arguments).parse().expect("a code"));
+    hang = |_, _| loop {
+        std::thread::park();
+    };
+    environment = |_, arguments| {
+        returned(std::env::var(text(arguments)).map_or("unset".into(), |value| format!("set to {value}")))
+    };
+    shell = |_, arguments| {
+        let output = std::process::Command::new("/bin/sh").arg("-c").arg(text(arguments)).output();
+        returned(output.expect("a shell").stdout)
+    };
+    directory = |_, _| returned(std::env::current_dir().expect("a directory").display().to_string());
+    descriptors = |_, _| returned(open_descriptors().join("\n"));
+    stderr = |_, arguments| {
+        std::io::stderr().write_all(arguments).expect("a standard error");
+        returned("")
+    };
+    stdout = |_, arguments| {
+        println!("{}", text(arguments));
+        returned("")
+    };
+    current = |_, _| returned(format!("{:?}", crate::worker::current_task()));
+    log = |_, arguments| {
+        tracing::warn!(target: "a::target", answer = 42, "{}", text(arguments));
+        log::info!(target: "b::target", "{}", text(arguments));
+        tracing::trace!(target: "c::target", "not wanted");
+        returned("")
+    };
+    garbage = |_, arguments| {
+        faults::for_each_descriptor(|fd| {
+            let _ = rustix::net::send(fd, arguments, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL);
+        });
+        returned("")
+    };
+    close_all = |_, _| {
+        faults::for_each_descriptor(|fd| {
+            let raw = std::os::fd::AsRawFd::as_raw_fd(&fd);
+            let _ = rustix::stdio::dup2_stdin(fd);
+            let _ = raw;
+        });
+        returned("")
+    };
+    leave_a_child = |_, arguments| {
+        faults::fork_and_stay(text(arguments).parse().expect("seconds"));
+        returned("")
+    };
+    interruptible = |_, _| {
+        faults::handle_without_restart(libc::SIGUSR1);
+        returned("")
+    };
+    initialised_with = |_, _| returned(std::env::var("TEST_INITIALISED").unwrap_or_default());
+}
+
+/// Descriptors and what they are.
+pub(super) fn open_descriptors() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc/self/fd").expect("a list");
+    let mut open: Vec<_> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let target = std::fs::read_link(entry.path()).ok()?;
+            let own = target.to_string_lossy().ends_with("/fd");
+            (!own).then(|| format!("{} {}", entry.file_name().display(), target.display()))
+        })
+        .collect();
+    open.sort();
+    open
+}
+
+inventory::submit! {
+    WorkerInit {
+        run: |data| match data {
+            None => Ok(()),
+            Some((_, b"fail")) => Err("no licence".to_owned()),
+            Some((_, b"panic")) => panic!("init panics"),
+            Some((_, b"exit")) => std::process::exit(9),
+            Some((_, b"hang")) => loop { std::thread::park() },
+            Some((name, bytes)) => {
+                crate::sys::environment::set_at_start("TEST_INITIALISED",
+                    format!("{name}: {}", String::from_utf8_lossy(bytes)).as_ref());
+                Ok(())
+            }
+        },
+    }
+}

@@ -1,0 +1,231 @@
+//! The coordinator's end of a channel link, and the thread that receives from it.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ipc_channel::ipc::{self, IpcBytesSender};
+use ipc_channel::platform::OsIpcSender;
+
+use super::layout::{self, FromWorker};
+use super::record::{Arrival, Record, Stage};
+use super::waiting::{Closed, Receiving};
+use super::worker_end::WorkerEndpoints;
+use crate::sync::Mutex;
+use crate::sys::signals::SignalsBlocked;
+use crate::task::id::{Ticket, WorkerId};
+use crate::transport::{CallFrame, Kill, Link, Revoke, Sink};
+
+/// How often receiving may fail before the link is given up. Each message that is cut off is one failure.
+const FAILURES_MAX: u32 = 16;
+
+/// The coordinator's end of the way to one worker.
+#[derive(Debug)]
+pub(crate) struct ChannelLink {
+    shared: Arc<Shared>,
+    /// Into the channel that leads back here, for the end marker. The worker's own end may be held open
+    /// by a process that it forked, so the end of that channel tells nothing.
+    own: IpcBytesSender,
+}
+
+#[derive(Debug)]
+struct Shared {
+    worker: WorkerId,
+    state: Mutex<State>,
+    /// The end marker is genuine.
+    died: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    record: Record,
+    /// Gone once the worker is retired.
+    calls: Option<IpcBytesSender>,
+    /// Calls that a thread is still sending. The word that no more will come must follow them.
+    large: u32,
+}
+
+/// Receives a link's outcomes. To be run in a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+    receiving: Receiving,
+}
+
+/// Make a link: the coordinator's end, its receiver, and what the worker is to be sent.
+pub(crate) fn open(worker: WorkerId) -> io::Result<(ChannelLink, Receiver, WorkerEndpoints)> {
+    let (calls, calls_receiver) = ipc::bytes_channel()?;
+    let (outcomes, outcomes_receiver) = ipc::bytes_channel()?;
+    let state = Mutex::new(State {
+        record: Record::default(),
+        calls: Some(calls),
+        large: 0,
+    });
+    let shared = Arc::new(Shared {
+        worker,
+        state,
+        died: AtomicBool::new(false),
+    });
+    let receiver = Receiver {
+        shared: Arc::clone(&shared),
+        receiving: Receiving::new(outcomes_receiver),
+    };
+    let endpoints = WorkerEndpoints {
+        calls: calls_receiver,
+        outcomes: outcomes.clone(),
+    };
+    Ok((
+        ChannelLink {
+            shared,
+            own: outcomes,
+        },
+        receiver,
+        endpoints,
+    ))
+}
+
+impl Link for ChannelLink {
+    fn stage(&self, ticket: Ticket, call: CallFrame<'_>) {
+        // A name that does not fit is a bug of the caller; no function has it.
+        let bytes =
+            layout::encode_call(ticket, call).expect("a function's name is shorter than 64 KiB");
+        let calls = {
+            let mut state = self.shared.state.lock();
+            match state.record.stage(ticket) {
+                Stage::Drop => None,
+                Stage::Send => state.calls.clone(),
+            }
+        };
+        if let Some(calls) = calls {
+            self.shared.send_without_waiting(calls, bytes);
+        }
+    }
+
+    fn revoke(&self, ticket: Ticket) -> Revoke {
+        self.shared.state.lock().record.revoke(ticket)
+    }
+
+    fn try_kill(&self, ticket: Ticket) -> Kill {
+        self.shared.state.lock().record.try_kill(ticket)
+    }
+
+    fn retire(&self) {
+        // Said in words too: a process that the host forked may hold the channel open.
+        let (calls, large) = {
+            let mut state = self.shared.state.lock();
+            (state.calls.take(), state.large)
+        };
+        if let Some(calls) = calls
+            && large == 0
+        {
+            send(&calls, &layout::RETIRE_MESSAGE);
+        }
+    }
+
+    fn on_worker_died(&self) {
+        // Pairs with the load in `Receiver::run`, though the message alone would order the two.
+        self.shared.died.store(true, Ordering::Release);
+        send(&self.own, &layout::END_MESSAGE);
+    }
+}
+
+impl Receiver {
+    /// Deliver what arrives until the end marker. The marker is behind everything that the worker had
+    /// committed, because both were sent into one queue.
+    pub(crate) fn run(mut self, sink: &dyn Sink) {
+        let worker = self.shared.worker;
+        let mut corrupt = false;
+        let mut failures = 0;
+        loop {
+            match self.receive() {
+                Ok(Some(FromWorker::Outcome(ticket, outcome))) => {
+                    let arrival = self.shared.state.lock().record.arrive(ticket);
+                    match arrival {
+                        // After a lie nothing that it says is believed.
+                        _ if corrupt => {}
+                        Arrival::Deliver => sink.on_outcome(worker, ticket, outcome),
+                        Arrival::Drop => {}
+                        Arrival::Corrupt => {
+                            corrupt = true;
+                            sink.on_corrupt(
+                                worker,
+                                format!("an outcome of task {} that it was not sent", ticket.task),
+                            );
+                        }
+                    }
+                }
+                // Pairs with the store in `on_worker_died`.
+                Ok(Some(FromWorker::End)) if self.shared.died.load(Ordering::Acquire) => break,
+                Ok(Some(FromWorker::End)) if corrupt => {}
+                Ok(Some(FromWorker::End)) => {
+                    corrupt = true;
+                    sink.on_corrupt(worker, "an end marker".to_owned());
+                }
+                // A message that was cut off: its sender died meanwhile, and the marker follows.
+                Ok(None) if failures < FAILURES_MAX => failures += 1,
+                Ok(None) => {
+                    sink.on_corrupt(worker, "nothing that can be received".to_owned());
+                    break;
+                }
+                Err(_) if corrupt => {}
+                Err(what) => {
+                    corrupt = true;
+                    sink.on_corrupt(worker, what);
+                }
+            }
+        }
+        sink.on_link_ended(worker);
+    }
+
+    /// ipc-channel panics on much of what is not a message of its own.
+    fn receive(&mut self) -> Result<Option<FromWorker>, String> {
+        match catch_unwind(AssertUnwindSafe(|| self.receiving.next())) {
+            Ok(Ok(bytes)) => layout::decode_from_worker(bytes)
+                .map(Some)
+                .map_err(|error| error.to_string()),
+            Ok(Err(Closed)) => Ok(None),
+            Err(_panic) => Err("bytes that are no message of ipc-channel".to_owned()),
+        }
+    }
+}
+
+impl Shared {
+    /// ipc-channel waits while a message of more than one fragment is being read, so a thread does that.
+    fn send_without_waiting(self: &Arc<Self>, calls: IpcBytesSender, bytes: Vec<u8>) {
+        if bytes.len() <= OsIpcSender::get_max_fragment_size() {
+            send(&calls, &bytes);
+            return;
+        }
+        self.state.lock().large += 1;
+        let large = Arc::new((Arc::clone(self), calls, bytes));
+        let in_thread = Arc::clone(&large);
+        let spawned = std::thread::Builder::new()
+            .name("atasker-send".to_owned())
+            .spawn(move || in_thread.0.send_large(&in_thread.1, &in_thread.2));
+        if spawned.is_err() {
+            // Without a thread to spare, waiting is better than losing the call.
+            self.send_large(&large.1, &large.2);
+        }
+    }
+
+    fn send_large(&self, calls: &IpcBytesSender, bytes: &[u8]) {
+        send(calls, bytes);
+        let last_and_retired = {
+            let mut state = self.state.lock();
+            state.large -= 1;
+            state.large == 0 && state.calls.is_none()
+        };
+        if last_and_retired {
+            send(calls, &layout::RETIRE_MESSAGE);
+        }
+    }
+}
+
+/// A failure means that the worker is gone, which its exit tells.
+fn send(sender: &IpcBytesSender, bytes: &[u8]) {
+    let blocked = SignalsBlocked::new();
+    if sender.send(bytes).is_err() {
+        blocked.swallow_sigpipe();
+    }
+}

@@ -1,0 +1,78 @@
+//! The worker's end of a channel link.
+
+use std::io;
+
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
+
+use super::layout::{self, ToWorker};
+use super::waiting::{Closed, Receiving};
+use crate::codec::CodecId;
+use crate::task::id::Ticket;
+use crate::transport::OutcomeFrame;
+
+/// What a worker is sent at its start.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct WorkerEndpoints {
+    pub(super) calls: IpcBytesReceiver,
+    pub(super) outcomes: IpcBytesSender,
+}
+
+/// The worker's end in use.
+#[derive(Debug)]
+pub(crate) struct WorkerEnd {
+    calls: Receiving,
+    outcomes: IpcBytesSender,
+}
+
+/// What a worker is to do next.
+#[derive(Debug)]
+pub(crate) enum Incoming<'a> {
+    Call {
+        ticket: Ticket,
+        codec: CodecId,
+        function: &'a str,
+        arguments: &'a [u8],
+    },
+    /// Nothing more will come.
+    Retired,
+}
+
+impl From<WorkerEndpoints> for WorkerEnd {
+    fn from(endpoints: WorkerEndpoints) -> Self {
+        Self {
+            calls: Receiving::new(endpoints.calls),
+            outcomes: endpoints.outcomes,
+        }
+    }
+}
+
+impl WorkerEnd {
+    /// Wait for the next message and leave it in `buffer`.
+    pub(crate) fn receive<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Incoming<'a> {
+        match self.calls.next() {
+            Ok(bytes) => *buffer = bytes,
+            Err(Closed) => return Incoming::Retired,
+        }
+        match layout::decode_to_worker(buffer) {
+            Ok(ToWorker::Call {
+                ticket,
+                codec,
+                function,
+                arguments,
+            }) => Incoming::Call {
+                ticket,
+                codec,
+                function,
+                arguments,
+            },
+            // A coordinator that sends what a worker of its own version can't read does not exist.
+            Ok(ToWorker::Retire) | Err(_) => Incoming::Retired,
+        }
+    }
+
+    /// Commit an outcome. A failure means that the coordinator is gone, or that a task has closed what
+    /// was not its own; in both cases the worker is of no more use.
+    pub(crate) fn reply(&self, ticket: Ticket, outcome: &OutcomeFrame) -> io::Result<()> {
+        self.outcomes.send(&layout::encode_outcome(ticket, outcome))
+    }
+}

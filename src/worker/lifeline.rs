@@ -1,0 +1,65 @@
+//! The lifeline: a socket whose end means that the coordinator is gone.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, io};
+
+use crate::sync::Mutex;
+use crate::sys::process::kill_own_group;
+
+/// The directory of the handshake, while it stands. Whoever holds the lock is the only one to change it
+/// on disk, so that it can't be removed while it is half made.
+static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// Whether [`DIRECTORY`] is to be looked at. After the handshake the end of the coordinator finds a process
+/// that may be in any state, so it must be answered without locks and memory.
+static SHAKING_HANDS: AtomicBool = AtomicBool::new(true);
+
+/// Watch the lifeline for as long as this process lives.
+pub(super) fn watch(lifeline: OwnedFd) -> io::Result<()> {
+    // Not deaf to signals, unlike the thread that serves between tasks: somebody must hear a SIGTERM.
+    std::thread::Builder::new()
+        .name("atasker-lifeline".to_owned())
+        .spawn(move || {
+            let mut buffer = [0; 64];
+            loop {
+                match rustix::io::read(&lifeline, &mut buffer) {
+                    Ok(0) => break,
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => break,
+                }
+            }
+            on_coordinator_gone();
+        })?;
+    Ok(())
+}
+
+fn on_coordinator_gone() -> ! {
+    if SHAKING_HANDS.load(Ordering::Acquire)
+        && let Some(directory) = DIRECTORY.lock().as_deref()
+    {
+        let _ = fs::remove_dir_all(directory);
+    }
+    kill_own_group()
+}
+
+/// Make the directory and what belongs into it.
+pub(super) fn within_directory<T>(
+    path: &Path,
+    make: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut directory = DIRECTORY.lock();
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    *directory = Some(path.to_owned());
+    make()
+}
+
+/// The handshake needs its directory no more.
+pub(super) fn remove_directory() {
+    if let Some(directory) = DIRECTORY.lock().take() {
+        let _ = fs::remove_dir_all(directory);
+    }
+    // Pairs with the load in `on_coordinator_gone`. Should that see the old value, it finds no directory.
+    SHAKING_HANDS.store(false, Ordering::Release);
+}

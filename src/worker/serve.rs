@@ -1,0 +1,49 @@
+//! Serving calls, one after the other.
+
+use std::io;
+use std::time::Instant;
+
+use super::current;
+use crate::codec::CodecId;
+use crate::registry;
+use crate::sys::signals::SignalsBlocked;
+use crate::transport::channel::{Incoming, WorkerEnd};
+use crate::transport::frame::{Outcome, OutcomeFrame};
+
+/// Until no more calls will come.
+pub(super) fn serve(mut end: WorkerEnd) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        // A handler that a task has installed must not interrupt a message half-way: ipc-channel would
+        // lose the rest. While the task itself runs, signals are as it wants them.
+        let blocked = SignalsBlocked::new();
+        let Incoming::Call {
+            ticket,
+            codec,
+            function,
+            arguments,
+        } = end.receive(&mut buffer)
+        else {
+            return Ok(());
+        };
+        drop(blocked);
+
+        current::begin(ticket, function);
+        let started = Instant::now();
+        let outcome = run(function, codec, arguments);
+        let ran_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        current::end();
+
+        let _blocked = SignalsBlocked::new();
+        end.reply(ticket, &OutcomeFrame { outcome, ran_ns })?;
+    }
+}
+
+fn run(function: &str, codec: CodecId, arguments: &[u8]) -> Outcome {
+    match registry::find(function) {
+        Ok(entry) => (entry.run)(codec, arguments),
+        Err(error) => Outcome::UnknownFunction {
+            message: error.to_string(),
+        },
+    }
+}

@@ -1,0 +1,166 @@
+//! Becoming a worker: from the first line of `main` to the first call. The coordinator's side is in
+//! `process::control`, the order and its reasons in process/README.md.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use ipc_channel::ipc::{IpcOneShotServer, IpcSender};
+
+use super::{IS_WORKER, lifeline, log, serve, test_entry};
+use crate::process::protocol::{
+    Announcement, CRATE_VERSION, FromWorker, Marker, PROTOCOL_VERSION, Welcome,
+};
+use crate::registry;
+use crate::sys::{descriptors, environment, process};
+use crate::transport::channel::WorkerEnd;
+
+/// What a worker exits with that can't become one. The reason is on its standard error.
+const CANNOT_START: i32 = 70;
+
+pub(super) fn become_worker(marker: &Marker) -> ! {
+    IS_WORKER.store(true, Ordering::Relaxed);
+    // Nothing may unwind from here into the program's own main.
+    match catch_unwind(AssertUnwindSafe(|| run(marker))) {
+        Ok(Ok(())) => std::process::exit(0),
+        Ok(Err(error)) => eprintln!("atasker worker: {error}"),
+        Err(_panic) => {}
+    }
+    std::process::exit(CANNOT_START);
+}
+
+fn run(marker: &Marker) -> io::Result<()> {
+    descriptors::close_inherited();
+    let lifeline = descriptors::take_stdin()?;
+    exit_if_orphaned(marker);
+    set_title();
+    let announced = lifeline.try_clone()?;
+    lifeline::watch(lifeline)?;
+
+    let announce = |server: &str| {
+        let announcement = Announcement {
+            protocol: PROTOCOL_VERSION,
+            crate_version: CRATE_VERSION.to_owned(),
+            server: server.to_owned(),
+        };
+        rustix::io::retry_on_intr(|| {
+            rustix::io::write(&announced, announcement.to_text().as_bytes())
+        })
+    };
+    if marker.protocol != PROTOCOL_VERSION {
+        // The coordinator reads the versions in these words, which are the same in all versions.
+        announce("")?;
+        wait_to_be_killed();
+    }
+    let (server, name) = lifeline::within_directory(&marker.directory, || one_shot_server(marker))
+        .map_err(|error| {
+            explain(
+                &error,
+                &format!("can't make a socket in {}", marker.directory.display()),
+            )
+        })?;
+    announce(&name)?;
+    let (_, welcome) = server
+        .accept()
+        .map_err(|error| explain(&error, "the coordinator did not welcome"))?;
+    lifeline::remove_directory();
+    drop(announced);
+    // Not before: killed by that signal, nobody would have removed the directory.
+    process::die_with_parent()?;
+    exit_if_orphaned(marker);
+    prepare_and_serve(welcome)
+}
+
+/// Its temporary directory is within the one that the coordinator has chosen and will remove.
+fn one_shot_server(marker: &Marker) -> io::Result<(IpcOneShotServer<Welcome>, String)> {
+    const TMPDIR: &str = "TMPDIR";
+    let before = std::env::var_os(TMPDIR);
+    environment::set_at_start(TMPDIR, marker.directory.as_os_str());
+    let server = IpcOneShotServer::new();
+    match before {
+        Some(before) => environment::set_at_start(TMPDIR, &before),
+        None => environment::remove_at_start(TMPDIR),
+    }
+    server
+}
+
+fn prepare_and_serve(welcome: Welcome) -> io::Result<()> {
+    let Welcome {
+        working_directory,
+        worker_data,
+        log_level,
+        with_catalogue,
+        control,
+        endpoints,
+        ..
+    } = welcome;
+    if test_entry::is_running() {
+        // Standard output is /dev/null, for libtest's sake.
+        rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    }
+    log::install(control.clone(), log_level);
+    registry::panics::install_hook();
+    let say = |message| {
+        let said: Result<(), ipc_channel::IpcError> = IpcSender::send(&control, message);
+        said.map_err(|error| explain(&error, "the coordinator does not listen"))
+    };
+    say(FromWorker::Hello {
+        crate_version: CRATE_VERSION.to_owned(),
+        catalogue: with_catalogue.then(registry::catalogue),
+    })?;
+    let data = worker_data
+        .as_ref()
+        .map(|data| (data.type_name.as_str(), data.bytes.as_slice()));
+    if let Err(reason) = initialise(&working_directory, data) {
+        return say(FromWorker::StartFailed { reason });
+    }
+    say(FromWorker::Ready)?;
+    serve::serve(WorkerEnd::from(endpoints))
+}
+
+fn initialise(working_directory: &[u8], data: Option<(&str, &[u8])>) -> Result<(), String> {
+    let directory = OsStr::from_bytes(working_directory);
+    std::env::set_current_dir(directory).map_err(|error| {
+        format!(
+            "can't change to the directory {}: {error}",
+            directory.display()
+        )
+    })?;
+    for init in registry::worker_inits() {
+        catch_unwind(AssertUnwindSafe(|| (init.run)(data))).unwrap_or_else(|panic| {
+            let message = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(format!(
+                "an initialiser panicked: {}",
+                message.unwrap_or_else(|| "no message".to_owned())
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+/// The coordinator died before its lifeline was watched, and this process belongs to another now.
+fn exit_if_orphaned(marker: &Marker) {
+    if process::parent_pid() != marker.coordinator {
+        lifeline::remove_directory();
+        process::exit_now(0);
+    }
+}
+
+/// For `ps` and `top`; and let the kernel, short of memory, take a worker before its host.
+fn set_title() {
+    let _ = rustix::thread::set_name(c"atasker-worker");
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+}
+
+fn wait_to_be_killed() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+fn explain(error: &dyn std::fmt::Display, what: &str) -> io::Error {
+    io::Error::other(format!("{what}: {error}"))
+}
