@@ -62,6 +62,10 @@ compile_error!(
      close_range, which live in src/sys; a port starts there"
 );
 
+// The attributes name this crate from outside, and its own unit tests use them.
+#[cfg(test)]
+extern crate self as atasker;
+
 mod admission;
 pub mod boundary;
 mod codec;
@@ -80,7 +84,7 @@ pub mod worker;
 pub use atasker_macros::{main, task, worker_init};
 
 pub use process::{Output, OutputLine, OutputStream, WorkerStartError};
-pub use registry::{FunctionInfo, Parameter};
+pub use registry::{FunctionInfo, ParameterInfo};
 pub use supervisor::Supervisor;
 pub use supervisor::builder::SupervisorBuilder;
 pub use supervisor::default::{configure, supervisor};
@@ -90,24 +94,45 @@ pub use supervisor::info::{Functions, PoolInfo, SupervisorInfo, TaskKey, Totals,
 pub use supervisor::map::{Map, MapStream, MapUnordered};
 pub use supervisor::stop::Stop;
 pub use task::call::Call;
+pub use task::cause::ExitCause;
 pub use task::error::{
-    CrashCause, CrashReport, PanicReport, SubmitError, TaskError, TaskErrorKind, TrySubmitError,
+    CrashReport, PanicReport, SubmitError, TaskError, TaskErrorKind, TrySubmitError,
 };
-pub use task::failure::{TaskFailure, TaskResult};
+pub use task::failure::{FailureError, TaskFailure, TaskResult};
 pub use task::handle::TaskHandle;
 pub use task::id::TaskId;
 pub use task::info::{Pool, TaskInfo, TaskStatus};
 pub use task::options::{Backoff, Limits, Priority, RetryOn, UnknownPriority};
 pub use task::wait::{AsCompleted, Completion, StillRunning, as_completed, wait_all};
 
-/// What the macros expand to. Not for direct use; may change in any version.
+/// What the attributes expand to. Not for use by hand, and not covered by any promise.
 #[doc(hidden)]
 pub mod __private {
     pub use inventory;
 
-    pub use crate::codec::*;
-    pub use crate::registry::*;
+    pub use crate::codec::arguments::{
+        Argument, Arguments, ArgumentsDecoder, ArgumentsEncoder, BadArguments, BorrowedParameter,
+        CrossesToWorker, Held, OwnedParameter, Parameter, lend,
+    };
+    pub use crate::codec::lent::{AsBytes, AsDeclared, LendsInWorker};
+    pub use crate::codec::{CodecId, UnknownCodec};
+    pub use crate::registry::entry::{RegisteredTask, TaskEntry, check_clashes, find};
+    pub use crate::registry::init::{WorkerInit, init_data, run_init};
+    pub use crate::registry::io::{
+        GivenAgain, GoesToThread, IoBorrowed, IoOwned, IoRepeated, IoTask, Owned, lend_owned, own,
+        own_option,
+    };
+    pub use crate::registry::returned::{
+        AsDisplay, AsError, AsFailure, AsSilent, Describe, PlainKind, ResultKind, ReturnOps,
+        Returned, ReturnsToCaller, Speaks, ViaDisplay, ViaError, ViaFailure, ViaPlain, ViaSilent,
+    };
+    pub use crate::registry::run::{ProcessTask, call, decode, parse};
+    pub use crate::registry::shape::{Shapes, digest};
     pub use crate::supervisor::default::stop_default_supervisor;
-    pub use crate::task::cell::Returned;
-    pub use crate::task::options::Options;
+    pub use crate::task::options::Declared;
+    pub use crate::transport::frame::Outcome;
 }
+
+/// For the bench of admission. Not covered by any promise.
+#[doc(hidden)]
+pub use crate::core::bench as __bench;

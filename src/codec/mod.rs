@@ -36,6 +36,11 @@ pub enum CodecId {
     Bincode = 3,
 }
 
+impl CodecId {
+    /// Of typed calls.
+    pub(crate) const BINARY: Self = Self::Postcard;
+}
+
 impl From<CodecId> for u8 {
     fn from(id: CodecId) -> Self {
         id as Self

@@ -40,8 +40,7 @@ pub(crate) use effect::{
     CancelReason, Effect, Ending, Finish, History, PoolId, SignalReason, WarnLevel,
 };
 pub(crate) use event::{
-    Cancel, CoreConfig, PoolConfig, PoolKind, RefuseReason, Refused, StopMode, Submission,
-    WorkersConfig,
+    CoreConfig, PoolConfig, PoolKind, RefuseReason, StopMode, Submission, WorkersConfig,
 };
-pub(crate) use info::{PoolInfo, TaskInfo, TaskState, WorkerCounts};
+pub(crate) use info::{TaskInfo, TaskState};
 pub(crate) use machine::Core;

@@ -51,7 +51,7 @@ impl From<&TaskEntry> for FunctionInfo {
 }
 
 /// All functions registered in this program, by path.
-pub fn catalogue() -> Vec<FunctionInfo> {
+pub(crate) fn catalogue() -> Vec<FunctionInfo> {
     let mut functions: Vec<FunctionInfo> =
         entries().iter().map(|entry| FunctionInfo::from(*entry)).collect();
     functions.sort_by(|a, b| a.path.cmp(&b.path));
@@ -60,25 +60,25 @@ pub fn catalogue() -> Vec<FunctionInfo> {
 
 /// The functions of another program, which can be found by name as those of this one.
 #[derive(Clone, Debug, Default)]
-pub struct Catalogue {
+pub(crate) struct Catalogue {
     functions: Vec<FunctionInfo>,
     names: Names,
 }
 
 impl Catalogue {
     /// Of what the other program told.
-    pub fn new(functions: Vec<FunctionInfo>) -> Self {
+    pub(crate) fn new(functions: Vec<FunctionInfo>) -> Self {
         let names = Names::new(functions.iter().map(|function| (&function.path, None)));
         Self { functions, names }
     }
 
     /// All of them, in the order in which they were told.
-    pub fn functions(&self) -> &[FunctionInfo] {
+    pub(crate) fn functions(&self) -> &[FunctionInfo] {
         &self.functions
     }
 
     /// The function of that name: its full path, or as much of its end as says which one is meant.
-    pub fn find(&self, name: &str) -> Result<&FunctionInfo, FindError> {
+    pub(crate) fn find(&self, name: &str) -> Result<&FunctionInfo, FindError> {
         self.names.find(name).map(|position| &self.functions[position])
     }
 }

@@ -14,9 +14,10 @@ pub(crate) mod returned;
 pub(crate) mod run;
 pub(crate) mod shape;
 
-pub use catalogue::{Catalogue, FunctionInfo, ParameterInfo, catalogue};
+pub use catalogue::{FunctionInfo, ParameterInfo};
+pub(crate) use catalogue::{Catalogue, catalogue};
 pub(crate) use entry::{TaskEntry, check_clashes, find};
-pub use find::FindError;
+pub(crate) use find::FindError;
 
 #[cfg(test)]
 mod tests;

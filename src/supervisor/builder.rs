@@ -90,10 +90,10 @@ impl Default for SupervisorBuilder {
             processes: None,
             run_in: RunIn::Workers,
             burst: None,
-            program: Program::current(),
+            program: Program::Current,
             output: Output::default(),
             worker_data: Ok(None),
-            start_timeout: Duration::from_secs(10),
+            start_timeout: ProcessConfig::START_TIMEOUT,
             restart_limit: 5,
             recycle_on_panic: false,
             queue_bound: None,
@@ -171,7 +171,7 @@ impl SupervisorBuilder {
     /// Run another program as the worker: the stock `atasker-worker`, or one of your own whose main begins
     /// with [`run_if_spawned`](crate::worker::run_if_spawned).
     pub fn worker_program(mut self, program: impl Into<PathBuf>) -> Self {
-        self.program = Program::separate(program.into());
+        self.program = Program::Separate { path: program.into(), arguments: Vec::new() };
         self
     }
 
@@ -291,6 +291,9 @@ impl SupervisorBuilder {
         }
         if self.queue_bound == Some(0) {
             return config("a queue bound of zero would refuse every task");
+        }
+        if let Err(clash) = crate::registry::check_clashes() {
+            return Err(StartError::Config(clash.to_string()));
         }
         match &self.worker_data {
             Err(reason) => Err(StartError::Config(reason.clone())),

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::error::StartError;
 use super::shared::Shared;
 use crate::core::SignalReason;
-use crate::process::{Exit, ExitCause, Owner, ProcessConfig, Processes, WorkerStartError};
-use crate::registry::{Catalogue, TaskEntry};
+use crate::process::{Exit, Owner, ProcessConfig, Processes, WorkerStartError};
+use crate::registry::{Catalogue, FunctionInfo, TaskEntry};
 use crate::sync::{Mutex, wait_on};
 use crate::task::cell::TaskCell;
-use crate::task::error::{CrashCause, CrashReport, SubmitError};
+use crate::task::error::{CrashReport, SubmitError};
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::frame::{CallFrame, OutcomeFrame};
 use crate::transport::{Kill, Revoke};
@@ -196,12 +196,8 @@ impl Executor {
     pub(crate) fn crash_report(&self, worker: WorkerId, ran: Duration) -> Option<CrashReport> {
         let Self::Workers(workers) = self else { return None };
         let exit = workers.state.lock().exits.get(&worker).cloned()?;
-        let cause = match exit.status {
-            ExitCause::Signal(number) => CrashCause::Signal(number),
-            ExitCause::Code(code) => CrashCause::ExitCode(code),
-            ExitCause::Unknown => CrashCause::Unknown,
-        };
-        Some(CrashReport { cause, pid: exit.pid?, ran, stderr: exit.stderr.clone() })
+        let stderr = exit.stderr.clone();
+        Some(CrashReport { cause: exit.status, pid: exit.pid?, ran, stderr })
     }
 
     /// Why no worker starts any more.
@@ -236,7 +232,7 @@ fn unknown(error: crate::registry::FindError) -> SubmitError {
 
 fn check_signature(entry: &TaskEntry, catalogue: &Catalogue) -> Result<(), SubmitError> {
     let there = catalogue.find(entry.path).map_err(unknown)?;
-    if there.digest == entry.digest() {
+    if there.digest == (entry.digest)() {
         return Ok(());
     }
     Err(SubmitError::SignatureMismatch {
@@ -252,11 +248,11 @@ impl Owner for Shared {
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut None);
     }
 
-    fn on_ready(&self, worker: WorkerId, pid: u32, catalogue: Option<Catalogue>) {
+    fn on_ready(&self, worker: WorkerId, pid: u32, functions: Option<Vec<FunctionInfo>>) {
         let Executor::Workers(workers) = &self.executor else { return };
         tracing::debug!(target: "atasker::process", worker = worker.0, pid, "worker ready");
-        if let Some(catalogue) = catalogue {
-            drop(workers.catalogue.set(catalogue));
+        if let Some(functions) = functions {
+            drop(workers.catalogue.set(Catalogue::new(functions)));
         }
         let mut state = workers.state.lock();
         state.live.insert(worker, pid);

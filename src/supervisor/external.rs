@@ -7,7 +7,7 @@ use crate::task::cell::Returned;
 use crate::task::id::Ticket;
 
 /// The place that an external task holds. Freed when it is completed or dropped.
-pub struct Slot {
+pub(crate) struct Slot {
     shared: Weak<Shared>,
     ticket: Ticket,
     open: bool,
@@ -59,7 +59,7 @@ pub struct Completer<T> {
 impl<T: Send + 'static> Completer<T> {
     /// End the task with its value.
     pub fn complete(mut self, value: T) {
-        self.slot.finish(Ok(Returned::new(value, None)));
+        self.slot.finish(Ok(Returned { value: Box::new(value), error: None }));
     }
 }
 

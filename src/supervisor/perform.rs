@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::shared::{Effects, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, PoolId, WarnLevel};
 use crate::task::cell::{Stored, TaskCell, Work};
-use crate::task::error::{CrashCause, CrashReport, TaskError, TaskErrorKind};
+use crate::task::cause::ExitCause;
+use crate::task::error::{CrashReport, TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::info::{Ended, TaskStatus};
 
@@ -149,7 +150,7 @@ impl Shared {
 
     fn crash_report(&self, worker: WorkerId, ran: Duration) -> CrashReport {
         self.executor.crash_report(worker, ran).unwrap_or(CrashReport {
-            cause: CrashCause::Unknown,
+            cause: ExitCause::Unknown,
             pid: 0,
             ran,
             stderr: String::new(),

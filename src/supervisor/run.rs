@@ -50,7 +50,7 @@ impl Shared {
         let mut judged = match work {
             Work::Once(closure) => judge_closure(context::within(context, || panics::catch(closure))),
             Work::Repeatable(closure) => {
-                judge_closure(context::within(context, || panics::catch(|| closure())))
+                judge_closure(context::within(context, || panics::catch(|| closure.call())))
             }
             Work::Encoded { function, codec, arguments: Ok(arguments) } => {
                 let outcome = context::within(context, || run_encoded(&function, codec, &arguments));

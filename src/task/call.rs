@@ -1,16 +1,17 @@
 //! A call: what is to be run and how it is to be treated. Plain data until it is submitted.
 
+use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-
-use super::cell::{Function, Given, Name, Returned, Stored, Work};
+use super::cell::{Function, Given, Name, Repeatable, Returned, Stored, Work};
 use super::info::Pool;
-use super::options::{Backoff, Options, Priority, RetryOn};
-use crate::codec::{self, CodecId, EncodeError};
+use super::options::{Backoff, Declared, Options, Priority, RetryOn};
+use crate::codec::{self, CodecId, DecodeError, EncodeError};
 use crate::registry::TaskEntry;
+use crate::registry::returned::Describe;
 
 /// A task that has not been submitted yet: function, arguments, options.
 ///
@@ -42,7 +43,33 @@ pub struct Call<T> {
 }
 
 /// How the handle makes the caller's value of what came back.
-pub(crate) type ReadResult<T> = fn(Stored) -> Result<T, String>;
+pub(crate) enum ReadResult<T> {
+    Encoded(fn(CodecId, &[u8]) -> Result<T, DecodeError>),
+    Value(fn(Box<dyn Any + Send>) -> Option<T>),
+}
+
+impl<T> Clone for ReadResult<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ReadResult<T> {}
+
+impl<T> ReadResult<T> {
+    /// The value, or what is wrong with it.
+    pub(crate) fn read(self, stored: Stored) -> Result<T, String> {
+        match (self, stored) {
+            (Self::Encoded(decode), Stored::Encoded { codec, bytes }) => {
+                decode(codec, &bytes).map_err(|error| error.to_string())
+            }
+            (Self::Value(downcast), Stored::Value(value)) => {
+                downcast(value).ok_or_else(|| "it is of another type".to_owned())
+            }
+            _ => Err("it came back in another form than it was sent".to_owned()),
+        }
+    }
+}
 
 impl<T> Call<T> {
     /// How urgent it is; [`Priority::Normal`] unless said.
@@ -116,40 +143,26 @@ impl<T> Call<T> {
     }
 }
 
-impl<T: DeserializeOwned> Call<T> {
+impl<T> Call<T> {
     /// For `#[task]`.
     #[doc(hidden)]
-    pub fn __new_process(entry: &'static TaskEntry, arguments: Result<Vec<u8>, EncodeError>) -> Self {
+    pub fn __new_process(
+        entry: &'static TaskEntry,
+        arguments: Result<Vec<u8>, EncodeError>,
+        decode: fn(CodecId, &[u8]) -> Result<T, DecodeError>,
+    ) -> Self {
+        let Declared { options, label } = entry.declared;
         Self {
-            name: Name { function: Arc::clone(entry.shared_path()), given: None },
+            name: Name::declared(entry.path, label),
             work: Work::Encoded {
                 function: Function::Typed(entry),
                 codec: CodecId::BINARY,
                 arguments,
             },
-            options: entry.options,
+            options,
             pool: Pool::Processes,
-            read: read_encoded::<T>,
+            read: ReadResult::Encoded(decode),
         }
-    }
-}
-
-fn read_encoded<T: DeserializeOwned>(stored: Stored) -> Result<T, String> {
-    match stored {
-        Stored::Encoded { codec, bytes } => {
-            codec::decode_owned(codec, &bytes).map_err(|error| error.to_string())
-        }
-        Stored::Value(_) => Err("an unencoded value came back for an encoded call".to_owned()),
-    }
-}
-
-fn read_value<T: 'static>(stored: Stored) -> Result<T, String> {
-    match stored {
-        Stored::Value(value) => value
-            .downcast::<T>()
-            .map(|value| *value)
-            .map_err(|_| format!("the value that came back is no {}", std::any::type_name::<T>())),
-        Stored::Encoded { .. } => Err("an encoded value came back for a closure".to_owned()),
     }
 }
 
@@ -170,17 +183,17 @@ impl Call<serde_json::Value> {
     /// ```
     pub fn by_name(name: impl AsRef<str>, arguments: impl Into<serde_json::Value>) -> Self {
         let arguments: serde_json::Value = arguments.into();
-        let name: Arc<str> = Arc::from(name.as_ref());
+        let name = name.as_ref();
         Self {
-            name: Name { function: Arc::clone(&name), given: None },
+            name: Name { function: Cow::Owned(name.to_owned()), given: None },
             work: Work::Encoded {
-                function: Function::Named(name),
+                function: Function::Named(Arc::from(name)),
                 codec: CodecId::Json,
                 arguments: codec::encode(CodecId::Json, &arguments),
             },
             options: Options::DEFAULT,
             pool: Pool::Processes,
-            read: read_encoded::<serde_json::Value>,
+            read: ReadResult::Encoded(|codec, bytes| codec::decode(codec, bytes)),
         }
     }
 }
@@ -201,46 +214,53 @@ impl<T: Send + 'static> Call<T> {
     where
         F: FnOnce() -> T + Send + 'static,
     {
-        let once = Box::new(move || Returned::new(closure(), None));
-        Self::in_threads(std::any::type_name::<F>(), Options::DEFAULT, Work::Once(once))
+        let name = std::any::type_name::<F>();
+        Self::__new_io(name, Declared::DEFAULT, |_| None, closure)
     }
 
-    fn in_threads(name: &str, options: Options, work: Work) -> Self {
-        Self {
-            name: Name { function: Arc::from(name), given: None },
-            work,
-            options,
-            pool: Pool::Threads,
-            read: read_value::<T>,
-        }
+    fn in_threads(name: Name, options: Options, work: Work) -> Self {
+        let read = ReadResult::Value(|value| value.downcast::<T>().ok().map(|value| *value));
+        Self { name, work, options, pool: Pool::Threads, read }
     }
 
     /// For `#[task(io)]`.
     #[doc(hidden)]
     pub fn __new_io(
         name: &'static str,
-        options: Options,
-        closure: impl FnOnce() -> Returned + Send + 'static,
+        declared: Declared,
+        describe: Describe<T>,
+        closure: impl FnOnce() -> T + Send + 'static,
     ) -> Self {
-        Self::in_threads(name, options, Work::Once(Box::new(closure)))
+        let once = Box::new(move || returned(closure(), describe));
+        let Declared { options, label } = declared;
+        Self::in_threads(Name::declared(name, label), options, Work::Once(once))
     }
 
     /// For `#[task(io, retries = …)]`.
     #[doc(hidden)]
     pub fn __new_io_repeatable(
         name: &'static str,
-        options: Options,
-        closure: impl Fn() -> Returned + Send + Sync + 'static,
+        declared: Declared,
+        describe: Describe<T>,
+        closure: impl Fn() -> T + Send + 'static,
     ) -> Self {
-        Self::in_threads(name, options, Work::Repeatable(Arc::new(closure)))
+        let repeatable = Repeatable::new(move || returned(closure(), describe));
+        let Declared { options, label } = declared;
+        Self::in_threads(Name::declared(name, label), options, Work::Repeatable(repeatable))
     }
 
     pub(crate) fn external(
         name: &str,
         start: impl FnOnce(crate::supervisor::external::Slot) + Send + 'static,
     ) -> Self {
+        let name = Name { function: Cow::Owned(name.to_owned()), given: None };
         Self::in_threads(name, Options::DEFAULT, Work::External(Box::new(start)))
     }
+}
+
+fn returned<T: Send + 'static>(value: T, describe: Describe<T>) -> Returned {
+    let error = describe(&value);
+    Returned { value: Box::new(value), error }
 }
 
 impl<T> fmt::Debug for Call<T> {

@@ -2,6 +2,7 @@
 //! other. Exactly one [`TaskCell::resolve`] fills it; exactly one reader takes the result out.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +16,29 @@ use crate::codec::{CodecId, EncodeError};
 use crate::registry::TaskEntry;
 use crate::sync::Mutex;
 
-/// What an attempt on a thread of this process leaves: the value, and the messages if it is an `Err`.
-pub struct Returned {
+/// What an attempt on a thread of this process leaves: the value, and its message and causes if it is an
+/// `Err`.
+pub(crate) struct Returned {
     pub(crate) value: Box<dyn Any + Send>,
     pub(crate) error: Option<Vec<String>>,
 }
 
-impl Returned {
-    /// A returned value; `error` holds its message and causes if it is an `Err`.
-    pub fn new<T: Send + 'static>(value: T, error: Option<Vec<String>>) -> Self {
-        Self { value: Box::new(value), error }
+pub(crate) type OnceClosure = Box<dyn FnOnce() -> Returned + Send>;
+
+/// A closure that can run again. Its attempts never overlap, so it need not be `Sync`.
+#[derive(Clone)]
+pub(crate) struct Repeatable(Arc<Mutex<dyn FnMut() -> Returned + Send>>);
+
+impl Repeatable {
+    pub(crate) fn new(closure: impl FnMut() -> Returned + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(closure)))
+    }
+
+    pub(crate) fn call(&self) -> Returned {
+        (self.0.lock())()
     }
 }
 
-pub(crate) type OnceClosure = Box<dyn FnOnce() -> Returned + Send>;
-pub(crate) type RepeatableClosure = Arc<dyn Fn() -> Returned + Send + Sync>;
 pub(crate) type ExternalClosure = Box<dyn FnOnce(crate::supervisor::external::Slot) + Send>;
 
 /// What is to be run.
@@ -39,7 +48,7 @@ pub(crate) enum Work {
     /// A closure that can run once.
     Once(OnceClosure),
     /// A closure that can run again, for a retry.
-    Repeatable(RepeatableClosure),
+    Repeatable(Repeatable),
     /// Started here, ended elsewhere.
     External(ExternalClosure),
     /// It has been taken away to be run, or is no longer needed.
@@ -100,8 +109,16 @@ struct Meeting {
 /// Name, label and chosen id: what a person calls the task.
 #[derive(Clone, Debug)]
 pub(crate) struct Name {
-    pub(crate) function: Arc<str>,
+    pub(crate) function: Cow<'static, str>,
     pub(crate) given: Option<Box<Given>>,
+}
+
+impl Name {
+    /// As the attribute of a function says it.
+    pub(crate) fn declared(function: &'static str, label: Option<&'static str>) -> Self {
+        let given = label.map(|label| Box::new(Given { label: Some(label.into()), id: None }));
+        Self { function: Cow::Borrowed(function), given }
+    }
 }
 
 /// What a caller may add to a task's name.
@@ -156,7 +173,7 @@ impl TaskCell {
     pub(crate) fn take_work(&self) -> Work {
         let mut work = self.work.lock();
         match &*work {
-            Work::Repeatable(closure) => Work::Repeatable(Arc::clone(closure)),
+            Work::Repeatable(closure) => Work::Repeatable(closure.clone()),
             Work::Encoded { function, codec, arguments } => Work::Encoded {
                 function: function.clone(),
                 codec: *codec,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::cause::ExitCause;
 use super::cell::Name;
 use super::id::TaskId;
 use super::info::TaskStatus;
@@ -87,62 +88,13 @@ pub struct PanicReport {
 #[non_exhaustive]
 pub struct CrashReport {
     /// What ended the process.
-    pub cause: CrashCause,
+    pub cause: ExitCause,
     /// The process.
     pub pid: u32,
     /// How long the task had run.
     pub ran: Duration,
     /// The last that the worker wrote to its standard error, at most 4 KiB.
     pub stderr: String,
-}
-
-/// What ended a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CrashCause {
-    /// A signal, by its number.
-    Signal(i32),
-    /// It exited by itself with this code.
-    ExitCode(i32),
-    /// Another part of the program took its exit status away before it could be read.
-    Unknown,
-}
-
-impl fmt::Display for CrashCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Signal(number) => match signal_name(number) {
-                Some(name) => write!(f, "killed by signal {number} ({name})"),
-                None => write!(f, "killed by signal {number}"),
-            },
-            Self::ExitCode(code) => write!(f, "exited with code {code}"),
-            Self::Unknown => write!(f, "died of an unknown cause"),
-        }
-    }
-}
-
-/// The numbers that are the same on every Linux platform in use (signal(7)), and the two that differ on
-/// none that the crate has run on.
-fn signal_name(number: i32) -> Option<&'static str> {
-    Some(match number {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        _ => return None,
-    })
 }
 
 impl TaskError {
@@ -250,12 +202,7 @@ impl fmt::Display for CrashReport {
         write!(
             f,
             "crashed: its worker process {} {} after {:.1?}",
-            self.pid,
-            match self.cause {
-                CrashCause::ExitCode(_) | CrashCause::Unknown => self.cause.to_string(),
-                CrashCause::Signal(_) => format!("was {}", self.cause),
-            },
-            self.ran
+            self.pid, self.cause, self.ran
         )?;
         let stderr = self.stderr.trim();
         if stderr.is_empty() {

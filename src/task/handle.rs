@@ -215,7 +215,7 @@ fn read_outcome<T>(
         TaskError::new(Some(id), name.clone(), attempts, TaskErrorKind::Undeliverable { reason })
     };
     let stored = outcome?;
-    match catch_unwind(AssertUnwindSafe(|| read(stored))) {
+    match catch_unwind(AssertUnwindSafe(|| read.read(stored))) {
         Ok(value) => value.map_err(undeliverable),
         Err(_) => Err(undeliverable("decoding it panicked".to_owned())),
     }

@@ -4,6 +4,7 @@
 //! of admission, processes or the core.
 
 pub(crate) mod call;
+pub(crate) mod cause;
 pub(crate) mod cell;
 pub(crate) mod error;
 pub(crate) mod failure;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atasker::{CrashCause, Limits, Stop, Supervisor, TaskErrorKind, TaskStatus, wait_all};
+use atasker::{ExitCause, Limits, Stop, Supervisor, TaskErrorKind, TaskStatus, wait_all};
 
 use crate::tasks;
 use crate::watch::{eventually, is_alive, watched};
@@ -16,7 +16,7 @@ fn assert_serves(supervisor: &Supervisor) {
     assert_eq!(task.wait().expect("the pool goes on"), 5);
 }
 
-fn check_death(how: &'static str, cause: CrashCause) {
+fn check_death(how: &'static str, cause: ExitCause) {
     watched(|| {
         let supervisor = supervisor(2);
         let neighbour = supervisor.submit(tasks::sleep_ms::call(50)).expect("accepted");
@@ -38,7 +38,7 @@ fn check_death(how: &'static str, cause: CrashCause) {
 
 #[test]
 fn a_segfault_costs_its_task() {
-    check_death("null write", CrashCause::Signal(libc::SIGSEGV));
+    check_death("null write", ExitCause::Signal(libc::SIGSEGV));
 }
 
 #[test]
@@ -50,19 +50,19 @@ fn so_does_every_other_signal() {
         ("illegal", libc::SIGILL),
         ("bus", libc::SIGBUS),
     ] {
-        check_death(how, CrashCause::Signal(signal));
+        check_death(how, ExitCause::Signal(signal));
     }
 }
 
 #[test]
 fn so_does_a_stack_overflow() {
-    check_death("stack overflow", CrashCause::Signal(libc::SIGABRT));
+    check_death("stack overflow", ExitCause::Signal(libc::SIGABRT));
 }
 
 #[test]
 fn so_does_an_exit() {
-    check_death("exit 0", CrashCause::ExitCode(0));
-    check_death("exit 42", CrashCause::ExitCode(42));
+    check_death("exit 0", ExitCause::Code(0));
+    check_death("exit 42", ExitCause::Code(42));
 }
 
 #[test]
