@@ -1,27 +1,138 @@
-//! atasker
-#![allow(dead_code, missing_docs, unreachable_pub)]
+//! A process pool that costs what a thread pool costs, and never loses or hangs a task.
+//!
+//! CPU-bound **tasks** run in **worker processes**: a task that segfaults, aborts, overflows its stack, exits
+//! or hangs costs that task and nothing else, and the caller is told exactly what happened. Blocking,
+//! I/O-ish tasks run on an elastic **thread pool**. One **supervisor** admits all of them by **priority**, with
+//! reserve places, so that a flood of unimportant work never keeps an urgent task waiting.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use atasker::{Limits, Priority, Supervisor, TaskResult, task};
+//!
+//! /// Runs in a worker process: a crash costs one task.
+//! #[task(timeout = "30s", retries = 2, retry_on(crash, timeout))]
+//! fn line_count(path: &Path) -> TaskResult<usize> {
+//!     Ok(std::fs::read_to_string(path)?.lines().count())
+//! }
+//!
+//! #[atasker::main]
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let here = line_count(Path::new("Cargo.toml"))?;            // still a plain function
+//!     let supervisor = Supervisor::builder()
+//!         .processes(Limits::new(4).reserve_high(1))              // five worker processes
+//!         .start()?;
+//!     let call = line_count::call(Path::new("Cargo.toml")).priority(Priority::High);
+//!     match supervisor.submit(call)?.wait() {                     // or `.await`
+//!         Ok(lines) => assert_eq!(lines?, here),                  // the function's own value
+//!         Err(error) => eprintln!("{error}"),                     // what died of what
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where does it run?
+//!
+//! | the work | write | runs |
+//! |---|---|---|
+//! | burns CPU, or calls native code that may crash or hang | `#[task]` | in a worker process |
+//! | waits for files, sockets, devices | `#[task(io)]` or [`Supervisor::spawn_blocking`] | on the thread pool |
+//! | is started here and ends elsewhere | [`Supervisor::external_task`] | wherever you say |
+//! | is named by data: a batch file, a request | [`Call::by_name`] | in a worker process |
+//!
+//! To compare processes with threads, put `.rayon(limits)` in the place of `.processes(limits)`; for unit
+//! tests and debuggers, `.inline()` runs process tasks in the caller.
+//!
+//! # What must be in place
+//!
+//! Worker processes are this program again, unless the builder names [another](
+//! SupervisorBuilder::worker_program). So `main` must begin with [`worker::run_if_spawned`], which
+//! `#[atasker::main]` puts there; without it, starting the pool is an error before anything is spawned. In
+//! tests, put [`test_worker!`] once into each test binary. What a worker does **not** share with the program
+//! that started it stands in [`boundary`].
+//!
+//! # How to read the source
+//!
+//! [`task`](mod@task) (calls, handles, errors), `supervisor` (the public face and the shell), `core` and
+//! `admission` (the pure state machine), `threads`, `process` (spawning and watching workers), `transport`
+//! (how calls reach them), `worker` (what runs inside them), `registry`, `codec`, `sys`.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "atasker runs on Linux only so far: worker processes need pidfds, parent-death signals and \
+     close_range, which live in src/sys; a port starts there"
+);
+
+// The attributes name this crate from outside, and its own unit tests use them.
+#[cfg(test)]
+extern crate self as atasker;
+
+mod admission;
+pub mod boundary;
+mod codec;
+mod core;
+mod process;
+mod registry;
+mod supervisor;
 mod sync;
 mod sys;
 mod task;
-mod core { pub(crate) mod effect; }
-mod admission;
+mod threads;
 mod transport;
-pub mod process;
 pub mod worker;
 
-/// Stand-ins until the real ones land.
-mod codec {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-    #[repr(u8)]
-    pub(crate) enum CodecId { Postcard = 1, Json = 2, Bincode = 3 }
-    pub(crate) mod bytes {
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
-        pub(crate) fn serialize<S: Serializer>(bytes: &Vec<u8>, serializer: S) -> Result<S::Ok, S::Error> {
-            bytes.serialize(serializer)
-        }
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-            Vec::deserialize(deserializer)
-        }
-    }
+#[cfg(feature = "macros")]
+pub use atasker_macros::{main, task, worker_init};
+
+pub use process::{Output, OutputLine, OutputStream, WorkerStartError};
+pub use registry::{FunctionInfo, ParameterInfo};
+pub use supervisor::Supervisor;
+pub use supervisor::builder::SupervisorBuilder;
+pub use supervisor::default::{configure, supervisor};
+pub use supervisor::error::StartError;
+pub use supervisor::external::Completer;
+pub use supervisor::info::{Functions, PoolInfo, SupervisorInfo, TaskKey, Totals, WorkerInfo};
+pub use supervisor::map::{Map, MapStream, MapUnordered};
+pub use supervisor::stop::Stop;
+pub use task::call::Call;
+pub use task::cause::ExitCause;
+pub use task::error::{
+    CrashReport, PanicReport, SubmitError, TaskError, TaskErrorKind, TrySubmitError,
+};
+pub use task::failure::{FailureError, TaskFailure, TaskResult};
+pub use task::handle::TaskHandle;
+pub use task::id::TaskId;
+pub use task::info::{Pool, TaskInfo, TaskStatus};
+pub use task::options::{Backoff, Limits, Priority, RetryOn, UnknownPriority};
+pub use task::wait::{AsCompleted, Completion, StillRunning, as_completed, wait_all};
+
+/// What the attributes expand to. Not for use by hand, and not covered by any promise.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+
+    pub use crate::codec::arguments::{
+        Argument, Arguments, ArgumentsDecoder, ArgumentsEncoder, BadArguments, BorrowedParameter,
+        CrossesToWorker, Held, OwnedParameter, Parameter, lend,
+    };
+    pub use crate::codec::lent::{AsBytes, AsDeclared, LendsInWorker};
+    pub use crate::codec::{CodecId, UnknownCodec};
+    pub use crate::registry::entry::{RegisteredTask, TaskEntry, check_clashes, find};
+    pub use crate::registry::init::{WorkerInit, init_data, run_init};
+    pub use crate::registry::io::{
+        GivenAgain, GoesToThread, IoBorrowed, IoOwned, IoRepeated, IoTask, Owned, lend_owned, own,
+        own_option,
+    };
+    pub use crate::registry::returned::{
+        AsDisplay, AsError, AsFailure, AsSilent, Describe, PlainKind, ResultKind, ReturnOps,
+        Returned, ReturnsToCaller, Speaks, ViaDisplay, ViaError, ViaFailure, ViaPlain, ViaSilent,
+    };
+    pub use crate::registry::run::{ProcessTask, call, decode, parse};
+    pub use crate::registry::shape::{Shapes, digest};
+    pub use crate::supervisor::default::stop_default_supervisor;
+    pub use crate::task::options::Declared;
+    pub use crate::transport::frame::Outcome;
 }
-mod registry;
+
+/// For the bench of admission. Not covered by any promise.
+#[doc(hidden)]
+pub use crate::core::bench as __bench;

@@ -1,1 +1,80 @@
-//! x
+//! The attributes of the `atasker` crate, which re-exports and documents them. What they expand to is safe
+//! code only, and names everything by absolute paths.
+//!
+//! Read [`task`] first: what a function must look like is in [`signature`], the attribute's options are in
+//! [`options`].
+
+mod duration;
+mod expand_io;
+mod expand_process;
+mod main_attribute;
+mod options;
+mod signature;
+mod task;
+mod text;
+mod worker_init;
+
+use proc_macro::TokenStream;
+
+/// Makes a function a task, which a supervisor can run in a worker process or, by `#[task(io)]`, on a
+/// thread.
+///
+/// The function stays as it is. Beside it comes a type of the same name whose `call`, with the function's
+/// parameters, describes a call of it.
+///
+/// | option | |
+/// |---|---|
+/// | `io` | run it on the thread pool, not in a worker process |
+/// | `priority = "high"` | `low`, `normal`, `high`, `critical`, or a path to a constant |
+/// | `timeout = "30s"` | end it when it has run so long |
+/// | `queue_timeout = "5m"` | give it up when it has waited so long |
+/// | `delay = "1s"` | let it wait so long first |
+/// | `retries = 2` | up to so many further attempts |
+/// | `retry_on(crash, timeout)` | only after these: `crash`, `timeout`, `panic`, `error` |
+/// | `backoff = "100ms"` | wait so long before each further attempt |
+/// | `backoff("100ms", "5s")` | wait so long before the first, then twice as long, up to the second |
+/// | `label = "nightly"` | stands in logs and listings |
+/// | `handle = Name` | the name of the type, where the function's name is taken |
+/// | `crate = path` | where the `atasker` crate is, if it is renamed |
+///
+/// Durations are numbers with units: `ns`, `us`, `ms`, `s`, `m` or `min`, `h`, also together as in `1m30s`.
+///
+/// A task that runs in a worker process takes owned arguments and references (`&str`, `&Path`, `&[u8]`,
+/// `&T`, and options of them), and returns a value of its own; all of them cross by serde.
+///
+/// ```ignore
+/// #[task(timeout = "30s", retries = 2, retry_on(crash, timeout))]
+/// fn thumbnail(path: &Path, size: u32) -> TaskResult<Vec<u8>> { … }
+///
+/// let task = supervisor.submit(thumbnail::call(path, 128))?;
+/// ```
+#[proc_macro_attribute]
+pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    task::expand(attribute.into(), item.into()).into()
+}
+
+/// Makes `main` start as a worker where the program was started as one, and stop the default supervisor at
+/// the end.
+///
+/// It stands outside (above) `#[tokio::main]` and its like, so that a worker starts without a runtime.
+///
+/// ```ignore
+/// #[atasker::main]
+/// fn main() -> anyhow::Result<()> { … }
+/// ```
+#[proc_macro_attribute]
+pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    main_attribute::expand(attribute.into(), item.into()).into()
+}
+
+/// Marks a function that every worker process runs before its first task: `fn init()`, or
+/// `fn init(data: T)` for data that the supervisor's builder gives. It may return a `Result<(), E>`.
+///
+/// ```ignore
+/// #[worker_init]
+/// fn load_model(path: PathBuf) -> TaskResult<()> { … }
+/// ```
+#[proc_macro_attribute]
+pub fn worker_init(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    worker_init::expand(attribute.into(), item.into()).into()
+}

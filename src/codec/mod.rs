@@ -1,1 +1,216 @@
-//! .
+//! Arguments and results to bytes and back. The only place that names a codec crate.
+//!
+//! What is decoded comes from another process and is not believed: no announced length is trusted, bytes
+//! left over are an error, and so is a value nested deeper than [`DEPTH_MAX`]. Decoding runs code of the
+//! user's types, which may panic; whoever calls [`decode`] guards against that.
+//!
+//! Knows nothing of tasks, pools or processes.
+
+pub(crate) mod arguments;
+pub(crate) mod bytes;
+#[cfg(feature = "json")]
+mod json;
+pub(crate) mod lent;
+pub(crate) mod limited;
+pub(crate) mod wire;
+
+use serde::{Deserialize, Serialize};
+
+use limited::Limited;
+
+/// How many values may be nested in one another.
+pub(crate) const DEPTH_MAX: u32 = 128;
+
+/// How bytes are to be read. The number is what crosses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+#[repr(u8)]
+pub enum CodecId {
+    /// The default: compact, and quick to encode.
+    Postcard = 1,
+    /// For calls by name with dynamic values.
+    #[cfg(feature = "json")]
+    Json = 2,
+    /// bincode 2 in its standard configuration.
+    #[cfg(feature = "bincode")]
+    Bincode = 3,
+}
+
+impl CodecId {
+    /// Of typed calls.
+    pub(crate) const BINARY: Self = Self::Postcard;
+}
+
+impl From<CodecId> for u8 {
+    fn from(id: CodecId) -> Self {
+        id as Self
+    }
+}
+
+impl TryFrom<u8> for CodecId {
+    type Error = UnknownCodec;
+
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        match number {
+            1 => Ok(Self::Postcard),
+            #[cfg(feature = "json")]
+            2 => Ok(Self::Json),
+            #[cfg(feature = "bincode")]
+            3 => Ok(Self::Bincode),
+            _ => Err(UnknownCodec(number)),
+        }
+    }
+}
+
+/// A codec that this build of the library does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown codec {0}; the programs must be built with the same features of `atasker` \
+     (`json` is 2, `bincode` is 3)"
+)]
+pub struct UnknownCodec(u8);
+
+/// A value could not be turned into bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct EncodeError(pub(crate) String);
+
+/// Bytes could not be turned into a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes hold something else than what is wanted.
+    #[error("{0}")]
+    Malformed(String),
+    /// The value ends before the bytes do.
+    #[error("{0} bytes are left over after the value")]
+    Trailing(usize),
+}
+
+/// Encode one value.
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    id: CodecId,
+    value: &T,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::new();
+    encode_to(id, value, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Encode one value behind what `bytes` holds already.
+pub(crate) fn encode_to<T: Serialize + ?Sized>(
+    id: CodecId,
+    value: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    match id {
+        CodecId::Postcard => {
+            let mut serializer = postcard::Serializer { output: Appended(bytes) };
+            value.serialize(&mut serializer).map_err(|error| EncodeError(error.to_string()))
+        }
+        #[cfg(feature = "json")]
+        CodecId::Json => {
+            serde_json::to_writer(bytes, value).map_err(|error| EncodeError(error.to_string()))
+        }
+        #[cfg(feature = "bincode")]
+        CodecId::Bincode => {
+            let encoded = bincode::serde::encode_to_vec(value, bincode::config::standard())
+                .map_err(|error| EncodeError(error.to_string()))?;
+            bytes.extend_from_slice(&encoded);
+            Ok(())
+        }
+    }
+}
+
+/// Decode one value, which must take all of `bytes`.
+pub(crate) fn decode<'de, T: Deserialize<'de>>(
+    id: CodecId,
+    bytes: &'de [u8],
+) -> Result<T, DecodeError> {
+    let mut decoder = Decoder::new(id, bytes);
+    let value = decoder.next()?;
+    decoder.finish()?;
+    Ok(value)
+}
+
+/// Decodes values that stand one after another. JSON has only one.
+pub(crate) struct Decoder<'de> {
+    id: CodecId,
+    rest: &'de [u8],
+}
+
+impl<'de> Decoder<'de> {
+    pub(crate) fn new(id: CodecId, bytes: &'de [u8]) -> Self {
+        Self { id, rest: bytes }
+    }
+
+    pub(crate) fn next<T: Deserialize<'de>>(&mut self) -> Result<T, DecodeError> {
+        match self.id {
+            CodecId::Postcard => {
+                let context = limited::Context::new(self.rest.len());
+                let mut deserializer = postcard::Deserializer::from_bytes(self.rest);
+                let value = T::deserialize(Limited::new(&mut deserializer, &context))
+                    .map_err(|fault| DecodeError::Malformed(fault.to_string()))?;
+                self.rest = deserializer
+                    .finalize()
+                    .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+                Ok(value)
+            }
+            #[cfg(feature = "json")]
+            CodecId::Json => {
+                // `from_slice` rejects what follows the value, and nesting beyond 128 levels.
+                let value = serde_json::from_slice(self.rest)
+                    .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+                self.rest = &[];
+                Ok(value)
+            }
+            #[cfg(feature = "bincode")]
+            CodecId::Bincode => {
+                let context = limited::Context::new(self.rest.len());
+                // No limit in the configuration: it reads from a slice, whose end is the limit, and
+                // `Limited` never lets it allocate what a length announces.
+                let (value, read) = bincode::serde::seed_decode_from_slice(
+                    limited::Whole::new(&context),
+                    self.rest,
+                    bincode::config::standard(),
+                )
+                .map_err(|error| DecodeError::Malformed(context.fault(error).to_string()))?;
+                self.rest = &self.rest[read..];
+                Ok(value)
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
+        match self.rest.len() {
+            0 => Ok(()),
+            left => Err(DecodeError::Trailing(left)),
+        }
+    }
+}
+
+/// Appends to a vector that may hold something already.
+struct Appended<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Appended<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,46 @@
-//! .
+//! The life of every task and every worker, as one state machine. Events go in (`on_…`), effects come out,
+//! and the shell performs them in their order after it has released the lock that guards the [`Core`].
+//!
+//! Pure: it must not know clocks, threads, processes, transports, bytes or user code. A task's payload is
+//! opaque, is cloned into the effects that need it, and is moved out by the last one, so that nothing of
+//! the user's is ever dropped in here. Effects of several threads may be performed interleaved, so events
+//! may arrive late or twice: one that names a ticket or worker that is no longer current changes nothing.
+//!
+//! Reading order: `effect`, `event` (what comes in), `task` (the record and its states), `workers` (the
+//! bookkeeping of worker processes), `machine` (the core itself and the primitives), then one file per
+//! group of events: `submit`, `attempt`, `process`, `deadline`, `stop`. All of them end with `schedule` and
+//! `fleet`. `info` answers questions, `invariants` says what must always hold.
+
+mod attempt;
+#[doc(hidden)]
+pub mod bench;
+mod deadline;
+mod effect;
+mod event;
+mod fleet;
+mod info;
+mod invariants;
+mod machine;
+mod process;
+mod schedule;
+mod stop;
+mod submit;
+mod task;
+mod workers;
+
+#[cfg(test)]
+mod sabotage;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use crate::admission::Time;
+pub(crate) use effect::{
+    CancelReason, Effect, Ending, Finish, History, PoolId, SignalReason, WarnLevel,
+};
+pub(crate) use event::{
+    CoreConfig, PoolConfig, PoolKind, RefuseReason, StopMode, Submission, WorkersConfig,
+};
+pub(crate) use info::{TaskInfo, TaskState};
+pub(crate) use machine::Core;

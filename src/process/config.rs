@@ -40,6 +40,13 @@ pub(crate) enum Program {
     },
 }
 
+impl Program {
+    /// Whether it may have other functions than this program.
+    pub(crate) fn is_separate(&self) -> bool {
+        matches!(self, Self::Separate { .. })
+    }
+}
+
 /// Where goes what workers write to their standard output and standard error.
 #[derive(Clone, Default)]
 pub enum Output {
@@ -67,7 +74,7 @@ impl fmt::Debug for Output {
 /// A line that a worker wrote.
 ///
 /// ```
-/// use atasker::process::{Output, OutputLine, OutputStream};
+/// use atasker::{Output, OutputLine, OutputStream};
 /// use std::sync::Arc;
 /// let output = Output::Captured(Arc::new(|line: OutputLine<'_>| {
 ///     if line.stream == OutputStream::Stderr {

@@ -4,12 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exit::ExitCause;
+use crate::task::cause::ExitCause;
 
 /// Why worker processes can't be started, or why one of them ended before it was ready.
 ///
 /// ```
-/// # use atasker::process::WorkerStartError;
+/// # use atasker::WorkerStartError;
 /// fn advise(error: &WorkerStartError) -> &'static str {
 ///     match error {
 ///         WorkerStartError::NoEntry => "the program needs one more line",

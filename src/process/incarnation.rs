@@ -11,10 +11,11 @@ use ipc_channel::platform::OsIpcSender;
 
 use super::config::Launch;
 use super::error::WorkerStartError;
-use super::exit::{Exit, ExitCause};
+use super::exit::Exit;
+use crate::task::cause::ExitCause;
 use super::processes::{Owner, Shared};
 use super::protocol::{CRATE_VERSION, FromWorker, PROTOCOL_VERSION};
-use crate::core::effect::SignalReason;
+use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::sync::Mutex;
 use crate::sys::process::Child;

@@ -22,10 +22,9 @@ mod threads;
 mod worker_log;
 
 pub use config::{Output, OutputLine, OutputStream};
-pub(crate) use config::{ProcessConfig, Program, check_program};
+pub(crate) use config::{ProcessConfig, Program};
 pub use error::WorkerStartError;
 pub(crate) use exit::Exit;
-pub use exit::ExitCause;
 pub(crate) use processes::{Owner, Processes};
 pub(crate) use worker_log::number_of as log_level_number;
 

@@ -12,7 +12,7 @@ use super::incarnation::{EndMarkers, Incarnation, StartFailure};
 use super::output::Pipe;
 use super::processes::Shared;
 use super::spawn::{Connection, spawn};
-use crate::core::effect::SignalReason;
+use crate::core::SignalReason;
 use crate::sys::descriptors::wait_readable;
 
 /// How long a dead worker's receivers have to find the end marker. Only a worker that left a message

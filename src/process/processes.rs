@@ -13,7 +13,7 @@ use super::monitor::Monitor;
 use super::output::Outputs;
 use super::threads::Threads;
 use super::worker_log::WorkerLog;
-use crate::core::effect::SignalReason;
+use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::sync::Mutex;
 use crate::sys::Bell;

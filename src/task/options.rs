@@ -233,3 +233,71 @@ impl Options {
         retry: RetryPolicy::NEVER,
     };
 }
+
+/// What an attribute declares: options, and what only the public face knows.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Declared {
+    pub(crate) options: Options,
+    pub(crate) label: Option<&'static str>,
+}
+
+impl Declared {
+    /// Nothing declared.
+    pub const DEFAULT: Self = Self { options: Options::DEFAULT, label: None };
+
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    #[must_use]
+    pub const fn queue_timeout(mut self, timeout: Duration) -> Self {
+        self.options.queue_timeout = Some(timeout);
+        self
+    }
+
+    #[must_use]
+    pub const fn delay(mut self, delay: Duration) -> Self {
+        self.options.delay = Some(delay);
+        self
+    }
+
+    #[must_use]
+    pub const fn retries(mut self, retries: u32) -> Self {
+        self.options.retry.retries = retries;
+        self
+    }
+
+    #[must_use]
+    pub const fn retry_on(mut self, kinds: &[RetryOn]) -> Self {
+        // Not `for`: iterators are not const.
+        let mut set = 0;
+        let mut position = 0;
+        while position < kinds.len() {
+            set |= kinds[position].bit();
+            position += 1;
+        }
+        self.options.retry.on = set;
+        self
+    }
+
+    #[must_use]
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.options.retry.backoff = backoff;
+        self
+    }
+
+    #[must_use]
+    pub const fn label(mut self, label: &'static str) -> Self {
+        self.label = Some(label);
+        self
+    }
+}

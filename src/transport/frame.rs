@@ -22,20 +22,35 @@ pub(crate) struct OutcomeFrame {
 
 /// How an attempt ended that came to an end by itself.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum Outcome {
-    /// It returned. `value` is the encoded return value, an `Err` included; `error` its message and
-    /// chain if it is an `Err`.
+pub enum Outcome {
+    /// It returned.
     Returned {
+        /// What it returned, encoded, an `Err` included.
         #[serde(with = "crate::codec::bytes")]
         value: Vec<u8>,
+        /// If it is an `Err`: its message and causes.
         error: Option<Vec<String>>,
     },
     /// It panicked.
-    Panicked { message: String, location: Option<String> },
+    Panicked {
+        /// With what.
+        message: String,
+        /// `file:line:column`, where known.
+        location: Option<String>,
+    },
     /// It ran, but what it returned could not be encoded.
-    Unencodable { message: String },
+    Unencodable {
+        /// What the codec said.
+        message: String,
+    },
     /// The worker's program has no such function. It never ran.
-    UnknownFunction { message: String },
+    UnknownFunction {
+        /// What there is instead.
+        message: String,
+    },
     /// The arguments could not be decoded. It never ran.
-    BadArguments { message: String },
+    BadArguments {
+        /// Which, and what is wrong with it.
+        message: String,
+    },
 }

@@ -129,7 +129,7 @@ fn initialise(working_directory: &[u8], data: Option<(&str, &[u8])>) -> Result<(
             directory.display()
         )
     })?;
-    for init in registry::worker_inits() {
+    for init in registry::init::worker_inits() {
         catch_unwind(AssertUnwindSafe(|| (init.run)(data))).unwrap_or_else(|panic| {
             let message = panic.downcast_ref::<&str>().map(ToString::to_string);
             let message = message.or_else(|| panic.downcast_ref::<String>().cloned());

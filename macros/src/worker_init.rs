@@ -1,0 +1,90 @@
+//! `#[worker_init]`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::Error;
+use syn::spanned::Spanned;
+
+use crate::main_attribute::crate_path;
+use crate::signature::{Function, Parameter, Passing, plain};
+use crate::task::function;
+
+pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let function = match function(item, "#[worker_init]") {
+        Ok(function) => function,
+        Err(error) => return error,
+    };
+    let expanded = crate_path(attribute).and_then(|krate| {
+        let function = Function::new(function.clone(), false)?;
+        tokens(&krate, &function)
+    });
+    match expanded {
+        Ok(tokens) => quote!(#function #tokens),
+        Err(error) => {
+            let error = error.into_compile_error();
+            quote!(#function #error)
+        }
+    }
+}
+
+fn tokens(krate: &TokenStream, function: &Function) -> Result<TokenStream, Error> {
+    let private = quote!(#krate::__private);
+    let name = function.name();
+    let call = match &function.parameters[..] {
+        [] => quote!(#name()),
+        [data] => {
+            let use_ = match data.passing {
+                Passing::Owned => quote!(data),
+                Passing::Borrowed(_) => quote!(&data),
+                Passing::BorrowedOption(_) => return Err(refuse(data)),
+            };
+            let data_type = data.crossing_type();
+            quote_spanned! {data_type.span()=> {
+                let data: #data_type = #private::init_data::<#data_type>(data)?;
+                #name(#use_)
+            }}
+        }
+        [_, second, ..] => return Err(refuse(second)),
+    };
+    let cfgs = function.cfgs();
+    let text = plain(name);
+    let output = &function.output;
+    let describe = quote_spanned! {output.span()=>
+        (&&&&&#private::Returned::<#output>::NEW).kind().describe()
+    };
+    let line = quote_spanned!(name.span()=> ::core::line!());
+    Ok(quote! {
+        #(#cfgs)*
+        const _: () = {
+            const PATH: &::core::primitive::str =
+                ::core::concat!(::core::module_path!(), "::", #text);
+
+            #[allow(clippy::all, clippy::pedantic)]
+            fn run(
+                data: ::core::option::Option<(&::core::primitive::str, &[::core::primitive::u8])>,
+            ) -> ::core::result::Result<(), ::std::string::String> {
+                #[allow(unused_imports)]
+                use #private::{
+                    ViaDisplay as _, ViaError as _, ViaFailure as _, ViaPlain as _, ViaSilent as _,
+                };
+                #private::run_init(PATH, || {
+                    let _ = data;
+                    let describe: #private::Describe<#output> = #describe;
+                    ::core::result::Result::Ok(describe(&#call))
+                })
+            }
+
+            #private::inventory::submit! {
+                #private::WorkerInit { path: PATH, file: ::core::file!(), line: #line, run }
+            }
+        };
+    })
+}
+
+fn refuse(parameter: &Parameter) -> Error {
+    Error::new_spanned(
+        &parameter.declared,
+        "an initialiser takes nothing, or one value or reference that the supervisor's builder gives; \
+         put several values into a struct",
+    )
+}

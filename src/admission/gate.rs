@@ -1,0 +1,206 @@
+//! The rules by which a pool's waiting tasks may start.
+
+use std::time::Duration;
+
+use super::line::{Line, Nodes, WARN_LEVELS};
+use super::time::Time;
+use crate::task::options::{Limits, Priority};
+
+/// What a `pool_size` of zero means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ZeroPoolSize {
+    Unlimited,
+    /// Nothing of low priority starts. Refused by whoever builds such a pool.
+    Closed,
+}
+
+/// How a pool admits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdmissionConfig {
+    pub(crate) limits: Limits,
+    pub(crate) zero_pool_size: ZeroPoolSize,
+    /// Caps every class but `Critical`.
+    pub(crate) places_max: Option<u32>,
+    /// After how long a task is lifted into the next class, never into `Critical`.
+    pub(crate) aging: Option<Duration>,
+}
+
+/// The waiting tasks of one pool, and how many of its places are busy.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    config: AdmissionConfig,
+    lines: [Line; Priority::ALL.len()],
+    orders: u64,
+    busy: u32,
+}
+
+impl Admission {
+    pub(crate) fn new(config: AdmissionConfig) -> Self {
+        Self {
+            config,
+            lines: [Line::EMPTY; Priority::ALL.len()],
+            orders: 0,
+            busy: 0,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.config.limits
+    }
+
+    /// Shrinking takes no place away from what runs.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.config.limits = limits;
+    }
+
+    pub(crate) fn busy(&self) -> u32 {
+        self.busy
+    }
+
+    pub(crate) fn occupy(&mut self) {
+        self.busy += 1;
+    }
+
+    pub(crate) fn vacate(&mut self) {
+        self.busy = self
+            .busy
+            .checked_sub(1)
+            .expect("only an occupied place is vacated");
+    }
+
+    /// `class` may start while fewer places than this are busy.
+    pub(crate) fn ceiling(&self, class: Priority) -> u32 {
+        let Limits {
+            pool_size,
+            reserve_normal,
+            ..
+        } = self.config.limits;
+        let places = match class {
+            Priority::Critical => return u32::MAX,
+            _ if pool_size == 0 && self.config.zero_pool_size == ZeroPoolSize::Unlimited => {
+                u32::MAX
+            }
+            Priority::Low => pool_size,
+            Priority::Normal => pool_size.saturating_add(reserve_normal),
+            Priority::High => self.config.limits.places(),
+        };
+        places.min(self.config.places_max.unwrap_or(u32::MAX))
+    }
+
+    /// Whether the limits let a task of `class` start now.
+    pub(crate) fn has_place(&self, class: Priority) -> bool {
+        self.busy < self.ceiling(class)
+    }
+
+    /// The task that is next: the front of the highest class in which anything waits. While it can't
+    /// start nothing can.
+    pub(crate) fn next(&self) -> Option<(u32, Priority)> {
+        Priority::ALL
+            .into_iter()
+            .rev()
+            .find_map(|class| Some((self.line(class).front()?, class)))
+    }
+
+    /// How many wait in the line of `class`.
+    pub(crate) fn queued(&self, class: Priority) -> usize {
+        self.line(class).len()
+    }
+
+    /// Joins at the back of its class.
+    pub(crate) fn enqueue(&mut self, nodes: &mut Nodes, slot: u32, class: Priority, now: Time) {
+        let order = self.next_order();
+        nodes.set(slot, class, order, now);
+        self.line_mut(class).push_regular(nodes, slot);
+    }
+
+    /// Returns to the position that the task had in its class.
+    pub(crate) fn requeue(&mut self, nodes: &mut Nodes, slot: u32) {
+        self.line_mut(nodes.class(slot)).restore(nodes, slot);
+    }
+
+    /// Leaves its line, to start or because it is no longer wanted.
+    pub(crate) fn remove(&mut self, nodes: &mut Nodes, slot: u32) {
+        self.line_mut(nodes.class(slot)).remove(nodes, slot);
+    }
+
+    /// When the next task has been in its class for one period of aging.
+    pub(crate) fn next_lift(&self, nodes: &Nodes) -> Option<Time> {
+        let period = self.config.aging?;
+        let front = |class| Some(nodes.entered(self.line(class).front()?) + period);
+        [front(Priority::Low), front(Priority::Normal)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Lifts one task whose period has passed to the back of the class above, and says which.
+    pub(crate) fn lift_due(&mut self, nodes: &mut Nodes, now: Time) -> Option<u32> {
+        let period = self.config.aging?;
+        for (class, above) in [
+            (Priority::Normal, Priority::High),
+            (Priority::Low, Priority::Normal),
+        ] {
+            if let Some(slot) = self.line(class).front()
+                && nodes.entered(slot) + period <= now
+            {
+                self.line_mut(class).remove(nodes, slot);
+                let order = self.next_order();
+                nodes.set(slot, above, order, now);
+                self.line_mut(above).push_irregular(nodes, slot);
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// The regular task of `class` that has waited longest without a report at `level`.
+    pub(crate) fn unreported(&self, class: Priority, level: usize) -> Option<u32> {
+        debug_assert!(level < WARN_LEVELS);
+        self.line(class).cursor(level)
+    }
+
+    /// What [`unreported`](Self::unreported) named has been reported.
+    pub(crate) fn set_reported(&mut self, nodes: &Nodes, class: Priority, level: usize) {
+        self.line_mut(class).advance(nodes, level);
+    }
+
+    /// Everything that waits in `class`, the front first.
+    pub(crate) fn iter<'a>(
+        &self,
+        nodes: &'a Nodes,
+        class: Priority,
+    ) -> impl Iterator<Item = u32> + use<'a> {
+        self.line(class).iter(nodes)
+    }
+
+    /// Panics with a sentence if the lines contradict themselves.
+    pub(crate) fn check_invariants(&self, nodes: &Nodes) {
+        for class in Priority::ALL {
+            self.line(class).check_invariants(nodes);
+            for slot in self.iter(nodes, class) {
+                assert_eq!(
+                    nodes.class(slot),
+                    class,
+                    "a task must wait in the line of its class"
+                );
+                assert!(
+                    nodes.order(slot) <= self.orders,
+                    "orders are given by the admission"
+                );
+            }
+        }
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.orders += 1;
+        self.orders
+    }
+
+    fn line(&self, class: Priority) -> &Line {
+        &self.lines[class as usize]
+    }
+
+    fn line_mut(&mut self, class: Priority) -> &mut Line {
+        &mut self.lines[class as usize]
+    }
+}

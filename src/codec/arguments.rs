@@ -1,0 +1,237 @@
+//! The arguments of a call, one after another: encoded where the call is made, decoded in the worker.
+//!
+//! The binary codecs take them as one tuple, which in both is its elements with nothing between. JSON
+//! takes an array by position or an object by name.
+//!
+//! What `#[task]` generates drives this: for each task a helper type implements [`OwnedParameter<N>`] or
+//! [`BorrowedParameter<N>`] for its parameter number `N`. So each bound is checked at one place, the
+//! parameter's type, and a type that does not fit is reported once.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::lent::LendsInWorker;
+use super::wire::{Wire, WireRef};
+use super::{CodecId, Decoder, EncodeError, encode_to};
+
+/// A parameter as its function declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name, without `r#`.
+    pub name: &'static str,
+    /// Its type, as written.
+    pub type_name: &'static str,
+}
+
+/// A type whose values can be encoded here and decoded there.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't cross to a worker process: derive serde's `Serialize` and `Deserialize` \
+               for it, or use `#[task(io)]`, which stays in this process",
+    label = "can't cross to a worker process"
+)]
+pub trait CrossesToWorker: Serialize + DeserializeOwned + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + 'static> CrossesToWorker for T {}
+
+/// Parameter number `N` of a task is of type `Type`.
+pub trait OwnedParameter<const N: usize> {
+    /// The type as declared.
+    type Type: CrossesToWorker;
+}
+
+/// Parameter number `N` of a task is of type `&Type` or `Option<&Type>`.
+pub trait BorrowedParameter<const N: usize> {
+    /// How it crosses.
+    type Form;
+    /// The type behind the reference.
+    type Type: ?Sized + LendsInWorker<Self::Form>;
+}
+
+/// What holds argument `N` of `P` in the worker while the function borrows it.
+pub type Held<'de, P, const N: usize> = <<P as BorrowedParameter<N>>::Type as LendsInWorker<
+    <P as BorrowedParameter<N>>::Form,
+>>::Held<'de>;
+
+/// Encodes arguments where a call is made. The first error is kept for [`finish`](Self::finish).
+#[derive(Debug)]
+pub struct ArgumentsEncoder {
+    parameters: &'static [Parameter],
+    codec: CodecId,
+    bytes: Vec<u8>,
+    error: Option<EncodeError>,
+}
+
+impl ArgumentsEncoder {
+    /// For a function with these parameters, in the default codec.
+    pub fn new(parameters: &'static [Parameter]) -> Self {
+        Self { parameters, codec: CodecId::Postcard, bytes: Vec::new(), error: None }
+    }
+
+    /// Append argument `N`.
+    pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
+        let done = encode_to(self.codec, &WireRef(value), &mut self.bytes);
+        self.note(N, done);
+    }
+
+    /// Append argument `N`.
+    pub fn borrowed<P: BorrowedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
+        let done = P::Type::put(value, self.codec, &mut self.bytes);
+        self.note(N, done);
+    }
+
+    /// Append argument `N`.
+    pub fn borrowed_option<P: BorrowedParameter<N>, const N: usize>(
+        &mut self,
+        value: Option<&P::Type>,
+    ) {
+        let done = P::Type::put_option(value, self.codec, &mut self.bytes);
+        self.note(N, done);
+    }
+
+    /// All arguments, or what was wrong with the first that could not be encoded.
+    pub fn finish(self) -> Result<Vec<u8>, EncodeError> {
+        match self.error {
+            None => Ok(self.bytes),
+            Some(error) => Err(error),
+        }
+    }
+
+    fn note(&mut self, position: usize, done: Result<(), EncodeError>) {
+        if let Err(EncodeError(message)) = done {
+            let message = describe(self.parameters, position, &message);
+            self.error.get_or_insert(EncodeError(message));
+        }
+    }
+}
+
+/// The arguments of a call as they arrived in the worker.
+#[derive(Debug)]
+pub struct Arguments<'b> {
+    parameters: &'static [Parameter],
+    form: Form<'b>,
+}
+
+#[derive(Debug)]
+enum Form<'b> {
+    Binary(CodecId, &'b [u8]),
+    #[cfg(feature = "json")]
+    Json(Vec<Option<serde_json::Value>>),
+}
+
+/// Why arguments were refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadArguments(pub(crate) String);
+
+impl<'b> Arguments<'b> {
+    /// For a function of this name with these parameters.
+    pub(crate) fn parse(
+        name: &str,
+        parameters: &'static [Parameter],
+        codec: CodecId,
+        bytes: &'b [u8],
+    ) -> Result<Self, BadArguments> {
+        let form = match codec {
+            #[cfg(feature = "json")]
+            CodecId::Json => Form::Json(super::json::arguments(name, parameters, bytes)?),
+            binary => Form::Binary(binary, bytes),
+        };
+        // Used by JSON only.
+        let _ = name;
+        Ok(Self { parameters, form })
+    }
+
+    /// Decode all of them: `each` takes one after the other.
+    pub(crate) fn decode<'d, T>(
+        &'d self,
+        each: impl FnOnce(&mut ArgumentsDecoder<'d>) -> Result<T, BadArguments>,
+    ) -> Result<T, BadArguments> {
+        let source = match &self.form {
+            Form::Binary(codec, bytes) => Source::Binary(Decoder::new(*codec, bytes)),
+            #[cfg(feature = "json")]
+            Form::Json(values) => Source::Json(values),
+        };
+        let mut decoder = ArgumentsDecoder { parameters: self.parameters, source };
+        let arguments = each(&mut decoder)?;
+        match decoder.source {
+            Source::Binary(decoder) => {
+                decoder.finish().map_err(|error| BadArguments(error.to_string()))?;
+            }
+            #[cfg(feature = "json")]
+            Source::Json(_) => {}
+        }
+        Ok(arguments)
+    }
+}
+
+/// Decodes arguments in the worker, in the order of the parameters.
+pub struct ArgumentsDecoder<'d> {
+    parameters: &'static [Parameter],
+    source: Source<'d>,
+}
+
+enum Source<'d> {
+    Binary(Decoder<'d>),
+    #[cfg(feature = "json")]
+    Json(&'d [Option<serde_json::Value>]),
+}
+
+impl<'d> ArgumentsDecoder<'d> {
+    /// Argument `N`.
+    pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self) -> Result<P::Type, BadArguments> {
+        self.argument::<N>().read::<Wire<P::Type>>().map(|value| value.0)
+    }
+
+    /// What lends argument `N`.
+    pub fn borrowed<P: BorrowedParameter<N>, const N: usize>(
+        &mut self,
+    ) -> Result<Held<'d, P, N>, BadArguments> {
+        P::Type::take(self.argument::<N>())
+    }
+
+    /// What lends argument `N`, if it was given.
+    pub fn borrowed_option<P: BorrowedParameter<N>, const N: usize>(
+        &mut self,
+    ) -> Result<Option<Held<'d, P, N>>, BadArguments> {
+        P::Type::take_option(self.argument::<N>())
+    }
+
+    fn argument<const N: usize>(&mut self) -> Argument<'_, 'd> {
+        Argument { decoder: self, position: N }
+    }
+}
+
+/// Argument `N` of `P`, borrowed from what holds it.
+pub fn lend<'a, P: BorrowedParameter<N>, const N: usize>(held: &'a Held<'_, P, N>) -> &'a P::Type {
+    P::Type::lend(held)
+}
+
+/// One argument that is to be decoded next.
+#[doc(hidden)]
+pub struct Argument<'a, 'd> {
+    decoder: &'a mut ArgumentsDecoder<'d>,
+    position: usize,
+}
+
+impl<'d> Argument<'_, 'd> {
+    pub(crate) fn read<T: Deserialize<'d>>(self) -> Result<T, BadArguments> {
+        let Self { decoder: ArgumentsDecoder { parameters, source }, position } = self;
+        match source {
+            Source::Binary(decoder) => decoder.next().map_err(|error| error.to_string()),
+            #[cfg(feature = "json")]
+            Source::Json(values) => match values.get(position).and_then(Option::as_ref) {
+                Some(value) => T::deserialize(value).map_err(|error| error.to_string()),
+                None => return super::json::left_out(&parameters[position]),
+            },
+        }
+        .map_err(|message| BadArguments(describe(parameters, position, &message)))
+    }
+}
+
+/// ``argument 2 `size` (u32): …``
+#[cold]
+fn describe(parameters: &[Parameter], position: usize, message: &str) -> String {
+    let Parameter { name, type_name } = parameters[position];
+    format!("argument {} `{name}` ({type_name}): {message}", position + 1)
+}

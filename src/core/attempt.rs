@@ -1,0 +1,276 @@
+//! An attempt comes to its end, or the question whether it has begun is settled.
+
+use super::effect::{CancelReason, Effect, Ending, Finish, PoolId, SignalReason};
+use super::event::StopMode;
+use super::machine::Core;
+#[cfg(test)]
+use super::sabotage::Sabotage;
+use super::task::{Kill, Revoke, State};
+use super::workers::WorkerState;
+use crate::admission::Time;
+use crate::task::id::{Ticket, WorkerId};
+use crate::task::options::RetryOn;
+
+impl<P: Clone> Core<P> {
+    /// The attempt came to its end by itself.
+    pub(crate) fn on_finished(
+        &mut self,
+        now: Time,
+        ticket: Ticket,
+        finish: Finish,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let Some(record) = self.tasks.find_ticket(ticket) else {
+            return;
+        };
+        let slot = ticket.task.slot;
+        match record.state {
+            State::Detached => self.on_detached_finished(slot),
+            State::AwaitingEnd if record.worker().is_none() => {
+                let pool = record.pool;
+                self.pool_mut(pool).admission.vacate();
+                self.retry(slot, now, out);
+            }
+            State::Running => {
+                let pool = record.pool;
+                self.pool_mut(pool).admission.vacate();
+                self.finish(slot, finish, now, out);
+            }
+            State::Staged | State::Begun | State::Revoking(_) | State::Killing(_) => {
+                self.on_worker_finished(slot, finish, now, out);
+            }
+            State::Vacant | State::Delayed | State::Queued | State::AwaitingEnd => return,
+        }
+        self.schedule(now, out);
+    }
+
+    fn on_detached_finished(&mut self, slot: u32) {
+        let pool_id = self.tasks[slot].pool;
+        self.tasks.vacate(slot);
+        self.pool_mut(pool_id).detached -= 1;
+        #[cfg(test)]
+        if self.is_sabotaged(Sabotage::SlotLeakedAtCancel) {
+            return;
+        }
+        self.pool_mut(pool_id).admission.vacate();
+    }
+
+    fn on_worker_finished(
+        &mut self,
+        slot: u32,
+        finish: Finish,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        #[cfg(test)]
+        if matches!(self.tasks[slot].state, State::Killing(_))
+            && self.is_sabotaged(Sabotage::ResolvedTwiceInRaceWithKill)
+        {
+            self.resolve_without_forgetting(slot, out);
+        }
+        self.begin(slot, now);
+        let worker = self.tasks[slot]
+            .worker()
+            .expect("a staged task is with a worker");
+        self.leave_worker(slot, now);
+        let workers = self.workers_mut();
+        workers.failures = 0;
+        if finish == Finish::Panicked && workers.config.recycle_on_panic {
+            self.recycle(worker, out);
+        }
+        self.finish(slot, finish, now, out);
+    }
+
+    /// What has left its slot or worker is retried or resolved.
+    fn finish(&mut self, slot: u32, finish: Finish, now: Time, out: &mut Vec<Effect<P>>) {
+        let record = &mut self.tasks[slot];
+        let failure = match finish {
+            Finish::Returned => None,
+            Finish::ReturnedError => Some(RetryOn::Error),
+            Finish::Panicked => Some(RetryOn::Panic),
+            Finish::Refused => {
+                record.attempts -= 1;
+                record.begun = false;
+                None
+            }
+        };
+        self.retry_or_resolve(slot, failure, Ending::Finished, now, out);
+    }
+
+    /// The attempt is over for certain. One that was to be cancelled is not retried.
+    pub(super) fn retry_or_resolve(
+        &mut self,
+        slot: u32,
+        failure: Option<RetryOn>,
+        ending: Ending,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let unwanted = matches!(
+            self.tasks[slot].state,
+            State::Killing(Kill::Cancel(_)) | State::Revoking(Revoke::Cancel(_))
+        );
+        if !unwanted && failure.is_some_and(|kind| self.may_retry(slot, kind)) {
+            self.end(slot, now);
+            self.retry(slot, now, out);
+        } else {
+            self.resolve(slot, ending, now, out);
+        }
+    }
+
+    /// The worker gets no more tasks; what it has not begun is taken back.
+    fn recycle(&mut self, worker: WorkerId, out: &mut Vec<Effect<P>>) {
+        let workers = self.workers_mut();
+        let Some(held) = workers.get(worker).filter(|worker| worker.state.is_live()) else {
+            return;
+        };
+        let entries: Vec<u32> = held.entries.iter().copied().collect();
+        workers.set_state(worker, WorkerState::Retiring);
+        for slot in entries {
+            let record = &self.tasks[slot];
+            if matches!(record.state, State::Staged | State::Begun) && !record.certain {
+                self.start_revoke(slot, Revoke::Requeue, out);
+            }
+        }
+        out.push(Effect::Retire { worker });
+    }
+
+    /// The worker was seen to have begun the attempt.
+    pub(crate) fn on_begun(&mut self, now: Time, worker: WorkerId, ticket: Ticket) {
+        let Some(record) = self
+            .tasks
+            .find_ticket(ticket)
+            .filter(|record| record.is_with(worker))
+        else {
+            return;
+        };
+        if matches!(
+            record.state,
+            State::Staged | State::Begun | State::Revoking(_)
+        ) {
+            let slot = ticket.task.slot;
+            self.begin(slot, now);
+            self.tasks[slot].certain = true;
+        }
+    }
+
+    /// `Effect::Revoke` was performed. If the attempt was not revoked, it has begun.
+    pub(crate) fn on_revoke_settled(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        ticket: Ticket,
+        revoked: bool,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let Some(record) = self
+            .tasks
+            .find_ticket(ticket)
+            .filter(|record| record.is_with(worker))
+        else {
+            return;
+        };
+        let State::Revoking(why) = record.state else {
+            return;
+        };
+        let slot = ticket.task.slot;
+        if revoked {
+            self.on_revoked(slot, why, now, out);
+        } else {
+            self.on_revoke_lost(slot, why, now, out);
+        }
+        self.schedule(now, out);
+    }
+
+    fn on_revoked(&mut self, slot: u32, why: Revoke, now: Time, out: &mut Vec<Effect<P>>) {
+        self.leave_worker(slot, now);
+        self.put_back(slot, why, now, out);
+    }
+
+    /// What has certainly not begun and is with no worker any more goes where it was to go.
+    pub(super) fn put_back(&mut self, slot: u32, why: Revoke, now: Time, out: &mut Vec<Effect<P>>) {
+        self.unbegin(slot);
+        match why {
+            Revoke::Requeue => self.requeue(slot, now, out),
+            Revoke::Expire => self.resolve(slot, Ending::Expired, now, out),
+            Revoke::Cancel(why) => self.resolve(slot, Ending::Cancelled { why }, now, out),
+        }
+    }
+
+    fn on_revoke_lost(&mut self, slot: u32, why: Revoke, now: Time, out: &mut Vec<Effect<P>>) {
+        self.begin(slot, now);
+        self.tasks[slot].certain = true;
+        let runs_on =
+            why == Revoke::Cancel(CancelReason::Stopped) && self.stop < Some(StopMode::KillNow);
+        match why {
+            Revoke::Cancel(why) if !runs_on => self.start_kill(slot, Kill::Cancel(why), out),
+            _ => {
+                let record = &mut self.tasks[slot];
+                record.state = State::Begun;
+                let timeout = record.mark + record.timeout;
+                let worker = record.worker().expect("a staged task is with a worker");
+                let dying = self
+                    .workers_mut()
+                    .get(worker)
+                    .is_none_or(|worker| worker.state.is_dying());
+                self.set_alarm(slot, if dying { Time::NEVER } else { timeout });
+            }
+        }
+    }
+
+    /// `Effect::Kill` was performed. If it was not won, the attempt's outcome was first and arrives.
+    pub(crate) fn on_kill_settled(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        ticket: Ticket,
+        won: bool,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let Some(record) = self
+            .tasks
+            .find_ticket(ticket)
+            .filter(|record| record.is_with(worker))
+        else {
+            return;
+        };
+        let State::Killing(why) = record.state else {
+            return;
+        };
+        if !won {
+            return;
+        }
+        let slot = ticket.task.slot;
+        let (signal, ending) = match why {
+            Kill::TimedOut => (
+                SignalReason::TimedOut,
+                Ending::TimedOut {
+                    worker: Some(worker),
+                },
+            ),
+            Kill::Cancel(CancelReason::Requested) => (
+                SignalReason::Cancelled,
+                Ending::Cancelled {
+                    why: CancelReason::Requested,
+                },
+            ),
+            Kill::Cancel(why) => (SignalReason::Stopping, Ending::Cancelled { why }),
+        };
+        self.pool_mut(PoolId::Processes).workers_mut().failures = 0;
+        self.kill_worker(worker, signal, out);
+        if why == Kill::TimedOut && self.may_retry(slot, RetryOn::Timeout) {
+            self.end(slot, now);
+            #[cfg(test)]
+            if self.is_sabotaged(Sabotage::RetryBeforeDeathConfirmed) {
+                self.leave_worker(slot, now);
+                self.retry(slot, now, out);
+                return self.schedule(now, out);
+            }
+            self.tasks[slot].state = State::AwaitingEnd;
+        } else {
+            self.leave_worker(slot, now);
+            self.resolve(slot, ending, now, out);
+        }
+        self.schedule(now, out);
+    }
+}

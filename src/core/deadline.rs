@@ -1,0 +1,145 @@
+//! Time passes: delays and backoffs end, tasks expire and time out, long waits are reported, aging lifts.
+
+use super::effect::{Effect, Ending, WarnLevel};
+use super::machine::{Core, Timer};
+use super::task::{Kill, Revoke, State};
+use crate::admission::{Time, WARN_LEVELS};
+use crate::task::options::{Priority, RetryOn};
+
+const LEVELS: [WarnLevel; WARN_LEVELS] = [WarnLevel::Warning, WarnLevel::Critical];
+
+impl<P: Clone> Core<P> {
+    /// When [`on_deadline`](Self::on_deadline) is to be called next. May change with every event.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        let timer = self.timers.first().map(|&(time, ..)| time);
+        let lifts = self
+            .pools
+            .iter()
+            .filter_map(|pool| pool.admission.next_lift(&self.nodes));
+        let reports = self
+            .unreported()
+            .map(|(slot, level)| self.report_due(slot, level));
+        timer.into_iter().chain(lifts).chain(reports).min()
+    }
+
+    /// Everything that is due by `now` happens.
+    pub(crate) fn on_deadline(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
+        while self.next_deadline().is_some_and(|due| due <= now) {
+            while let Some(&(due, slot, timer)) = self.timers.first()
+                && due <= now
+            {
+                match timer {
+                    Timer::Alarm => self.on_alarm(slot, now, out),
+                    Timer::Warn => self.on_warn_timer(slot, now, out),
+                }
+            }
+            self.report_waits(now, out);
+            self.lift(now);
+            self.schedule(now, out);
+        }
+    }
+
+    fn on_alarm(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
+        self.set_alarm(slot, Time::NEVER);
+        match self.tasks[slot].state {
+            State::Delayed => self.on_delay_ended(slot, now, out),
+            State::Queued => {
+                self.leave_line(slot);
+                self.resolve(slot, Ending::Expired, now, out);
+            }
+            State::Staged => self.start_revoke(slot, Revoke::Expire, out),
+            State::Running if self.may_retry(slot, RetryOn::Timeout) => {
+                self.end(slot, now);
+                self.tasks[slot].state = State::AwaitingEnd;
+            }
+            State::Running => {
+                self.resolve_detached(slot, Ending::TimedOut { worker: None }, now, out)
+            }
+            State::Begun => self.start_kill(slot, Kill::TimedOut, out),
+            state => unreachable!("no alarm is set in {state:?}"),
+        }
+    }
+
+    fn on_delay_ended(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
+        self.leave_delayed(slot);
+        let record = &mut self.tasks[slot];
+        if record.issue == 0 {
+            self.enqueue(now, slot);
+        } else {
+            record.mark = now;
+            self.requeue(slot, now, out);
+        }
+    }
+
+    fn on_warn_timer(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
+        self.clear_warn_timer(slot);
+        for level in 0..WARN_LEVELS {
+            let due = !self.warn_after[level].is_endless() && self.report_due(slot, level) <= now;
+            if due && !self.tasks[slot].reported[level] {
+                self.report(slot, level, now, out);
+            }
+        }
+        self.set_warn_timer(slot);
+    }
+
+    /// Reports the waits of those who wait in order of age.
+    fn report_waits(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
+        loop {
+            let due = |&(slot, level): &(u32, usize)| self.report_due(slot, level) <= now;
+            let Some((slot, level)) = self.unreported().find(due) else {
+                return;
+            };
+            let (pool, class) = (self.tasks[slot].pool, self.nodes.class(slot));
+            self.pools[pool as usize]
+                .admission
+                .set_reported(&self.nodes, class, level);
+            self.report(slot, level, now, out);
+        }
+    }
+
+    /// For each pool, class and level the one whose report is due first.
+    fn unreported(&self) -> impl Iterator<Item = (u32, usize)> {
+        let levels = (0..WARN_LEVELS).filter(|&level| !self.warn_after[level].is_endless());
+        levels.flat_map(move |level| {
+            let classes = self
+                .pools
+                .iter()
+                .flat_map(|pool| Priority::ALL.map(|class| (pool, class)));
+            classes.filter_map(move |(pool, class)| {
+                Some((pool.admission.unreported(class, level)?, level))
+            })
+        })
+    }
+
+    fn report_due(&self, slot: u32, level: usize) -> Time {
+        self.tasks[slot].waits_since() + self.warn_after[level]
+    }
+
+    fn report(&mut self, slot: u32, level: usize, now: Time, out: &mut Vec<Effect<P>>) {
+        let task = self.tasks.id(slot);
+        let record = &mut self.tasks[slot];
+        record.reported[level] = true;
+        let waited = now.since(record.waits_since());
+        let payload = record
+            .payload
+            .clone()
+            .expect("an unresolved task has its payload");
+        out.push(Effect::Warn {
+            task,
+            payload,
+            level: LEVELS[level],
+            waited,
+        });
+    }
+
+    fn lift(&mut self, now: Time) {
+        for pool in &super::PoolId::ALL {
+            while let Some(slot) = self.pools[*pool as usize]
+                .admission
+                .lift_due(&mut self.nodes, now)
+            {
+                self.set_warn_timer(slot);
+            }
+        }
+    }
+}

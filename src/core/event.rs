@@ -1,0 +1,98 @@
+//! What the shell tells the core: its configuration and the data of its events.
+
+use std::time::Duration;
+
+use super::effect::PoolId;
+use crate::task::options::{Backoff, Limits, Options};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CoreConfig {
+    pub(crate) threads: PoolConfig,
+    pub(crate) processes: PoolConfig,
+    /// After how long a wait is reported as [`WarnLevel::Warning`](super::WarnLevel::Warning).
+    pub(crate) timeout_warning: Option<Duration>,
+    /// The same for [`WarnLevel::Critical`](super::WarnLevel::Critical).
+    pub(crate) timeout_critical: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolConfig {
+    pub(crate) limits: Limits,
+    pub(crate) kind: PoolKind,
+    /// How many tasks of the same or a higher class may wait before one more is refused. Lower classes
+    /// don't count, or a flood of them would keep urgent tasks out.
+    pub(crate) queue_bound: Option<usize>,
+    /// After how long a waiting task is lifted by one class.
+    pub(crate) aging: Option<Duration>,
+    /// Caps every class but `Critical`.
+    pub(crate) places_max: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PoolKind {
+    /// Threads, rayon, the caller itself: [`Effect::Run`](super::Effect::Run).
+    Slots,
+    /// Worker processes: [`Effect::Stage`](super::Effect::Stage).
+    Workers(WorkersConfig),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkersConfig {
+    /// How many workers beyond `p + n + h` may be started for critical tasks.
+    pub(crate) burst: u32,
+    /// One, or more for a transport that can take back what it was given.
+    pub(crate) entries_per_worker: usize,
+    /// Whether what was staged counts as begun. Needs `entries_per_worker` to be 1.
+    pub(crate) staged_is_begun: bool,
+    /// How many deaths in a row with nothing begun are borne.
+    pub(crate) restart_limit: u32,
+    pub(crate) restart_backoff: Backoff,
+    pub(crate) recycle_on_panic: bool,
+    /// Whether the first submission starts the workers.
+    pub(crate) lazily_started: bool,
+}
+
+/// A new task.
+#[derive(Debug)]
+pub(crate) struct Submission<P> {
+    pub(crate) pool: PoolId,
+    pub(crate) options: Options,
+    pub(crate) payload: P,
+}
+
+/// A submission that was not accepted: the payload back, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused<P> {
+    pub(crate) payload: P,
+    pub(crate) reason: RefuseReason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RefuseReason {
+    QueueFull,
+    Stopped,
+    PoolFailed,
+}
+
+/// What came of the wish to cancel a task.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cancel {
+    /// It is resolved as cancelled.
+    Resolved,
+    /// Its worker has to be asked. It will be resolved, as cancelled unless its completion was first.
+    InProgress,
+    /// It has already been resolved, or never was.
+    TooLate,
+}
+
+/// How the supervisor stops; the later the harder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum StopMode {
+    /// Nothing new is accepted; everything accepted runs, retries too.
+    Drain,
+    /// What has not begun is cancelled, what has runs to its end, without retries.
+    CancelQueued,
+    /// What has begun is killed, too.
+    KillNow,
+}

@@ -1,0 +1,118 @@
+//! How many worker processes there are to be.
+
+use super::effect::{Effect, PoolId, SignalReason};
+use super::event::StopMode;
+use super::machine::{Core, Pool};
+use super::workers::WorkerState;
+use crate::task::id::WorkerId;
+use crate::task::options::Priority;
+
+impl<P: Clone> Core<P> {
+    /// Spawns up to the number that the limits ask for, and extra ones for critical tasks that wait.
+    pub(super) fn spawn_missing(&mut self, pool: PoolId, out: &mut Vec<Effect<P>>) {
+        let stop = self.stop;
+        let pool = &mut self.pools[pool as usize];
+        let draining =
+            matches!(stop, Some(StopMode::Drain | StopMode::CancelQueued)) && pool.unresolved > 0;
+        pool.workers_mut().wanted |= draining;
+        let extra_max = pool.workers_max();
+        let wanted = pool.workers_wanted(stop);
+        let critical = pool.admission.queued(Priority::Critical);
+        let idle_for_none =
+            pool.failed || stop == Some(StopMode::KillNow) || !pool.workers().wanted;
+        let workers = pool.workers_mut();
+        while !idle_for_none
+            && (workers.live() < wanted
+                || (workers.live() < extra_max && (workers.starting() as usize) < critical))
+        {
+            self.last_worker += 1;
+            let worker = WorkerId(self.last_worker);
+            workers.insert(worker);
+            out.push(Effect::Spawn {
+                worker,
+                delay: workers.delay_of_spawn(self.last_worker),
+            });
+        }
+    }
+
+    /// Retires what is idle or not even ready beyond the limits; what is busy follows when it has run dry.
+    /// When all is to be killed, kills what holds no task.
+    pub(super) fn drop_superfluous(&mut self, pool: PoolId, out: &mut Vec<Effect<P>>) {
+        if self.stop == Some(StopMode::KillNow) {
+            self.kill_unoccupied(pool, out);
+            return;
+        }
+        let pool = &mut self.pools[pool as usize];
+        let critical_waits = pool.admission.queued(Priority::Critical) > 0;
+        let keep = match pool.failed {
+            true => 0,
+            false if critical_waits => pool.workers_max(),
+            false => pool.admission.limits().places(),
+        };
+        let workers = pool.workers_mut();
+        while workers.live() > keep
+            && let Some(worker) = workers.superfluous()
+        {
+            workers.set_state(worker, WorkerState::Retiring);
+            out.push(Effect::Retire { worker });
+        }
+    }
+
+    fn kill_unoccupied(&mut self, pool: PoolId, out: &mut Vec<Effect<P>>) {
+        let workers = self.pool(pool).workers();
+        let unoccupied: Vec<WorkerId> = workers
+            .iter()
+            .filter(|(_, worker)| worker.entries.is_empty())
+            .map(|(id, _)| id)
+            .collect();
+        for worker in unoccupied {
+            self.kill_worker(worker, SignalReason::Stopping, out);
+        }
+    }
+
+    /// Tells once that a stop has come to its end. Closures that can't be stopped are waited for unless all
+    /// was to be killed.
+    pub(super) fn notice_drained(&mut self, out: &mut Vec<Effect<P>>) {
+        let Some(stop) = self.stop.filter(|_| !self.drained) else {
+            return;
+        };
+        let outstanding =
+            |pool: &Pool| pool.unresolved > 0 || (stop < StopMode::KillNow && pool.detached > 0);
+        if self.pools.iter().any(outstanding) {
+            return;
+        }
+        self.drained = true;
+        if let Some(workers) = &mut self.pool_mut(PoolId::Processes).workers {
+            let live: Vec<WorkerId> = workers
+                .iter()
+                .filter(|(_, worker)| worker.state.is_live())
+                .map(|(id, _)| id)
+                .collect();
+            for worker in live {
+                workers.set_state(worker, WorkerState::Retiring);
+                out.push(Effect::Retire { worker });
+            }
+        }
+        out.push(Effect::Drained);
+    }
+}
+
+impl Pool {
+    /// How many live workers there are to be, critical tasks apart. While stopping no more than there are
+    /// tasks.
+    fn workers_wanted(&self, stop: Option<StopMode>) -> u32 {
+        let places = self.admission.limits().places();
+        match stop {
+            Some(_) => places.min(u32::try_from(self.unresolved).unwrap_or(u32::MAX)),
+            None => places,
+        }
+    }
+
+    /// The same with as many extra ones as may be.
+    fn workers_max(&self) -> u32 {
+        self.admission
+            .limits()
+            .places()
+            .saturating_add(self.workers().config.burst)
+    }
+}

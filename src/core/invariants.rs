@@ -1,0 +1,213 @@
+//! What must hold between any two events. Each assertion's sentence is the invariant.
+
+use super::effect::PoolId;
+use super::event::StopMode;
+use super::machine::{Core, Timer};
+use super::task::{Record, State};
+use crate::admission::Time;
+use crate::task::options::Priority;
+
+impl<P: Clone> Core<P> {
+    /// Panics with a sentence if an invariant is violated. Costs time in proportion to all there is.
+    pub(crate) fn check_invariants(&self) {
+        for slot in self.tasks.slots() {
+            self.check_task(slot);
+        }
+        self.check_timers();
+        for pool in PoolId::ALL {
+            self.check_pool(pool);
+        }
+        self.check_nothing_waits_in_vain();
+        assert!(
+            !self.drained || self.pools.iter().all(|pool| pool.unresolved == 0),
+            "nothing is unresolved after `Drained`"
+        );
+    }
+
+    fn check_task(&self, slot: u32) {
+        let record = &self.tasks[slot];
+        let pool = self.pool(record.pool);
+        let resolved = record.state == State::Detached;
+        assert_eq!(
+            record.payload.is_none(),
+            resolved,
+            "a payload is kept until the task is resolved"
+        );
+        let has_worker = matches!(
+            record.state,
+            State::Staged | State::Begun | State::Revoking(_) | State::Killing(_)
+        ) || (record.state == State::AwaitingEnd && pool.workers.is_some());
+        if has_worker {
+            let worker = record
+                .worker()
+                .and_then(|worker| pool.workers.as_ref()?.get(worker));
+            let worker = worker.expect("what is with a worker is with one that has not exited");
+            let holds = worker
+                .entries
+                .iter()
+                .filter(|&&entry| entry == slot)
+                .count();
+            assert_eq!(holds, 1, "what is with a worker is among its entries once");
+            let is_head = worker.entries.front() == Some(&slot);
+            assert!(
+                record.state != State::Staged || (!is_head && !worker.state.is_dying()),
+                "what is first with a worker is presumed begun, and what is with a dying one is taken back"
+            );
+            assert!(
+                record.state != State::AwaitingEnd || worker.state.is_dying(),
+                "only a dying worker is waited for"
+            );
+        }
+        let in_attempt = matches!(
+            record.state,
+            State::Running | State::Begun | State::Killing(_)
+        );
+        let revoking = matches!(record.state, State::Revoking(_));
+        assert!(
+            record.begun == in_attempt || revoking || resolved,
+            "an attempt is counted while it runs"
+        );
+        let retries = record.retry.as_ref().map_or(0, |retry| retry.retries);
+        assert!(
+            record.attempts <= retries + 1,
+            "a task has at most the attempts that it allows"
+        );
+    }
+
+    fn check_timers(&self) {
+        let mut expected = 0;
+        for slot in self.tasks.slots() {
+            let record = &self.tasks[slot];
+            if record.alarm != Time::NEVER {
+                expected += 1;
+                assert!(
+                    self.timers.contains(&(record.alarm, slot, Timer::Alarm)),
+                    "an alarm that is set has its timer"
+                );
+                assert!(
+                    may_have_alarm(record),
+                    "an alarm is set only where it means something"
+                );
+            }
+            expected += usize::from(record.warn_timer);
+            assert!(
+                !record.warn_timer || record.is_waiting(),
+                "only what waits has its wait reported"
+            );
+        }
+        assert_eq!(self.timers.len(), expected, "no timer outlives its purpose");
+    }
+
+    fn check_pool(&self, pool_id: PoolId) {
+        let pool = self.pool(pool_id);
+        pool.admission.check_invariants(&self.nodes);
+        let here = || {
+            self.tasks
+                .slots()
+                .filter(move |&slot| self.tasks[slot].pool == pool_id)
+        };
+        let count = |wanted: &dyn Fn(&Record<P>) -> bool| {
+            here().filter(|&slot| wanted(&self.tasks[slot])).count()
+        };
+        assert_eq!(
+            pool.unresolved,
+            count(&|task| task.state != State::Detached),
+            "unresolved tasks are counted"
+        );
+        assert_eq!(
+            pool.delayed,
+            count(&|task| task.state == State::Delayed),
+            "delayed tasks are counted"
+        );
+        assert_eq!(
+            pool.detached,
+            count(&|task| task.state == State::Detached),
+            "detached tasks are counted"
+        );
+        for class in Priority::ALL {
+            let in_class = |slot: &u32| self.nodes.class(*slot) == class;
+            let staged = here().filter(in_class).filter(|&slot| {
+                self.tasks[slot].is_waiting() && self.tasks[slot].state != State::Queued
+            });
+            assert_eq!(
+                pool.staged[class as usize],
+                staged.count(),
+                "staged tasks are counted"
+            );
+            for slot in pool.admission.iter(&self.nodes, class) {
+                let record = &self.tasks[slot];
+                assert!(
+                    record.state == State::Queued && record.pool == pool_id,
+                    "what is in a line is queued there"
+                );
+            }
+        }
+        let queued: usize = Priority::ALL
+            .into_iter()
+            .map(|class| pool.admission.queued(class))
+            .sum();
+        assert_eq!(
+            queued,
+            count(&|task| task.state == State::Queued),
+            "what is queued is in a line"
+        );
+        let busy = match &pool.workers {
+            Some(workers) => {
+                workers.check_invariants();
+                workers
+                    .iter()
+                    .filter(|(_, worker)| worker.is_busy())
+                    .count()
+            }
+            None => count(&|task| {
+                matches!(
+                    task.state,
+                    State::Running | State::AwaitingEnd | State::Detached
+                )
+            }),
+        };
+        assert_eq!(
+            pool.admission.busy() as usize,
+            busy,
+            "a place is busy while something runs in it"
+        );
+        assert!(
+            queued + pool.delayed == 0
+                || (!pool.failed && self.stop < Some(StopMode::CancelQueued)),
+            "nothing waits in a pool that has failed or cancels what is queued"
+        );
+    }
+
+    /// Between events nothing that may start is left waiting, and somebody will come for the rest.
+    fn check_nothing_waits_in_vain(&self) {
+        for pool in &self.pools {
+            let Some((_, class)) = pool.admission.next() else {
+                continue;
+            };
+            let has_place = pool.admission.has_place(class);
+            match &pool.workers {
+                None => assert!(!has_place, "what may start does not wait"),
+                Some(workers) => {
+                    assert!(
+                        !has_place || workers.idle().is_empty(),
+                        "what may start does not wait while a worker is idle"
+                    );
+                    assert!(
+                        !workers.wanted
+                            || workers.live() > 0
+                            || pool.admission.limits().places() == 0,
+                        "where something waits a worker lives or is starting"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn may_have_alarm<P>(record: &Record<P>) -> bool {
+    match record.state {
+        State::Delayed | State::Running | State::Begun => true,
+        State::Queued | State::Staged => record.attempts == 0,
+        _ => false,
+    }
+}

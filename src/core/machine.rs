@@ -1,0 +1,445 @@
+//! The core itself, and the primitives of which its events are made.
+
+use std::collections::BTreeSet;
+
+use super::effect::{Effect, Ending, History, PoolId, SignalReason};
+use super::event::{CoreConfig, PoolConfig, PoolKind, StopMode};
+use super::task::{Revoke, State, Tasks};
+use super::workers::{WorkerState, Workers};
+use crate::admission::{Admission, AdmissionConfig, Nodes, Span, Time, WARN_LEVELS, ZeroPoolSize};
+use crate::task::id::WorkerId;
+use crate::task::options::{Priority, RetryOn};
+
+/// What a timer is for. Each task has at most one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// What its state says.
+    Alarm,
+    /// Its wait is to be reported.
+    Warn,
+}
+
+/// What the core keeps of one pool.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) admission: Admission,
+    /// Absent for a pool of slots.
+    pub(super) workers: Option<Workers>,
+    pub(super) queue_bound: Option<usize>,
+    /// Tasks that have not reached their terminal state.
+    pub(super) unresolved: usize,
+    /// Of these, those that wait for a delay or backoff.
+    pub(super) delayed: usize,
+    /// By class, those that wait behind another in a worker.
+    pub(super) staged: [usize; Priority::ALL.len()],
+    /// Resolved, but the closure still runs.
+    pub(super) detached: usize,
+    pub(super) failed: bool,
+}
+
+impl Pool {
+    fn new(config: PoolConfig) -> Self {
+        let (zero_pool_size, workers) = match config.kind {
+            PoolKind::Slots => (ZeroPoolSize::Unlimited, None),
+            PoolKind::Workers(workers) => (ZeroPoolSize::Closed, Some(Workers::new(workers))),
+        };
+        let PoolConfig {
+            limits,
+            places_max,
+            aging,
+            ..
+        } = config;
+        Self {
+            admission: Admission::new(AdmissionConfig {
+                limits,
+                zero_pool_size,
+                places_max,
+                aging,
+            }),
+            workers,
+            queue_bound: config.queue_bound,
+            unresolved: 0,
+            delayed: 0,
+            staged: [0; Priority::ALL.len()],
+            detached: 0,
+            failed: false,
+        }
+    }
+
+    pub(super) fn workers_mut(&mut self) -> &mut Workers {
+        self.workers
+            .as_mut()
+            .expect("only a pool of workers has tasks with workers")
+    }
+
+    pub(super) fn workers(&self) -> &Workers {
+        self.workers
+            .as_ref()
+            .expect("only a pool of workers has tasks with workers")
+    }
+}
+
+/// The state of every task and worker of one supervisor. See the module.
+#[derive(Debug)]
+pub(crate) struct Core<P> {
+    pub(super) warn_after: [Span; WARN_LEVELS],
+    pub(super) tasks: Tasks<P>,
+    pub(super) nodes: Nodes,
+    pub(super) timers: BTreeSet<(Time, u32, Timer)>,
+    pub(super) pools: [Pool; PoolId::ALL.len()],
+    pub(super) last_number: u64,
+    pub(super) last_worker: u64,
+    pub(super) stop: Option<StopMode>,
+    pub(super) drained: bool,
+    #[cfg(test)]
+    pub(super) sabotage: Option<super::sabotage::Sabotage>,
+}
+
+impl<P: Clone> Core<P> {
+    pub(crate) fn new(config: CoreConfig) -> Self {
+        Self {
+            warn_after: [
+                config.timeout_warning.into(),
+                config.timeout_critical.into(),
+            ],
+            tasks: Tasks::EMPTY,
+            nodes: Nodes::default(),
+            timers: BTreeSet::new(),
+            pools: [Pool::new(config.threads), Pool::new(config.processes)],
+            last_number: 0,
+            last_worker: 0,
+            stop: None,
+            drained: false,
+            #[cfg(test)]
+            sabotage: None,
+        }
+    }
+
+    pub(super) fn pool(&self, pool: PoolId) -> &Pool {
+        &self.pools[pool as usize]
+    }
+
+    pub(super) fn pool_mut(&mut self, pool: PoolId) -> &mut Pool {
+        &mut self.pools[pool as usize]
+    }
+
+    pub(super) fn workers_mut(&mut self) -> &mut Workers {
+        self.pool_mut(PoolId::Processes).workers_mut()
+    }
+
+    /// Sets the one timer that goes with a task's state, or clears it: `Time::NEVER`.
+    pub(super) fn set_alarm(&mut self, slot: u32, time: Time) {
+        let before = std::mem::replace(&mut self.tasks[slot].alarm, time);
+        if before != Time::NEVER {
+            self.timers.remove(&(before, slot, Timer::Alarm));
+        }
+        if time != Time::NEVER {
+            self.timers.insert((time, slot, Timer::Alarm));
+        }
+    }
+
+    /// When the next report of a task's wait is due.
+    fn warn_due(&self, slot: u32) -> Option<Time> {
+        let record = &self.tasks[slot];
+        let levels = self.warn_after.into_iter().zip(record.reported);
+        let due = |(after, reported): (Span, bool)| {
+            (!reported && !after.is_endless()).then(|| record.waits_since() + after)
+        };
+        levels.filter_map(due).min()
+    }
+
+    /// Gives a task that does not wait in order of age a timer for the report of its wait.
+    pub(super) fn set_warn_timer(&mut self, slot: u32) {
+        self.clear_warn_timer(slot);
+        if let Some(due) = self.warn_due(slot) {
+            self.timers.insert((due, slot, Timer::Warn));
+            self.tasks[slot].warn_timer = true;
+        }
+    }
+
+    /// Must precede every change to what the due time depends on.
+    pub(super) fn clear_warn_timer(&mut self, slot: u32) {
+        if std::mem::take(&mut self.tasks[slot].warn_timer) {
+            let due = self
+                .warn_due(slot)
+                .expect("a timer is set for a report that is due");
+            self.timers.remove(&(due, slot, Timer::Warn));
+        }
+    }
+
+    /// From `Delayed` for the first time: joins its line at the back.
+    pub(super) fn enqueue(&mut self, now: Time, slot: u32) {
+        let record = &mut self.tasks[slot];
+        record.state = State::Queued;
+        let (pool, priority) = (record.pool, record.priority);
+        let expiry = record.queued_from + record.queue_timeout;
+        self.pools[pool as usize]
+            .admission
+            .enqueue(&mut self.nodes, slot, priority, now);
+        self.set_alarm(slot, expiry);
+    }
+
+    /// Returns to its old position, after a failed attempt or because it was taken back from a worker. Once
+    /// the pool has failed or queued tasks are being cancelled, it ends instead.
+    pub(super) fn requeue(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
+        let pool = self.tasks[slot].pool;
+        self.tasks[slot].state = State::Queued;
+        if let Some(ending) = self.ending_of_queued(pool) {
+            self.set_alarm(slot, Time::NEVER);
+            self.resolve(slot, ending, now, out);
+            return;
+        }
+        self.pools[pool as usize]
+            .admission
+            .requeue(&mut self.nodes, slot);
+        let record = &self.tasks[slot];
+        let never_began = record.attempts == 0;
+        let expiry = if never_began {
+            record.queued_from + record.queue_timeout
+        } else {
+            Time::NEVER
+        };
+        self.set_alarm(slot, expiry);
+        self.set_warn_timer(slot);
+    }
+
+    /// How what is queued ends at once, if it may not wait any longer.
+    fn ending_of_queued(&self, pool: PoolId) -> Option<Ending> {
+        if self.stop >= Some(StopMode::CancelQueued) {
+            return Some(Ending::Cancelled {
+                why: super::CancelReason::Stopped,
+            });
+        }
+        self.pool(pool).failed.then_some(Ending::PoolFailed)
+    }
+
+    /// Leaves its line.
+    pub(super) fn leave_line(&mut self, slot: u32) {
+        let pool = self.tasks[slot].pool;
+        self.pools[pool as usize]
+            .admission
+            .remove(&mut self.nodes, slot);
+        self.clear_warn_timer(slot);
+    }
+
+    /// Presumes, or knows, that the attempt has begun.
+    pub(super) fn begin(&mut self, slot: u32, now: Time) {
+        if self.tasks[slot].begun {
+            return;
+        }
+        self.clear_warn_timer(slot);
+        if self.tasks[slot].state != State::Running {
+            self.leave_staged(slot);
+        }
+        let record = &mut self.tasks[slot];
+        record.begun = true;
+        record.attempts += 1;
+        record.mark = now;
+        let timeout = now + record.timeout;
+        match record.state {
+            State::Running => self.set_alarm(slot, timeout),
+            State::Staged => {
+                record.state = State::Begun;
+                self.set_alarm(slot, timeout);
+            }
+            _ => {}
+        }
+    }
+
+    /// The attempt turned out not to have begun.
+    pub(super) fn unbegin(&mut self, slot: u32) {
+        let record = &mut self.tasks[slot];
+        if std::mem::take(&mut record.begun) {
+            record.attempts -= 1;
+        } else {
+            self.clear_warn_timer(slot);
+            self.leave_staged(slot);
+        }
+        let record = &mut self.tasks[slot];
+        record.certain = false;
+        record.set_worker(None);
+    }
+
+    /// The attempt came to its end, whichever way.
+    pub(super) fn end(&mut self, slot: u32, now: Time) {
+        self.begin(slot, now);
+        let record = &mut self.tasks[slot];
+        record.begun = false;
+        record.certain = false;
+        record.ran = now.since(record.mark).into();
+        record.mark = now;
+        self.set_alarm(slot, Time::NEVER);
+    }
+
+    /// It no longer waits behind another.
+    fn leave_staged(&mut self, slot: u32) {
+        let class = self.nodes.class(slot);
+        let staged = &mut self.pools[self.tasks[slot].pool as usize].staged[class as usize];
+        *staged = staged.checked_sub(1).expect("what leaves was staged");
+    }
+
+    /// Takes a task out of its worker's entries. If the worker lives, the next one begins or the worker is
+    /// idle.
+    pub(super) fn leave_worker(&mut self, slot: u32, now: Time) {
+        let worker_id = self.tasks[slot]
+            .worker()
+            .expect("a task that leaves a worker is with one");
+        let workers = self.workers_mut();
+        let entries = workers.entries_mut(worker_id);
+        entries.retain(|&entry| entry != slot);
+        let next = entries.front().copied();
+        let dying = workers
+            .get(worker_id)
+            .is_some_and(|worker| worker.state.is_dying());
+        if dying {
+            return;
+        }
+        match next {
+            Some(next) if self.tasks[next].state == State::Staged => self.begin(next, now),
+            Some(_) => {}
+            None => {
+                self.workers_mut().set_idle(worker_id);
+                self.pool_mut(PoolId::Processes).admission.vacate();
+            }
+        }
+    }
+
+    /// Whether an attempt that failed by `kind` is to be followed by another.
+    pub(super) fn may_retry(&self, slot: u32, kind: RetryOn) -> bool {
+        let record = &self.tasks[slot];
+        let allowed = record
+            .retry
+            .as_ref()
+            .is_some_and(|retry| retry.allows(kind, record.attempts));
+        allowed && self.stop < Some(StopMode::CancelQueued) && !self.pool(record.pool).failed
+    }
+
+    /// Lets a task wait for its next attempt.
+    pub(super) fn retry(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
+        let record = &mut self.tasks[slot];
+        record.mark = now;
+        record.reported = [false; WARN_LEVELS];
+        let (attempt, number) = (record.attempts + 1, record.number);
+        let wait = record
+            .retry
+            .as_ref()
+            .map(|retry| retry.backoff.wait_before(attempt, number));
+        match wait {
+            Some(wait)
+                if !wait.is_zero() && self.ending_of_queued(self.tasks[slot].pool).is_none() =>
+            {
+                self.delay(slot, now + wait);
+            }
+            _ => self.requeue(slot, now, out),
+        }
+    }
+
+    /// Lets a task wait outside the lines until `due`.
+    pub(super) fn delay(&mut self, slot: u32, due: Time) {
+        self.tasks[slot].state = State::Delayed;
+        let pool = self.tasks[slot].pool;
+        self.pool_mut(pool).delayed += 1;
+        self.set_alarm(slot, due);
+    }
+
+    /// The terminal state of a task that has left its line, slot or worker.
+    pub(super) fn resolve(
+        &mut self,
+        slot: u32,
+        ending: Ending,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        self.tell_ending(slot, ending, now, out);
+        self.tasks.vacate(slot);
+    }
+
+    /// The terminal state of a task whose closure can't be stopped: the record, without its payload, keeps
+    /// the slot until the closure ends.
+    pub(super) fn resolve_detached(
+        &mut self,
+        slot: u32,
+        ending: Ending,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        self.tell_ending(slot, ending, now, out);
+        let record = &mut self.tasks[slot];
+        record.state = State::Detached;
+        let pool = record.pool;
+        self.pool_mut(pool).detached += 1;
+    }
+
+    fn tell_ending(&mut self, slot: u32, ending: Ending, now: Time, out: &mut Vec<Effect<P>>) {
+        self.set_alarm(slot, Time::NEVER);
+        self.clear_warn_timer(slot);
+        let task = self.tasks.id(slot);
+        let record = &mut self.tasks[slot];
+        let payload = record.payload.take().expect("a task is resolved once");
+        let history = history(record, now);
+        let pool = record.pool;
+        self.pool_mut(pool).unresolved -= 1;
+        out.push(Effect::Resolve {
+            task,
+            payload,
+            ending,
+            history,
+        });
+    }
+
+    /// The worker is sent SIGKILL: it holds no place any more, and what it has not begun is taken back.
+    pub(super) fn kill_worker(
+        &mut self,
+        id: WorkerId,
+        why: SignalReason,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let workers = self.workers_mut();
+        let Some(worker) = workers.get(id) else {
+            return;
+        };
+        if worker.state.is_dying() {
+            return;
+        }
+        let was_busy = worker.is_busy();
+        let entries: Vec<u32> = worker.entries.iter().copied().collect();
+        let on_its_own_fault = why == SignalReason::Corrupt;
+        workers.set_state(id, WorkerState::Dying { on_its_own_fault });
+        if was_busy {
+            self.pool_mut(PoolId::Processes).admission.vacate();
+        }
+        for slot in entries {
+            let record = &mut self.tasks[slot];
+            let revocable = match record.state {
+                State::Staged => true,
+                State::Begun => !record.certain,
+                _ => false,
+            };
+            if revocable {
+                record.state = State::Revoking(Revoke::Requeue);
+                out.push(Effect::Revoke {
+                    worker: id,
+                    ticket: self.tasks.ticket(slot),
+                });
+            }
+            if revocable || self.tasks[slot].state == State::Begun {
+                self.set_alarm(slot, Time::NEVER);
+            }
+        }
+        out.push(Effect::Signal { worker: id, why });
+    }
+}
+
+fn history<P>(record: &super::task::Record<P>, now: Time) -> History {
+    let (queued_until, ran) = if record.begun {
+        (record.mark, now.since(record.mark))
+    } else {
+        (now, record.ran.into())
+    };
+    History {
+        attempts: record.attempts,
+        queued: queued_until.since(record.queued_from),
+        ran,
+        worker: record.worker(),
+    }
+}

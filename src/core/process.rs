@@ -1,0 +1,163 @@
+//! Workers come and go.
+
+use super::effect::{Effect, Ending, PoolId, SignalReason};
+use super::machine::Core;
+#[cfg(test)]
+use super::sabotage::Sabotage;
+use super::task::{Kill, Revoke, State};
+use super::workers::WorkerState;
+use crate::admission::Time;
+use crate::task::id::{Ticket, WorkerId};
+use crate::task::options::RetryOn;
+
+impl<P: Clone> Core<P> {
+    /// The pool is to have its workers.
+    pub(crate) fn on_workers_wanted(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
+        if let Some(workers) = &mut self.pool_mut(PoolId::Processes).workers {
+            workers.wanted = true;
+            self.schedule(now, out);
+        }
+    }
+
+    /// The worker has shaken hands and its initialiser went well.
+    pub(crate) fn on_worker_ready(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        if self.worker_state(worker) == Some(WorkerState::Starting) {
+            self.workers_mut().set_state(worker, WorkerState::Ready);
+            self.schedule(now, out);
+        }
+    }
+
+    /// The worker sent what no worker sends.
+    pub(crate) fn on_worker_corrupt(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        if self.worker_state(worker).is_some() {
+            self.kill_worker(worker, SignalReason::Corrupt, out);
+            self.schedule(now, out);
+        }
+    }
+
+    /// The worker is dead for certain, and every outcome that it had committed has been reported. `begun`:
+    /// what it had begun beside those, as far as the transport knows.
+    pub(crate) fn on_worker_exited(
+        &mut self,
+        now: Time,
+        worker_id: WorkerId,
+        begun: &[Ticket],
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let Some(workers) = &mut self.pool_mut(PoolId::Processes).workers else {
+            return;
+        };
+        let Some(worker) = workers.remove(worker_id) else {
+            return;
+        };
+        let staged_is_begun = workers.config.staged_is_begun;
+        if worker.is_busy() {
+            self.pool_mut(PoolId::Processes).admission.vacate();
+        }
+        let mut any_begun = false;
+        for slot in worker.entries {
+            let ticket = self.tasks.ticket(slot);
+            let has_begun = staged_is_begun || self.tasks[slot].certain || begun.contains(&ticket);
+            any_begun |= has_begun;
+            self.on_entry_lost(slot, has_begun, worker_id, now, out);
+        }
+        self.count_death(worker.state, any_begun, now, out);
+        self.schedule(now, out);
+    }
+
+    /// What was with a worker when it died.
+    fn on_entry_lost(
+        &mut self,
+        slot: u32,
+        has_begun: bool,
+        worker: WorkerId,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let state = self.tasks[slot].state;
+        #[cfg(test)]
+        if !has_begun && self.is_sabotaged(Sabotage::RequeueForgottenAtDeath) {
+            return;
+        }
+        if state == State::AwaitingEnd {
+            self.retry(slot, now, out);
+        } else if has_begun {
+            self.begin(slot, now);
+            self.retry_or_resolve(
+                slot,
+                Some(RetryOn::Crash),
+                Ending::Crashed { worker },
+                now,
+                out,
+            );
+        } else {
+            let why = match state {
+                State::Revoking(why) => why,
+                State::Killing(Kill::Cancel(why)) => Revoke::Cancel(why),
+                _ => Revoke::Requeue,
+            };
+            self.put_back(slot, why, now, out);
+        }
+    }
+
+    /// A program that can't start must not be started for ever; one that dies of its tasks may.
+    fn count_death(
+        &mut self,
+        state: WorkerState,
+        any_begun: bool,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let workers = self.workers_mut();
+        let was_asked_to = match state {
+            WorkerState::Starting | WorkerState::Ready => false,
+            WorkerState::Retiring => true,
+            WorkerState::Dying { on_its_own_fault } => !on_its_own_fault,
+        };
+        if any_begun {
+            workers.failures = 0;
+        } else if !was_asked_to {
+            workers.failures += 1;
+        }
+        let given_up = workers.failures > workers.config.restart_limit;
+        if given_up && !self.pool(PoolId::Processes).failed {
+            self.fail_pool(now, out);
+        }
+    }
+
+    fn fail_pool(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
+        self.pool_mut(PoolId::Processes).failed = true;
+        out.push(Effect::PoolFailed);
+        for slot in 0..self.tasks.slots_end() {
+            if self.tasks[slot].pool != PoolId::Processes {
+                continue;
+            }
+            match self.tasks[slot].state {
+                State::Queued => self.leave_line(slot),
+                State::Delayed => self.leave_delayed(slot),
+                _ => continue,
+            }
+            self.resolve(slot, Ending::PoolFailed, now, out);
+        }
+    }
+
+    fn worker_state(&self, worker: WorkerId) -> Option<WorkerState> {
+        Some(
+            self.pool(PoolId::Processes)
+                .workers
+                .as_ref()?
+                .get(worker)?
+                .state,
+        )
+    }
+}

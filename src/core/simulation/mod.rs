@@ -1,0 +1,69 @@
+//! The whole core in a world made of dice: tasks of all kinds are submitted and cancelled, workers start,
+//! work, race, crash and answer late, limits change, time jumps, the supervisor stops. After every event
+//! the core's invariants are checked, and an oracle that knows only events and effects checks what is
+//! promised to users.
+//!
+//! Each seed is one history. `ATASKER_SEEDS=n` sets how many are tried, `ATASKER_SEED=n` reruns one.
+
+mod dice;
+mod oracle;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::sabotage::Sabotage;
+use world::World;
+
+const SEEDS: u64 = 10_000;
+
+fn number_from(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} must be a number")),
+    )
+}
+
+/// One history from beginning to end. Panics when something that must hold does not.
+fn run(seed: u64, sabotage: Option<Sabotage>) -> u64 {
+    let mut world = World::new(seed, sabotage);
+    world.live();
+    world.come_to_an_end();
+    world.events()
+}
+
+#[test]
+fn what_must_hold_holds_in_every_history() {
+    let seeds = match number_from("ATASKER_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number_from("ATASKER_SEEDS").unwrap_or(SEEDS),
+    };
+    let mut events = 0;
+    for seed in seeds.clone() {
+        match catch_unwind(|| run(seed, None)) {
+            Ok(count) => events += count,
+            Err(panic) => {
+                eprintln!(
+                    "seed {seed} failed; rerun it: ATASKER_SEED={seed} cargo test --lib simulation"
+                );
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    println!("{} seeds, {events} events", seeds.end - seeds.start);
+}
+
+#[test]
+fn each_planted_bug_is_found() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = Sabotage::ALL.map(|bug| {
+        let finds = |&seed: &u64| catch_unwind(AssertUnwindSafe(|| run(seed, Some(bug)))).is_err();
+        (bug, (0..SEEDS).find(finds))
+    });
+    std::panic::set_hook(hook);
+    for (bug, seed) in found {
+        let seed = seed.unwrap_or_else(|| panic!("{bug:?} was not found in {SEEDS} seeds"));
+        println!("{bug:?} was found by seed {seed}, after {} seeds", seed + 1);
+    }
+}

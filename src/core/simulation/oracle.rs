@@ -1,0 +1,345 @@
+//! What users are promised, checked from outside: from the events and effects alone, and from which tasks
+//! the core says are queued.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::core::{
+    CancelReason, Core, Effect, Ending, PoolId, PoolKind, StopMode, TaskState, Time,
+};
+use crate::task::id::{TaskId, Ticket, WorkerId};
+use crate::task::options::{Limits, Options, Priority};
+
+pub(super) type Payload = Arc<u64>;
+
+/// What the event at hand says; an ending must be justified by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Finished(Ticket),
+    Exited(WorkerId),
+    Other,
+}
+
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) payload: Payload,
+    pub(super) pool: PoolId,
+    pub(super) options: Options,
+    pub(super) submitted: Time,
+    /// The event at which it was first seen in a line or started.
+    order: Option<u64>,
+    /// The attempt that may be running, and where.
+    alive: Option<(Ticket, Option<WorkerId>)>,
+    pub(super) begins: u32,
+    pub(super) cancel_requested: bool,
+    resolved: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Oracle {
+    pub(super) known: BTreeMap<u64, Known>,
+    pub(super) limits: [Limits; 2],
+    kinds: [PoolKind; 2],
+    places_max: [Option<u32>; 2],
+    aging: bool,
+    dying: BTreeSet<WorkerId>,
+    queued: BTreeSet<u64>,
+    pub(super) stop: Option<StopMode>,
+    pub(super) drained: u32,
+    pub(super) pool_failed: u32,
+    events: u64,
+}
+
+impl Oracle {
+    pub(super) fn new(config: &crate::core::CoreConfig) -> Self {
+        let pools = [config.threads, config.processes];
+        Self {
+            known: BTreeMap::new(),
+            limits: pools.map(|pool| pool.limits),
+            kinds: pools.map(|pool| pool.kind),
+            places_max: pools.map(|pool| pool.places_max),
+            aging: pools.iter().any(|pool| pool.aging.is_some()),
+            dying: BTreeSet::new(),
+            queued: BTreeSet::new(),
+            stop: None,
+            drained: 0,
+            pool_failed: 0,
+            events: 0,
+        }
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
+    pub(super) fn on_submitted(&mut self, number: u64, known: (Payload, PoolId, Options, Time)) {
+        let (payload, pool, options, submitted) = known;
+        let order = None;
+        let known = Known {
+            payload,
+            pool,
+            options,
+            submitted,
+            order,
+            alive: None,
+            begins: 0,
+            cancel_requested: false,
+            resolved: false,
+        };
+        assert!(
+            self.known.insert(number, known).is_none(),
+            "a number is given once"
+        );
+    }
+
+    pub(super) fn unresolved(&self) -> impl Iterator<Item = u64> {
+        self.known
+            .iter()
+            .filter(|(_, known)| !known.resolved)
+            .map(|(&number, _)| number)
+    }
+
+    /// An attempt has really begun.
+    pub(super) fn on_really_begun(&mut self, ticket: Ticket) {
+        let known = self.task(ticket.task);
+        known.begins += 1;
+        assert!(
+            known.begins <= known.options.retry.retries + 1,
+            "task {} ran more often than it allows",
+            ticket.task
+        );
+    }
+
+    /// Attempts whose end is certain by this event.
+    pub(super) fn on_attempt_over(&mut self, ticket: Ticket) {
+        let known = self.task(ticket.task);
+        if known.alive.is_some_and(|(alive, _)| alive == ticket) {
+            known.alive = None;
+        }
+    }
+
+    pub(super) fn on_exited(&mut self, worker: WorkerId) {
+        for known in self.known.values_mut() {
+            if known.alive.is_some_and(|(_, at)| at == Some(worker)) {
+                known.alive = None;
+            }
+        }
+    }
+
+    /// Checks all that came of one event.
+    pub(super) fn check(
+        &mut self,
+        core: &Core<Payload>,
+        now: Time,
+        cause: Cause,
+        effects: Vec<Effect<Payload>>,
+    ) {
+        self.events += 1;
+        let mut started = Vec::new();
+        let mut gone = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Run { ticket, pool, .. } => {
+                    self.on_started(pool, ticket, None);
+                    started.push(ticket.task.number);
+                }
+                Effect::Stage { worker, ticket, .. } => {
+                    self.on_started(PoolId::Processes, ticket, Some(worker));
+                    started.push(ticket.task.number);
+                }
+                Effect::Resolve {
+                    task,
+                    ending,
+                    payload,
+                    history,
+                } => {
+                    assert_eq!(
+                        *payload, task.number,
+                        "a task is resolved with its own payload"
+                    );
+                    self.on_resolved(task, ending, history.attempts, now, cause);
+                    gone.push(task.number);
+                }
+                Effect::Signal { worker, .. } => {
+                    assert!(self.dying.insert(worker), "a worker is signalled once");
+                }
+                Effect::Drained => self.drained += 1,
+                Effect::PoolFailed => self.pool_failed += 1,
+                Effect::Warn { task, .. } => {
+                    assert!(
+                        !self.task(task).resolved,
+                        "only what waits has its wait reported"
+                    );
+                }
+                Effect::Revoke { .. }
+                | Effect::Kill { .. }
+                | Effect::Spawn { .. }
+                | Effect::Retire { .. } => {}
+            }
+        }
+        for number in gone {
+            let holders = Arc::strong_count(&self.known[&number].payload);
+            assert_eq!(holders, 1, "a resolved task's payload is not kept");
+        }
+        assert!(self.drained <= 1, "`Drained` is told once");
+        assert!(
+            self.drained == 0 || self.unresolved().next().is_none(),
+            "`Drained` means that nothing is left"
+        );
+        self.check_fairness(core, &started);
+    }
+
+    fn on_started(&mut self, pool: PoolId, ticket: Ticket, worker: Option<WorkerId>) {
+        let number = ticket.task.number;
+        let class = self.known[&number].options.priority;
+        let busy = self.busy(pool);
+        let joins = worker.is_some_and(|worker| self.is_occupied(worker));
+        if !self.aging {
+            // A task staged behind another starts when that one is done.
+            let busy = if joins { busy - 1 } else { busy };
+            assert!(
+                busy < self.ceiling(pool, class),
+                "{class} starts within its limits, not at {busy}"
+            );
+        }
+        assert!(
+            worker.is_none_or(|worker| !self.dying.contains(&worker)),
+            "a dying worker gets no task"
+        );
+        let known = self.task(ticket.task);
+        assert!(!known.resolved, "what is resolved never starts");
+        assert_eq!(known.pool, pool, "a task starts in its pool");
+        assert_eq!(
+            known.alive, None,
+            "two attempts at task {number} must not overlap"
+        );
+        known.alive = Some((ticket, worker));
+    }
+
+    fn busy(&self, pool: PoolId) -> u32 {
+        let mut places = BTreeSet::new();
+        for (number, known) in &self.known {
+            match known.alive {
+                Some((_, None)) if known.pool == pool => _ = places.insert((*number, WorkerId(0))),
+                Some((_, Some(worker))) if known.pool == pool && !self.dying.contains(&worker) => {
+                    places.insert((0, worker));
+                }
+                _ => {}
+            }
+        }
+        places.len() as u32
+    }
+
+    fn is_occupied(&self, worker: WorkerId) -> bool {
+        self.known
+            .values()
+            .any(|known| known.alive.is_some_and(|(_, at)| at == Some(worker)))
+    }
+
+    fn ceiling(&self, pool: PoolId, class: Priority) -> u32 {
+        let Limits {
+            pool_size: p,
+            reserve_normal: n,
+            reserve_high: h,
+        } = self.limits[pool as usize];
+        if class == Priority::Critical {
+            return u32::MAX;
+        }
+        let unlimited = p == 0 && matches!(self.kinds[pool as usize], PoolKind::Slots);
+        let ceiling = match class {
+            _ if unlimited => u32::MAX,
+            Priority::Low => p,
+            Priority::Normal => p + n,
+            _ => p + n + h,
+        };
+        ceiling.min(self.places_max[pool as usize].unwrap_or(u32::MAX))
+    }
+
+    fn on_resolved(
+        &mut self,
+        task: TaskId,
+        ending: Ending,
+        attempts: u32,
+        now: Time,
+        cause: Cause,
+    ) {
+        let (stop, failed) = (self.stop, self.pool_failed > 0);
+        let known = self.task(task);
+        assert!(!known.resolved, "task {task} is resolved twice");
+        known.resolved = true;
+        let options = &known.options;
+        match ending {
+            Ending::Finished => {
+                assert!(
+                    matches!(cause, Cause::Finished(ticket) if ticket.task == task),
+                    "it did not finish"
+                );
+            }
+            Ending::Crashed { worker } => {
+                assert_eq!(cause, Cause::Exited(worker), "its worker did not die")
+            }
+            Ending::TimedOut { .. } => assert!(options.timeout.is_some(), "it has no timeout"),
+            Ending::Cancelled {
+                why: CancelReason::Requested,
+            } => {
+                assert!(known.cancel_requested, "nobody cancelled it");
+            }
+            Ending::Cancelled {
+                why: CancelReason::Stopped,
+            } => {
+                assert!(stop >= Some(StopMode::CancelQueued), "nothing stops it");
+            }
+            Ending::Expired => {
+                let wait = options
+                    .queue_timeout
+                    .expect("what expires has a queue timeout");
+                let due = known.submitted + options.delay.unwrap_or_default() + wait;
+                assert!(
+                    due <= now && attempts == 0,
+                    "it expires when its time in the queue has passed"
+                );
+            }
+            Ending::PoolFailed => assert!(failed, "its pool has not failed"),
+        }
+        // What it still runs as, if anything, is no attempt to overlap with; it still holds its place.
+    }
+
+    /// No lower class starts while a higher one waits, and each class is first come, first served.
+    fn check_fairness(&mut self, core: &Core<Payload>, started: &[u64]) {
+        let before = std::mem::take(&mut self.queued);
+        for task in core.tasks() {
+            if task.state == TaskState::Queued {
+                self.queued.insert(task.id.number());
+            }
+        }
+        let events = self.events;
+        for number in self.queued.iter().chain(started) {
+            let known = self.known.get_mut(number).expect("what is queued is known");
+            known.order.get_or_insert(events);
+        }
+        if self.aging {
+            return;
+        }
+        for number in started {
+            let starter = &self.known[number];
+            for waiting in before.intersection(&self.queued) {
+                let waiter = &self.known[waiting];
+                let (high, low) = (waiter.options.priority, starter.options.priority);
+                assert!(
+                    waiter.pool != starter.pool || high <= low,
+                    "task {number} ({low}) overtakes task {waiting} ({high})"
+                );
+                assert!(
+                    waiter.pool != starter.pool || high < low || waiter.order >= starter.order,
+                    "task {number} overtakes task {waiting} of its class"
+                );
+            }
+        }
+    }
+
+    pub(super) fn task(&mut self, task: TaskId) -> &mut Known {
+        self.known
+            .get_mut(&task.number)
+            .expect("effects are about accepted tasks")
+    }
+}

@@ -1,0 +1,178 @@
+//! A task comes, or is no longer wanted.
+
+use std::time::Duration;
+
+use super::effect::{CancelReason, Effect, Ending};
+use super::event::{Cancel, RefuseReason, Refused, Submission};
+use super::machine::{Core, Pool};
+use super::task::{Kill, Record, Revoke, State};
+use crate::admission::Time;
+use crate::task::id::TaskId;
+use crate::task::options::Priority;
+
+impl<P: Clone> Core<P> {
+    /// A new task. It may start, or end, within this very call.
+    pub(crate) fn on_submitted(
+        &mut self,
+        now: Time,
+        submission: Submission<P>,
+        out: &mut Vec<Effect<P>>,
+    ) -> Result<TaskId, Refused<P>> {
+        let Submission {
+            pool: pool_id,
+            options,
+            payload,
+        } = submission;
+        let delay = options.delay.filter(|delay| !delay.is_zero());
+        let pool = self.pool(pool_id);
+        let reason = if self.stop.is_some() {
+            Some(RefuseReason::Stopped)
+        } else if pool.failed {
+            Some(RefuseReason::PoolFailed)
+        } else {
+            (delay.is_none() && !pool.has_room(options.priority)).then_some(RefuseReason::QueueFull)
+        };
+        if let Some(reason) = reason {
+            return Err(Refused { payload, reason });
+        }
+        self.last_number += 1;
+        let queued_from = now + delay.unwrap_or(Duration::ZERO);
+        let slot = self.tasks.insert(Record::new(
+            self.last_number,
+            pool_id,
+            &options,
+            queued_from,
+            payload,
+        ));
+        self.nodes.ensure(slot);
+        let task = self.tasks.id(slot);
+        let pool = self.pool_mut(pool_id);
+        pool.unresolved += 1;
+        if let Some(workers) = &mut pool.workers {
+            workers.wanted |= workers.config.lazily_started;
+        }
+        match delay {
+            Some(_) => self.delay(slot, queued_from),
+            None => self.enqueue(now, slot),
+        }
+        self.schedule(now, out);
+        Ok(task)
+    }
+
+    /// A task is no longer wanted.
+    pub(crate) fn on_cancelled(
+        &mut self,
+        now: Time,
+        task: TaskId,
+        out: &mut Vec<Effect<P>>,
+    ) -> Cancel {
+        let known = self
+            .tasks
+            .find(task)
+            .is_some_and(|record| record.state != State::Detached);
+        if !known {
+            return Cancel::TooLate;
+        }
+        let outcome = self.cancel(task.slot, CancelReason::Requested, now, out);
+        self.schedule(now, out);
+        outcome
+    }
+
+    /// Cancels a task in whatever state it is.
+    pub(super) fn cancel(
+        &mut self,
+        slot: u32,
+        why: CancelReason,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) -> Cancel {
+        let state = self.tasks[slot].state;
+        match state {
+            State::Queued => self.leave_line(slot),
+            State::Delayed => self.leave_delayed(slot),
+            State::AwaitingEnd if self.tasks[slot].worker().is_some() => {
+                self.leave_worker(slot, now)
+            }
+            State::Running | State::AwaitingEnd => {
+                self.resolve_detached(slot, Ending::Cancelled { why }, now, out);
+                return Cancel::Resolved;
+            }
+            State::Staged | State::Begun => {
+                if self.tasks[slot].certain {
+                    self.start_kill(slot, Kill::Cancel(why), out);
+                } else {
+                    self.start_revoke(slot, Revoke::Cancel(why), out);
+                }
+                return Cancel::InProgress;
+            }
+            State::Revoking(Revoke::Cancel(_)) | State::Killing(Kill::Cancel(_)) => {
+                return Cancel::InProgress;
+            }
+            State::Revoking(_) => {
+                self.tasks[slot].state = State::Revoking(Revoke::Cancel(why));
+                return Cancel::InProgress;
+            }
+            State::Killing(_) => {
+                self.tasks[slot].state = State::Killing(Kill::Cancel(why));
+                return Cancel::InProgress;
+            }
+            State::Vacant | State::Detached => return Cancel::TooLate,
+        }
+        self.resolve(slot, Ending::Cancelled { why }, now, out);
+        Cancel::Resolved
+    }
+
+    /// It no longer waits for a delay.
+    pub(super) fn leave_delayed(&mut self, slot: u32) {
+        let pool = self.tasks[slot].pool;
+        self.pool_mut(pool).delayed -= 1;
+        self.set_alarm(slot, Time::NEVER);
+    }
+
+    pub(super) fn start_revoke(&mut self, slot: u32, why: Revoke, out: &mut Vec<Effect<P>>) {
+        self.set_alarm(slot, Time::NEVER);
+        let record = &mut self.tasks[slot];
+        record.state = State::Revoking(why);
+        let worker = record.worker().expect("a staged task is with a worker");
+        out.push(Effect::Revoke {
+            worker,
+            ticket: self.tasks.ticket(slot),
+        });
+    }
+
+    pub(super) fn start_kill(&mut self, slot: u32, why: Kill, out: &mut Vec<Effect<P>>) {
+        self.set_alarm(slot, Time::NEVER);
+        let record = &mut self.tasks[slot];
+        record.state = State::Killing(why);
+        let worker = record.worker().expect("a begun task is with a worker");
+        out.push(Effect::Kill {
+            worker,
+            ticket: self.tasks.ticket(slot),
+        });
+    }
+}
+
+impl Pool {
+    /// Whether a task of `class` would be accepted now, as far as the queue's bound goes.
+    pub(super) fn has_room(&self, class: Priority) -> bool {
+        let Some(bound) = self.queue_bound else {
+            return true;
+        };
+        let ahead = Priority::ALL.into_iter().filter(|&other| other >= class);
+        ahead.map(|class| self.waiting(class)).sum::<usize>() < bound || self.can_start_now(class)
+    }
+
+    /// How many tasks of `class` wait for their begin.
+    pub(super) fn waiting(&self, class: Priority) -> usize {
+        self.admission.queued(class) + self.staged[class as usize]
+    }
+
+    fn can_start_now(&self, class: Priority) -> bool {
+        let first = self.admission.next().is_none_or(|(_, next)| next < class);
+        let has_worker = self
+            .workers
+            .as_ref()
+            .is_none_or(|workers| !workers.idle().is_empty());
+        first && has_worker && self.admission.has_place(class)
+    }
+}

@@ -1,0 +1,243 @@
+//! What the core keeps of one task, and the slab of all of them.
+
+use std::ops::{Index, IndexMut};
+
+use super::effect::{CancelReason, PoolId};
+use crate::admission::{Span, Time, WARN_LEVELS};
+use crate::task::id::{TaskId, Ticket, WorkerId};
+use crate::task::options::{Options, Priority, RetryPolicy};
+
+/// Where a task is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The slot keeps no task.
+    Vacant,
+    /// Waits for its delay or its backoff. Alarm: its end.
+    Delayed,
+    /// In a line. Alarm: its queue timeout.
+    Queued,
+    /// Runs in a slot. Alarm: its timeout.
+    Running,
+    /// With a worker, behind another. Alarm: its queue timeout.
+    Staged,
+    /// First with a worker, or known to be begun. Alarm: its timeout.
+    Begun,
+    /// `Effect::Revoke` is under way.
+    Revoking(Revoke),
+    /// `Effect::Kill` is under way.
+    Killing(Kill),
+    /// It timed out and is to be retried once the attempt has ended for certain.
+    AwaitingEnd,
+    /// It is resolved, but its closure still runs and holds the slot.
+    Detached,
+}
+
+/// What is to happen to a task that is taken back from its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Revoke {
+    Requeue,
+    Expire,
+    Cancel(CancelReason),
+}
+
+/// Why a task is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kill {
+    TimedOut,
+    Cancel(CancelReason),
+}
+
+/// One task. Kept small: a million of them may wait.
+#[derive(Debug)]
+pub(super) struct Record<P> {
+    /// Zero in a vacant slot.
+    pub(super) number: u64,
+    /// Taken when the task is resolved.
+    pub(super) payload: Option<P>,
+    /// The submission or the end of its delay.
+    pub(super) queued_from: Time,
+    /// In an attempt: its begin. Between attempts: since when it waits again.
+    pub(super) mark: Time,
+    /// How long the last attempt ran that came to an end.
+    pub(super) ran: Span,
+    pub(super) timeout: Span,
+    pub(super) queue_timeout: Span,
+    /// When the timer of the present state fires; `NEVER` if none is set.
+    pub(super) alarm: Time,
+    /// Absent for those that never run twice.
+    pub(super) retry: Option<Box<RetryPolicy>>,
+    /// The worker that has it or had it last; zero for none.
+    worker: u64,
+    /// Counts how often it was given out: the number of its ticket.
+    pub(super) issue: u32,
+    /// Attempts that began, as far as known.
+    pub(super) attempts: u32,
+    pub(super) state: State,
+    pub(super) pool: PoolId,
+    pub(super) priority: Priority,
+    /// Counted in `attempts`: this attempt has begun, or must be presumed to have.
+    pub(super) begun: bool,
+    /// It has surely begun.
+    pub(super) certain: bool,
+    /// The levels at which its wait was reported.
+    pub(super) reported: [bool; WARN_LEVELS],
+    /// Whether it has a timer of its own for that.
+    pub(super) warn_timer: bool,
+}
+
+const _: () = {
+    let record = size_of::<Record<std::sync::Arc<u8>>>();
+    let node = size_of::<crate::admission::Node>();
+    assert!(record + node <= 136, "a waiting task must stay small");
+};
+
+impl<P> Record<P> {
+    pub(super) fn new(
+        number: u64,
+        pool: PoolId,
+        options: &Options,
+        queued_from: Time,
+        payload: P,
+    ) -> Self {
+        Self {
+            number,
+            payload: Some(payload),
+            queued_from,
+            mark: queued_from,
+            ran: Span::ZERO,
+            timeout: options.timeout.into(),
+            queue_timeout: options.queue_timeout.into(),
+            alarm: Time::NEVER,
+            retry: (options.retry.retries > 0).then(|| Box::new(options.retry)),
+            worker: 0,
+            issue: 0,
+            attempts: 0,
+            state: State::Delayed,
+            pool,
+            priority: options.priority,
+            begun: false,
+            certain: false,
+            reported: [false; WARN_LEVELS],
+            warn_timer: false,
+        }
+    }
+
+    pub(super) fn worker(&self) -> Option<WorkerId> {
+        (self.worker != 0).then_some(WorkerId(self.worker))
+    }
+
+    pub(super) fn set_worker(&mut self, worker: Option<WorkerId>) {
+        self.worker = worker.map_or(0, |worker| worker.0);
+    }
+
+    pub(super) fn is_with(&self, worker: WorkerId) -> bool {
+        self.worker == worker.0
+    }
+
+    /// Since when it waits.
+    pub(super) fn waits_since(&self) -> Time {
+        if self.attempts == 0 {
+            self.queued_from
+        } else {
+            self.mark
+        }
+    }
+
+    /// Whether it waits for its begin, in a line or behind another task.
+    pub(super) fn is_waiting(&self) -> bool {
+        match self.state {
+            State::Queued | State::Staged => true,
+            State::Revoking(_) => !self.begun,
+            _ => false,
+        }
+    }
+}
+
+/// All tasks, by slot.
+#[derive(Debug)]
+pub(super) struct Tasks<P> {
+    records: Vec<Record<P>>,
+    vacant: Vec<u32>,
+}
+
+impl<P> Tasks<P> {
+    pub(super) const EMPTY: Self = Self {
+        records: Vec::new(),
+        vacant: Vec::new(),
+    };
+
+    pub(super) fn insert(&mut self, record: Record<P>) -> u32 {
+        if let Some(slot) = self.vacant.pop() {
+            self[slot] = record;
+            return slot;
+        }
+        let slot =
+            u32::try_from(self.records.len()).expect("memory ends before four billion tasks wait");
+        self.records.push(record);
+        slot
+    }
+
+    /// The record's payload must have been taken.
+    pub(super) fn vacate(&mut self, slot: u32) {
+        let record = &mut self[slot];
+        debug_assert!(
+            record.payload.is_none(),
+            "a payload is never dropped in the core"
+        );
+        (record.number, record.state, record.retry) = (0, State::Vacant, None);
+        self.vacant.push(slot);
+    }
+
+    pub(super) fn find(&self, task: TaskId) -> Option<&Record<P>> {
+        self.records
+            .get(task.slot as usize)
+            .filter(|record| record.number == task.number && task.number != 0)
+    }
+
+    /// The record of a ticket that is still current.
+    pub(super) fn find_ticket(&self, ticket: Ticket) -> Option<&Record<P>> {
+        self.find(ticket.task)
+            .filter(|record| record.issue == ticket.attempt)
+    }
+
+    pub(super) fn id(&self, slot: u32) -> TaskId {
+        TaskId {
+            number: self[slot].number,
+            slot,
+        }
+    }
+
+    pub(super) fn ticket(&self, slot: u32) -> Ticket {
+        Ticket {
+            task: self.id(slot),
+            attempt: self[slot].issue,
+        }
+    }
+
+    /// Every slot that keeps a task.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> + use<'_, P> {
+        (0..)
+            .zip(&self.records)
+            .filter(|(_, record)| record.number != 0)
+            .map(|(slot, _)| slot)
+    }
+
+    /// How many slots there are, vacant ones too.
+    pub(super) fn slots_end(&self) -> u32 {
+        self.records.len() as u32
+    }
+}
+
+impl<P> Index<u32> for Tasks<P> {
+    type Output = Record<P>;
+
+    fn index(&self, slot: u32) -> &Record<P> {
+        &self.records[slot as usize]
+    }
+}
+
+impl<P> IndexMut<u32> for Tasks<P> {
+    fn index_mut(&mut self, slot: u32) -> &mut Record<P> {
+        &mut self.records[slot as usize]
+    }
+}

@@ -1,0 +1,90 @@
+//! Panics as values. The place of a panic is known only to the panic hook; a worker process installs one,
+//! the host's process never gets one from this library.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What is known of a panic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Panicked {
+    pub(crate) message: String,
+    /// `file:line:column`; `None` where no hook is installed.
+    pub(crate) location: Option<String>,
+}
+
+thread_local! {
+    /// Where this thread panicked last.
+    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Let panics be located from now on. For a worker's process only; the hook that was there runs as well.
+pub(crate) fn install_hook() {
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let location = info.location().map(ToString::to_string);
+        // The thread may be past its thread locals, or in the middle of `take_location`.
+        let _ = LOCATION.try_with(|last| {
+            if let Ok(mut last) = last.try_borrow_mut() {
+                *last = location;
+            }
+        });
+        previous(info);
+    }));
+}
+
+/// Run `f`; if it panics, say how. What `f` may have left half-changed must not be looked at again.
+pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let location = take_location();
+        let message = message_of(&*payload);
+        // The payload is a value of the user's, and its Drop may panic too; and so on. The second is leaked.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
+        Panicked { message, location }
+    })
+}
+
+fn take_location() -> Option<String> {
+    LOCATION.try_with(|last| last.try_borrow_mut().ok()?.take()).ok().flatten()
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a value of another type than a string".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_all_kinds_of_payloads() {
+        let check = |f: fn(), message: &str| {
+            assert_eq!(catch(f).map_err(|panicked| panicked.message), Err(message.to_owned()));
+        };
+        check(|| panic!("plain"), "plain");
+        check(|| panic!("number {}", 7), "number 7");
+        check(|| std::panic::panic_any(7), "a value of another type than a string");
+        assert_eq!(catch(|| 7), Ok(7));
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_dropped_is_survived() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::panic_any(Self);
+            }
+        }
+        // Its Drop panics with another of its kind, for ever.
+        let panicked = catch(|| std::panic::panic_any(Bomb)).expect_err("it panics");
+        assert_eq!(panicked.message, "a value of another type than a string");
+    }
+}

@@ -1,0 +1,403 @@
+//! The settings of a supervisor, and its start.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Supervisor;
+use super::callbacks::Callbacks;
+use super::error::StartError;
+use super::executor::{Executor, Workers};
+use super::shared::{Drained, Shared, Space};
+use super::timer::Timer;
+use crate::core::{Core, CoreConfig, PoolConfig, PoolKind, WorkersConfig};
+use crate::process::{Output, ProcessConfig, Program};
+use crate::sync::Mutex;
+use crate::task::info::TaskInfo;
+use crate::task::options::{Backoff, Limits};
+use crate::threads::ThreadPool;
+
+/// Called on the callback thread with a task that waits too long.
+pub(crate) type WaitHandler = Arc<dyn Fn(&TaskInfo) + Send + Sync>;
+
+/// What stays of the builder once the supervisor runs.
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) on_warning: Option<WaitHandler>,
+    pub(crate) on_critical: Option<WaitHandler>,
+    pub(crate) workers: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RunIn {
+    Workers,
+    #[cfg(feature = "rayon")]
+    Rayon,
+    Inline,
+}
+
+/// Settings for a [`Supervisor`]; [`start`](Self::start) makes it.
+///
+/// Everything has a default: threads for five tasks per core with reserves of five and five, and as many
+/// worker processes as there are cores, started by the first process task.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use atasker::{Limits, Stop, Supervisor};
+/// use std::time::Duration;
+/// let supervisor = Supervisor::builder()
+///     .name("images")
+///     .threads(Limits::new(20).reserve_normal(5).reserve_high(5))
+///     .timeout_warning(Duration::from_secs(2))
+///     .on_warning(|task| eprintln!("{} still waits", task.name))
+///     .start()?;
+/// supervisor.stop(Stop::Drain);
+/// # Ok(()) }
+/// ```
+#[must_use = "a builder does nothing until it is started"]
+pub struct SupervisorBuilder {
+    name: String,
+    threads: Limits,
+    min_threads: u32,
+    max_threads: Option<u32>,
+    processes: Option<Limits>,
+    run_in: RunIn,
+    burst: Option<u32>,
+    program: Program,
+    output: Output,
+    worker_data: Result<Option<(String, Vec<u8>)>, String>,
+    start_timeout: Duration,
+    restart_limit: u32,
+    recycle_on_panic: bool,
+    queue_bound: Option<usize>,
+    aging: Option<Duration>,
+    timeout_warning: Option<Duration>,
+    timeout_critical: Option<Duration>,
+    on_warning: Option<WaitHandler>,
+    on_critical: Option<WaitHandler>,
+}
+
+impl Default for SupervisorBuilder {
+    fn default() -> Self {
+        Self {
+            name: "atasker".to_owned(),
+            threads: Limits::new(cores().saturating_mul(5)).reserve_normal(5).reserve_high(5),
+            min_threads: 0,
+            max_threads: None,
+            processes: None,
+            run_in: RunIn::Workers,
+            burst: None,
+            program: Program::Current,
+            output: Output::default(),
+            worker_data: Ok(None),
+            start_timeout: ProcessConfig::START_TIMEOUT,
+            restart_limit: 5,
+            recycle_on_panic: false,
+            queue_bound: None,
+            aging: None,
+            timeout_warning: Some(Duration::from_secs(5)),
+            timeout_critical: Some(Duration::from_secs(10)),
+            on_warning: None,
+            on_critical: None,
+        }
+    }
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
+}
+
+impl SupervisorBuilder {
+    /// A name for threads and logs; `atasker` unless said.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The limits of the thread pool. A `pool_size` of zero means no limit.
+    pub fn threads(mut self, limits: Limits) -> Self {
+        self.threads = limits;
+        self
+    }
+
+    /// How many threads are started at once and stay when they are idle; none unless said. Others retire after ten idle seconds.
+    pub fn min_threads(mut self, threads: u32) -> Self {
+        self.min_threads = threads;
+        self
+    }
+
+    /// An upper bound on tasks that run on threads at the same time, whatever the limits say. Only critical
+    /// tasks go beyond it.
+    pub fn max_threads(mut self, threads: u32) -> Self {
+        self.max_threads = Some(threads);
+        self
+    }
+
+    /// Run process tasks in worker processes, started with the supervisor: `limits.places()` of them.
+    pub fn processes(mut self, limits: Limits) -> Self {
+        self.processes = Some(limits);
+        self.run_in = RunIn::Workers;
+        self
+    }
+
+    /// Run process tasks on an in-process rayon pool of `limits.places()` threads instead: the same tasks,
+    /// without isolation. A crash takes the whole program down, and a task that times out goes on.
+    ///
+    /// Put this in the place of [`processes`](Self::processes) to compare the two.
+    #[cfg(feature = "rayon")]
+    pub fn rayon(mut self, limits: Limits) -> Self {
+        self.processes = Some(limits);
+        self.run_in = RunIn::Rayon;
+        self
+    }
+
+    /// Run process tasks in the thread that submits them, before `submit` returns: for unit tests and
+    /// debuggers. The environment variable `ATASKER_INLINE=1` does the same.
+    pub fn inline(mut self) -> Self {
+        self.run_in = RunIn::Inline;
+        self
+    }
+
+    /// How many extra worker processes critical tasks may start when none is idle; as many as the pool has
+    /// unless said. They end when they are idle.
+    pub fn burst(mut self, workers: u32) -> Self {
+        self.burst = Some(workers);
+        self
+    }
+
+    /// Run another program as the worker: the stock `atasker-worker`, or one of your own whose main begins
+    /// with [`run_if_spawned`](crate::worker::run_if_spawned).
+    pub fn worker_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Program::Separate { path: program.into(), arguments: Vec::new() };
+        self
+    }
+
+    /// Where the workers' standard output and standard error go; to this program's standard error unless
+    /// said.
+    pub fn worker_output(mut self, output: Output) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// Data for the functions marked `#[worker_init]`, which every new worker runs before its first task.
+    pub fn worker_data<T: Serialize>(mut self, data: &T) -> Self {
+        let encoded = crate::codec::encode(crate::codec::CodecId::BINARY, data);
+        self.worker_data = encoded
+            .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes)))
+            .map_err(|error| format!("the worker data can't be encoded: {error}"));
+        self
+    }
+
+    /// How long a worker process may take until it is ready; ten seconds unless said.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
+        self
+    }
+
+    /// After how many deaths in a row, of workers that had not run anything, the process pool gives up;
+    /// five unless said.
+    pub fn restart_limit(mut self, deaths: u32) -> Self {
+        self.restart_limit = deaths;
+        self
+    }
+
+    /// Replace a worker process in which a task has panicked. Not done unless said.
+    pub fn recycle_on_panic(mut self) -> Self {
+        self.recycle_on_panic = true;
+        self
+    }
+
+    /// How many tasks may wait in each pool. Then [`submit`](Supervisor::submit) waits for a place; unbounded
+    /// unless said.
+    pub fn queue_bound(mut self, tasks: usize) -> Self {
+        self.queue_bound = Some(tasks);
+        self
+    }
+
+    /// Lift a task that waits to the next higher class after each `period`, up to [`Priority::High`]. Off
+    /// unless said.
+    ///
+    /// [`Priority::High`]: crate::Priority::High
+    pub fn aging(mut self, period: Duration) -> Self {
+        self.aging = Some(period);
+        self
+    }
+
+    /// When a waiting task is logged as a warning and the handler of [`on_warning`](Self::on_warning)
+    /// called; five seconds unless said, `None` for never.
+    pub fn timeout_warning(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout_warning = timeout.into();
+        self
+    }
+
+    /// When a waiting task is logged as an error and the handler of [`on_critical`](Self::on_critical)
+    /// called; ten seconds unless said, `None` for never.
+    pub fn timeout_critical(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout_critical = timeout.into();
+        self
+    }
+
+    /// What to call, on the callback thread, for a task that has waited for `timeout_warning` and still
+    /// waits.
+    pub fn on_warning(mut self, handler: impl Fn(&TaskInfo) + Send + Sync + 'static) -> Self {
+        self.on_warning = Some(Arc::new(handler));
+        self
+    }
+
+    /// What to call, on the callback thread, for a task that has waited for `timeout_critical` and still
+    /// waits.
+    pub fn on_critical(mut self, handler: impl Fn(&TaskInfo) + Send + Sync + 'static) -> Self {
+        self.on_critical = Some(Arc::new(handler));
+        self
+    }
+
+    /// Start the supervisor, and with it the process pool if [`processes`](Self::processes) was set.
+    ///
+    /// # Errors
+    /// Settings that can't work; no first worker process, with its standard error in the message; a `main`
+    /// that does not begin with [`run_if_spawned`](crate::worker::run_if_spawned), found before anything is
+    /// spawned; or being called in a worker process.
+    pub fn start(mut self) -> Result<Supervisor, StartError> {
+        if crate::worker::is_worker() {
+            return Err(StartError::InsideWorker);
+        }
+        if std::env::var_os("ATASKER_INLINE").is_some_and(|value| value == "1") {
+            self.run_in = RunIn::Inline;
+        }
+        self.check()?;
+        let eager = self.processes.is_some() && self.run_in == RunIn::Workers;
+        let shared = self.build()?;
+        start_timer(&shared)?;
+        let supervisor = Supervisor { shared };
+        if eager {
+            supervisor.shared.executor.start(&supervisor.shared)?;
+        }
+        Ok(supervisor)
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let config = |text: &str| Err(StartError::Config(text.to_owned()));
+        if self.processes.is_some_and(|limits| limits.pool_size == 0) {
+            return config(
+                "a process pool needs a pool size of at least 1: zero would mean no limit, and processes \
+                 are not free",
+            );
+        }
+        if self.max_threads.is_some_and(|max| max < self.min_threads.max(1)) {
+            return config("max_threads is below min_threads, or zero");
+        }
+        if self.queue_bound == Some(0) {
+            return config("a queue bound of zero would refuse every task");
+        }
+        if let Err(clash) = crate::registry::check_clashes() {
+            return Err(StartError::Config(clash.to_string()));
+        }
+        match &self.worker_data {
+            Err(reason) => Err(StartError::Config(reason.clone())),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    fn core_config(&self, processes: Limits) -> CoreConfig {
+        let workers = WorkersConfig {
+            burst: self.burst.unwrap_or(processes.places()),
+            entries_per_worker: 1,
+            staged_is_begun: true,
+            restart_limit: self.restart_limit,
+            restart_backoff: Backoff::exponential(
+                Duration::from_millis(50),
+                Duration::from_secs(2),
+            ),
+            recycle_on_panic: self.recycle_on_panic,
+            lazily_started: false,
+        };
+        let kind = match self.run_in {
+            RunIn::Workers => PoolKind::Workers(workers),
+            _ => PoolKind::Slots,
+        };
+        let limits = if self.run_in == RunIn::Inline { Limits::new(0) } else { processes };
+        let pool = |limits, kind, places_max| PoolConfig {
+            limits,
+            kind,
+            queue_bound: self.queue_bound,
+            aging: self.aging,
+            places_max,
+        };
+        CoreConfig {
+            threads: pool(self.threads, PoolKind::Slots, self.max_threads),
+            processes: pool(limits, kind, None),
+            timeout_warning: self.timeout_warning,
+            timeout_critical: self.timeout_critical,
+        }
+    }
+
+    fn build(self) -> Result<Arc<Shared>, StartError> {
+        let processes = self.processes.unwrap_or(Limits::new(cores()));
+        let core = Core::new(self.core_config(processes));
+        let executor = match self.run_in {
+            RunIn::Inline => Executor::Inline,
+            #[cfg(feature = "rayon")]
+            RunIn::Rayon => Executor::Rayon(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(processes.places() as usize)
+                    .thread_name(|index| format!("atasker-rayon-{index}"))
+                    .build()
+                    .map_err(|error| StartError::Thread(error.to_string()))?,
+            ),
+            RunIn::Workers => Executor::Workers(Box::new(Workers::new(ProcessConfig {
+                program: self.program,
+                output: self.output,
+                worker_data: self.worker_data.unwrap_or_default(),
+                start_timeout: self.start_timeout,
+                places: processes.places(),
+            }))),
+        };
+        let settings = Settings {
+            workers: matches!(executor, Executor::Workers(_)),
+            on_warning: self.on_warning,
+            on_critical: self.on_critical,
+            name: self.name,
+        };
+        let min_threads = self.min_threads as usize;
+        let shared = Arc::new_cyclic(|this| Shared {
+            core: Mutex::new(core),
+            timer: Timer::new(),
+            threads: OnceLock::new(),
+            executor,
+            callbacks: Callbacks::new(&format!("{}-callbacks", settings.name)),
+            space: Space::default(),
+            drained: Drained::default(),
+            chosen: Mutex::new(HashMap::new()),
+            totals: Mutex::default(),
+            this: this.clone(),
+            settings,
+        });
+        let body = super::run::thread_body(Arc::downgrade(&shared));
+        let pool = ThreadPool::new(&shared.settings.name, min_threads, body);
+        drop(shared.threads.set(pool));
+        Ok(shared)
+    }
+}
+
+fn start_timer(shared: &Arc<Shared>) -> Result<(), StartError> {
+    let mine = Arc::clone(shared);
+    std::thread::Builder::new()
+        .name(format!("{}-timer", shared.settings.name))
+        .spawn(move || mine.timer.run(|| mine.on_timer()))
+        .map(drop)
+        .map_err(|error| StartError::Thread(error.to_string()))
+}
+
+impl std::fmt::Debug for SupervisorBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SupervisorBuilder")
+            .field("name", &self.name)
+            .field("threads", &self.threads)
+            .field("processes", &self.processes)
+            .field("run_in", &self.run_in)
+            .finish_non_exhaustive()
+    }
+}

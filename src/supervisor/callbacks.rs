@@ -1,0 +1,116 @@
+//! The thread on which user code runs that no task asked for: callbacks, handlers, and the dropping of what
+//! was never run. So none of it can hold up the timer, the drainers or a submitter.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar};
+use std::time::Duration;
+
+use super::context::{self, Context};
+use crate::sync::{Mutex, wait_on};
+use crate::task::cell::Callback;
+
+/// Runs callbacks one after another, on a thread that is started by the first.
+pub(crate) struct Callbacks {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Callback>,
+    started: bool,
+    stopping: bool,
+    ended: bool,
+}
+
+impl Callbacks {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), shared: Arc::default() }
+    }
+
+    /// Run `callback` soon. Once the thread has ended, it runs here.
+    pub(crate) fn run(&self, callback: Callback, owner: usize) {
+        let mut state = self.shared.state.lock();
+        if state.ended {
+            drop(state);
+            return run_caught(callback);
+        }
+        state.queue.push_back(callback);
+        if state.started {
+            drop(state);
+            self.shared.changed.notify_one();
+            return;
+        }
+        state.started = true;
+        drop(state);
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name(self.name.clone());
+        if let Err(error) = thread.spawn(move || work(&shared, owner)) {
+            tracing::error!(target: "atasker::supervisor", %error, "no thread for callbacks");
+            self.shared.state.lock().started = false;
+            self.run_all_here();
+        }
+    }
+
+    /// Run what is queued, then end the thread; wait for that at most `timeout`.
+    pub(crate) fn stop(&self, timeout: Duration) {
+        let mut state = self.shared.state.lock();
+        state.stopping = true;
+        if !state.started {
+            state.ended = true;
+        }
+        self.shared.changed.notify_all();
+        let deadline = std::time::Instant::now() + timeout;
+        while !state.ended && !context::is_callback() {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = wait_on(&self.shared.changed, state, Some(left));
+        }
+    }
+
+    fn run_all_here(&self) {
+        loop {
+            let next = self.shared.state.lock().queue.pop_front();
+            match next {
+                Some(callback) => run_caught(callback),
+                None => return,
+            }
+        }
+    }
+}
+
+fn work(shared: &Shared, owner: usize) {
+    context::enter(Context { owner, place: context::Place::Callback });
+    let mut state = shared.state.lock();
+    loop {
+        if let Some(callback) = state.queue.pop_front() {
+            drop(state);
+            run_caught(callback);
+            state = shared.state.lock();
+        } else if state.stopping {
+            state.ended = true;
+            drop(state);
+            shared.changed.notify_all();
+            return;
+        } else {
+            state = wait_on(&shared.changed, state, None);
+        }
+    }
+}
+
+fn run_caught(callback: Callback) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
+        tracing::error!(target: "atasker::supervisor", "a callback panicked");
+        // The payload's own Drop may panic too; that must not end the thread.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+    }
+}

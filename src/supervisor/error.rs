@@ -1,0 +1,38 @@
+//! Why a supervisor could not start.
+
+use std::time::Duration;
+
+use crate::process::WorkerStartError;
+
+/// Why a supervisor, or its process pool, could not start. No process is left behind.
+///
+/// ```
+/// use atasker::{Limits, StartError, Supervisor};
+/// let error = Supervisor::builder().processes(Limits::new(0)).start().unwrap_err();
+/// assert!(matches!(error, StartError::Config(_)));
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting that can't work.
+    #[error("{0}")]
+    Config(String),
+    /// A worker process could not be started.
+    #[error(transparent)]
+    Worker(#[from] WorkerStartError),
+    /// No worker was ready in time.
+    #[error("no worker process was ready after {waited:.1?}")]
+    NoWorker {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// This process is itself a worker.
+    #[error(
+        "this is a worker process, which can't have a supervisor: tasks can't submit tasks. If this came \
+         from code in main, put `atasker::worker::run_if_spawned()` before it"
+    )]
+    InsideWorker,
+    /// The system gave no thread.
+    #[error("can't start a thread: {0}")]
+    Thread(String),
+}

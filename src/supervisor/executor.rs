@@ -1,0 +1,291 @@
+//! Where process tasks run: in worker processes, or, by a builder line, on a rayon pool or in the caller.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use super::error::StartError;
+use super::shared::Shared;
+use crate::core::SignalReason;
+use crate::process::{Exit, Owner, ProcessConfig, Processes, WorkerStartError};
+use crate::registry::{Catalogue, FunctionInfo, TaskEntry};
+use crate::sync::{Mutex, wait_on};
+use crate::task::cell::TaskCell;
+use crate::task::error::{CrashReport, SubmitError};
+use crate::task::id::{Ticket, WorkerId};
+use crate::transport::frame::{CallFrame, OutcomeFrame};
+use crate::transport::{Kill, Revoke};
+
+/// Where process tasks run.
+pub(crate) enum Executor {
+    /// Worker processes: what the crate is for.
+    Workers(Box<Workers>),
+    /// Threads of this process.
+    #[cfg(feature = "rayon")]
+    Rayon(rayon::ThreadPool),
+    /// The thread that submits.
+    Inline,
+}
+
+/// The process pool, which starts with the supervisor or with the first process task.
+pub(crate) struct Workers {
+    config: ProcessConfig,
+    pool: OnceLock<Processes>,
+    starting: Mutex<()>,
+    /// What a separate program says it has.
+    catalogue: OnceLock<Catalogue>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    live: HashMap<WorkerId, u32>,
+    /// Why workers died. Kept as long as a task may still ask.
+    exits: HashMap<WorkerId, Arc<Exit>>,
+    was_ready: bool,
+    start_error: Option<WorkerStartError>,
+    failed: bool,
+}
+
+/// How many reports of dead workers are kept.
+const EXITS_MAX: usize = 64;
+
+impl Workers {
+    pub(crate) fn new(config: ProcessConfig) -> Self {
+        Self {
+            config,
+            pool: OnceLock::new(),
+            starting: Mutex::new(()),
+            catalogue: OnceLock::new(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Start the pool if it has not been started yet. Does not wait for a worker to be ready.
+    fn start(&self, shared: &Arc<Shared>) -> Result<(), StartError> {
+        if self.pool.get().is_some() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.starting.lock();
+        if self.pool.get().is_some() {
+            return Ok(());
+        }
+        let owner: Weak<dyn Owner> = Arc::downgrade(shared) as Weak<dyn Owner>;
+        let pool = Processes::start(self.config.clone(), owner)?;
+        drop(self.pool.set(pool));
+        shared.drive(|core, now, effects| core.on_workers_wanted(now, effects));
+        Ok(())
+    }
+
+    /// Wait until a worker is ready, or until it is certain that none will be.
+    fn wait_ready(&self) -> Result<(), StartError> {
+        let deadline = Instant::now() + self.config.start_timeout.saturating_mul(2);
+        let mut state = self.state.lock();
+        loop {
+            if state.was_ready {
+                return Ok(());
+            }
+            // The first death says as much as the last; the user should not wait for the backoff.
+            if let Some(error) = &state.start_error {
+                return Err(error.clone().into());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(StartError::NoWorker { waited: self.config.start_timeout.saturating_mul(2) });
+            }
+            state = wait_on(&self.changed, state, Some(left));
+        }
+    }
+}
+
+impl Executor {
+    /// Start worker processes, if that is where tasks run, and wait for the first to be ready.
+    pub(crate) fn start(&self, shared: &Arc<Shared>) -> Result<(), StartError> {
+        match self {
+            Self::Workers(workers) => {
+                workers.start(shared)?;
+                workers.wait_ready()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Make sure that the pool runs and that it has this function.
+    pub(crate) fn admit(&self, shared: &Arc<Shared>, cell: &TaskCell) -> Result<(), SubmitError> {
+        use crate::task::cell::Function;
+        let separate = match self {
+            Self::Workers(workers) => {
+                if workers.pool.get().is_none() {
+                    self.start(shared).map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
+                }
+                workers.config.program.is_separate().then(|| workers.catalogue.get()).flatten()
+            }
+            _ => None,
+        };
+        let checked = cell.with_encoded(|function, _, _| match (function, separate) {
+            (Function::Typed(_), None) => Ok(()),
+            (Function::Typed(entry), Some(catalogue)) => check_signature(entry, catalogue),
+            (Function::Named(name), None) => crate::registry::find(name).map(drop).map_err(unknown),
+            (Function::Named(name), Some(catalogue)) => catalogue.find(name).map(drop).map_err(unknown),
+        });
+        checked.unwrap_or(Ok(()))
+    }
+
+    fn pool(&self) -> Option<&Processes> {
+        match self {
+            Self::Workers(workers) => workers.pool.get(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn stage(&self, worker: WorkerId, ticket: Ticket, cell: &TaskCell) {
+        if let Some(pool) = self.pool() {
+            cell.with_encoded(|function, codec, arguments| {
+                let call = CallFrame { function: function.name(), codec, arguments };
+                pool.stage(worker, ticket, call);
+            });
+        }
+    }
+
+    pub(crate) fn revoke(&self, worker: WorkerId, ticket: Ticket) -> bool {
+        self.pool().is_some_and(|pool| pool.revoke(worker, ticket) == Revoke::Revoked)
+    }
+
+    pub(crate) fn try_kill(&self, worker: WorkerId, ticket: Ticket) -> bool {
+        self.pool().is_some_and(|pool| pool.try_kill(worker, ticket) == Kill::Won)
+    }
+
+    pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
+        if let Some(pool) = self.pool() {
+            pool.signal(worker, why);
+        }
+    }
+
+    pub(crate) fn spawn(&self, worker: WorkerId, delay: Duration) {
+        if let Some(pool) = self.pool() {
+            pool.spawn(worker, delay);
+        }
+    }
+
+    pub(crate) fn retire(&self, worker: WorkerId) {
+        if let Some(pool) = self.pool() {
+            pool.retire(worker);
+        }
+    }
+
+    /// End every worker that is left. Bounded.
+    pub(crate) fn shut_down(&self) {
+        if let Some(pool) = self.pool() {
+            pool.shut_down();
+        }
+    }
+
+    /// The process of a worker, also of one that died lately.
+    pub(crate) fn pid(&self, worker: WorkerId) -> Option<u32> {
+        let Self::Workers(workers) = self else { return None };
+        let state = workers.state.lock();
+        state
+            .live
+            .get(&worker)
+            .copied()
+            .or_else(|| state.exits.get(&worker).and_then(|exit| exit.pid))
+    }
+
+    pub(crate) fn crash_report(&self, worker: WorkerId, ran: Duration) -> Option<CrashReport> {
+        let Self::Workers(workers) = self else { return None };
+        let exit = workers.state.lock().exits.get(&worker).cloned()?;
+        let stderr = exit.stderr.clone();
+        Some(CrashReport { cause: exit.status, pid: exit.pid?, ran, stderr })
+    }
+
+    /// Why no worker starts any more.
+    pub(crate) fn failure_reason(&self) -> String {
+        let Self::Workers(workers) = self else { return String::new() };
+        match &workers.state.lock().start_error {
+            Some(error) => format!("the process pool has given up starting workers: {error}"),
+            None => "the process pool has given up: its workers keep dying before they run a task"
+                .to_owned(),
+        }
+    }
+
+    pub(crate) fn on_pool_failed(&self) {
+        if let Self::Workers(workers) = self {
+            workers.state.lock().failed = true;
+            workers.changed.notify_all();
+        }
+    }
+
+    /// The functions of a separate worker program. `None`: it is this program.
+    pub(crate) fn catalogue(&self) -> Option<&Catalogue> {
+        match self {
+            Self::Workers(workers) => workers.catalogue.get(),
+            _ => None,
+        }
+    }
+}
+
+fn unknown(error: crate::registry::FindError) -> SubmitError {
+    SubmitError::UnknownFunction(error.to_string())
+}
+
+fn check_signature(entry: &TaskEntry, catalogue: &Catalogue) -> Result<(), SubmitError> {
+    let there = catalogue.find(entry.path).map_err(unknown)?;
+    if there.digest == (entry.digest)() {
+        return Ok(());
+    }
+    Err(SubmitError::SignatureMismatch {
+        function: entry.path.to_owned(),
+        here: entry.signature.to_owned(),
+        there: there.signature.clone(),
+    })
+}
+
+impl Owner for Shared {
+    fn on_outcome(&self, worker: WorkerId, ticket: Ticket, frame: OutcomeFrame) {
+        let judged = super::run::judge(frame, self.executor.pid(worker));
+        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut None);
+    }
+
+    fn on_ready(&self, worker: WorkerId, pid: u32, functions: Option<Vec<FunctionInfo>>) {
+        let Executor::Workers(workers) = &self.executor else { return };
+        tracing::debug!(target: "atasker::process", worker = worker.0, pid, "worker ready");
+        if let Some(functions) = functions {
+            drop(workers.catalogue.set(Catalogue::new(functions)));
+        }
+        let mut state = workers.state.lock();
+        state.live.insert(worker, pid);
+        state.was_ready = true;
+        drop(state);
+        workers.changed.notify_all();
+        self.drive(|core, now, effects| core.on_worker_ready(now, worker, effects));
+    }
+
+    fn on_corrupt(&self, worker: WorkerId, what: String) {
+        tracing::error!(target: "atasker::process", worker = worker.0, what, "worker sent garbage");
+        self.drive(|core, now, effects| core.on_worker_corrupt(now, worker, effects));
+    }
+
+    fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>) {
+        let Executor::Workers(workers) = &self.executor else { return };
+        tracing::debug!(
+            target: "atasker::process", worker = worker.0, pid = exit.pid, status = ?exit.status,
+            "worker ended"
+        );
+        let mut state = workers.state.lock();
+        state.live.remove(&worker);
+        if let Some(error) = &exit.start_error {
+            tracing::warn!(target: "atasker::process", worker = worker.0, %error, "worker did not start");
+            state.start_error = Some(error.clone());
+        }
+        state.exits.insert(worker, exit);
+        if state.exits.len() > EXITS_MAX {
+            let oldest = state.exits.keys().min().copied();
+            oldest.map(|oldest| state.exits.remove(&oldest));
+        }
+        drop(state);
+        workers.changed.notify_all();
+        self.drive(|core, now, effects| core.on_worker_exited(now, worker, &[], effects));
+    }
+}

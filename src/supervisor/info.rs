@@ -1,0 +1,313 @@
+//! What a supervisor tells about itself and its tasks, and cancelling one of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::StartError;
+use super::executor::Executor;
+use super::shared::Shared;
+use crate::core::{self, PoolId, TaskState, Time};
+use crate::registry::{self, Catalogue, FunctionInfo};
+use crate::task::cell::TaskCell;
+use crate::task::error::SubmitError;
+use crate::task::id::{TaskId, WorkerId};
+use crate::task::info::{Ended, Pool, TaskInfo, TaskStatus};
+use crate::task::options::{Limits, Priority};
+
+/// How a supervisor stands at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SupervisorInfo {
+    /// Its name.
+    pub name: String,
+    /// The thread pool.
+    pub threads: PoolInfo,
+    /// The process pool, or what the builder put in its place.
+    pub processes: PoolInfo,
+    /// The threads that exist, busy or idle.
+    pub thread_count: usize,
+    /// The worker processes, in the order of their start.
+    pub workers: Vec<WorkerInfo>,
+    /// Tasks that have ended, by terminal state.
+    pub ended: Totals,
+}
+
+/// How one pool stands at one moment.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PoolInfo {
+    /// Its limits.
+    pub limits: Limits,
+    /// Places taken. More than zero while a closure whose task has timed out or was cancelled still runs.
+    pub busy: u32,
+    /// Tasks that run.
+    pub running: usize,
+    /// Tasks that wait for a place, by class, as [`Priority::ALL`] orders them.
+    pub queued: [usize; 4],
+    /// Tasks that wait for their delay or backoff.
+    pub delayed: usize,
+}
+
+impl PoolInfo {
+    /// Tasks of one class that wait for a place.
+    pub fn queued(&self, priority: Priority) -> usize {
+        self.queued[priority as usize]
+    }
+
+    /// Tasks that have not ended.
+    pub fn outstanding(&self) -> usize {
+        self.running + self.delayed + self.queued.iter().sum::<usize>()
+    }
+}
+
+/// One worker process.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Counts the worker processes of this supervisor.
+    pub number: u64,
+    /// Its process, once it is ready.
+    pub pid: Option<u32>,
+    /// The task it runs.
+    pub task: Option<TaskId>,
+}
+
+/// How many tasks have ended, by terminal state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// The function returned.
+    pub completed: u64,
+    /// The function panicked.
+    pub panicked: u64,
+    /// The worker died.
+    pub crashed: u64,
+    /// Ran longer than the timeout.
+    pub timed_out: u64,
+    /// Cancelled, or the supervisor stopped.
+    pub cancelled: u64,
+    /// Waited longer than the queue timeout.
+    pub expired: u64,
+    /// Refused by the worker, or by a process pool that had given up.
+    pub rejected: u64,
+    /// Killed its worker too often.
+    pub quarantined: u64,
+}
+
+impl Totals {
+    pub(crate) fn count(&mut self, status: TaskStatus) {
+        let counter = match status {
+            TaskStatus::Completed => &mut self.completed,
+            TaskStatus::Panicked => &mut self.panicked,
+            TaskStatus::Crashed => &mut self.crashed,
+            TaskStatus::TimedOut => &mut self.timed_out,
+            TaskStatus::Cancelled => &mut self.cancelled,
+            TaskStatus::Expired => &mut self.expired,
+            TaskStatus::Rejected => &mut self.rejected,
+            TaskStatus::Quarantined => &mut self.quarantined,
+            TaskStatus::Queued | TaskStatus::Delayed | TaskStatus::Running => return,
+        };
+        *counter += 1;
+    }
+}
+
+/// By what a task can be asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum TaskKey<'a> {
+    /// Its number.
+    Id(TaskId),
+    /// The id that its caller chose.
+    Chosen(&'a str),
+}
+
+impl From<TaskId> for TaskKey<'_> {
+    fn from(id: TaskId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl<'a> From<&'a str> for TaskKey<'a> {
+    fn from(id: &'a str) -> Self {
+        Self::Chosen(id)
+    }
+}
+
+/// The functions of a worker program.
+#[derive(Clone, Debug)]
+pub struct Functions(Vec<FunctionInfo>);
+
+impl Functions {
+    /// One after another, by their full paths.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &FunctionInfo> {
+        self.0.iter()
+    }
+}
+
+impl From<PoolId> for Pool {
+    fn from(pool: PoolId) -> Self {
+        match pool {
+            PoolId::Threads => Self::Threads,
+            PoolId::Processes => Self::Processes,
+        }
+    }
+}
+
+impl From<Pool> for PoolId {
+    fn from(pool: Pool) -> Self {
+        match pool {
+            Pool::Threads => Self::Threads,
+            Pool::Processes => Self::Processes,
+        }
+    }
+}
+
+/// What the core tells of a task, taken out of its lock.
+struct View {
+    id: TaskId,
+    cell: Arc<TaskCell>,
+    pool: PoolId,
+    class: Priority,
+    state: TaskState,
+    queued_from: Time,
+    begun_at: Option<Time>,
+    attempts: u32,
+    worker: Option<WorkerId>,
+}
+
+impl View {
+    fn of(task: core::TaskInfo<'_, Arc<TaskCell>>) -> Self {
+        Self {
+            id: task.id,
+            cell: Arc::clone(task.payload),
+            pool: task.pool,
+            class: task.class,
+            state: task.state,
+            queued_from: task.queued_from,
+            begun_at: task.begun_at,
+            attempts: task.attempts,
+            worker: task.worker,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn info(&self) -> SupervisorInfo {
+        let core = self.core.lock();
+        let pool = |id| {
+            let view = core.info(id);
+            let queued: usize = view.waiting.iter().sum();
+            PoolInfo {
+                limits: view.limits,
+                busy: view.busy,
+                running: view.unresolved - queued - view.delayed,
+                queued: view.waiting,
+                delayed: view.delayed,
+            }
+        };
+        let (threads, processes) = (pool(PoolId::Threads), pool(PoolId::Processes));
+        let workers: Vec<_> = core.workers().collect();
+        drop(core);
+        SupervisorInfo {
+            name: self.settings.name.clone(),
+            threads,
+            processes,
+            thread_count: self.threads.get().map_or(0, |pool| pool.threads()),
+            workers: workers
+                .into_iter()
+                .map(|(worker, task)| WorkerInfo {
+                    number: worker.0,
+                    pid: self.executor.pid(worker),
+                    task,
+                })
+                .collect(),
+            ended: *self.totals.lock(),
+        }
+    }
+
+    pub(crate) fn tasks(&self) -> Vec<TaskInfo> {
+        let core = self.core.lock();
+        let now = self.timer.now();
+        let mut views: Vec<_> = core.tasks().map(View::of).collect();
+        drop(core);
+        views.sort_unstable_by_key(|view| view.id);
+        views.iter().map(|view| self.describe(view, now)).collect()
+    }
+
+    pub(crate) fn task_info(&self, task: TaskId) -> Option<TaskInfo> {
+        let core = self.core.lock();
+        let now = self.timer.now();
+        let view = View::of(core.task(task)?);
+        drop(core);
+        Some(self.describe(&view, now))
+    }
+
+    pub(crate) fn find_task(&self, key: TaskKey<'_>) -> Option<TaskInfo> {
+        let task = match key {
+            TaskKey::Id(task) => task,
+            TaskKey::Chosen(id) => *self.chosen.lock().get(id)?,
+        };
+        self.task_info(task)
+    }
+
+    fn describe(&self, view: &View, now: Time) -> TaskInfo {
+        let waited_until = view.begun_at.unwrap_or(now);
+        let ended = Ended {
+            status: match view.state {
+                TaskState::Queued | TaskState::Staged => TaskStatus::Queued,
+                TaskState::Delayed => TaskStatus::Delayed,
+                TaskState::Running | TaskState::Ending => TaskStatus::Running,
+            },
+            priority: view.class,
+            pool: view.pool.into(),
+            attempts: view.attempts,
+            queued: waited_until.since(view.queued_from),
+            ran: view.begun_at.map_or(Duration::ZERO, |begun| now.since(begun)),
+            pid: view.worker.and_then(|worker| self.executor.pid(worker)),
+            returned_error: None,
+        };
+        ended.into_info(view.id, &view.cell.name)
+    }
+
+    /// End a task as cancelled, if nothing else has ended it.
+    pub(crate) fn cancel_task(&self, task: TaskId) -> bool {
+        let cell = {
+            let core = self.core.lock();
+            core.task(task).map(|view| Arc::clone(view.payload))
+        };
+        let Some(cell) = cell else { return false };
+        let _settled_below = self.drive(|core, now, effects| core.on_cancelled(now, task, effects));
+        // Whatever had to be settled was settled while the effects were performed, here or in the thread
+        // that had begun to settle it first.
+        cell.ended().is_some_and(|ended| ended.status == TaskStatus::Cancelled)
+    }
+
+    pub(crate) fn functions(&self) -> Result<Functions, SubmitError> {
+        let Some(this) = self.this.upgrade() else { return Err(SubmitError::Stopped) };
+        if matches!(&self.executor, Executor::Workers(_)) {
+            let start = self.executor.start(&this);
+            start.map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
+        }
+        Ok(Functions(match self.executor.catalogue() {
+            Some(catalogue) => Catalogue::functions(catalogue).to_vec(),
+            None => registry::catalogue(),
+        }))
+    }
+
+    pub(crate) fn resize(&self, pool: Pool, limits: Limits) -> Result<(), StartError> {
+        if pool == Pool::Processes && limits.pool_size == 0 {
+            let text = "a process pool needs a pool size of at least 1";
+            return Err(StartError::Config(text.to_owned()));
+        }
+        self.drive(|core, now, effects| core.on_resized(now, pool.into(), limits, effects));
+        Ok(())
+    }
+
+    pub(crate) fn failure_reason(&self) -> String {
+        self.executor.failure_reason()
+    }
+
+    pub(crate) fn on_pool_failed(&self) {
+        tracing::error!(target: "atasker::supervisor", reason = self.failure_reason(), "no workers");
+        self.executor.on_pool_failed();
+    }
+}

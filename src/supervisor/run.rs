@@ -1,0 +1,162 @@
+//! Running an attempt on a thread of this process.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::context::{self, Context, Place};
+use super::executor::Executor;
+use super::external::{ExternalFailure, Slot};
+use super::perform::{Arrived, Payload};
+use super::shared::{Shared, ThreadItem};
+use crate::codec::CodecId;
+use crate::core::{Finish, PoolId};
+use crate::registry::{self, panics};
+use crate::task::cell::{Function, Returned, Work};
+use crate::task::error::{PanicReport, TaskErrorKind};
+use crate::task::id::Ticket;
+use crate::transport::frame::{Outcome, OutcomeFrame};
+
+/// The outcome of an attempt in the words of the core and of the handle.
+pub(crate) struct Judged {
+    pub(crate) finish: Finish,
+    pub(crate) arrived: Arrived,
+}
+
+impl Shared {
+    /// Hand an admitted attempt to where it is to run.
+    pub(crate) fn run_item(&self, item: ThreadItem) {
+        match (item.pool, &self.executor) {
+            #[cfg(feature = "rayon")]
+            (PoolId::Processes, Executor::Rayon(pool)) => {
+                let Some(shared) = self.this.upgrade() else { return };
+                pool.spawn(move || {
+                    shared.run_here(item, &mut None);
+                });
+            }
+            (PoolId::Processes, Executor::Inline) if context::is_submitting() => {
+                self.run_here(item, &mut None);
+            }
+            _ => self.threads.get().expect("threads start with the supervisor").execute(item),
+        }
+    }
+
+    /// Run an attempt in this thread, and report how it ended.
+    pub(crate) fn run_here(&self, item: ThreadItem, next: &mut Option<Option<ThreadItem>>) {
+        let ThreadItem { pool, ticket, cell } = item;
+        tracing::trace!(target: "atasker::task", task = ticket.task.number(), "begins on a thread");
+        let context = Context { owner: self.address(), place: Place::Task(pool) };
+        let work = cell.take_work();
+        let started = Instant::now();
+        let mut judged = match work {
+            Work::Once(closure) => judge_closure(context::within(context, || panics::catch(closure))),
+            Work::Repeatable(closure) => {
+                judge_closure(context::within(context, || panics::catch(|| closure.call())))
+            }
+            Work::Encoded { function, codec, arguments: Ok(arguments) } => {
+                let outcome = context::within(context, || run_encoded(&function, codec, &arguments));
+                judge(OutcomeFrame { outcome, ran_ns: 0 }, None)
+            }
+            Work::External(start) => {
+                let slot = Slot::new(self.this.clone(), ticket);
+                // Whatever happens to the slot ends the task; nothing is to be reported from here.
+                if let Err(panicked) = context::within(context, || panics::catch(|| start(slot))) {
+                    tracing::error!(target: "atasker::supervisor", task = ticket.task.number(),
+                        message = panicked.message, "the start of an external task panicked");
+                }
+                return;
+            }
+            Work::Encoded { .. } | Work::Spent => return,
+        };
+        judged.arrived.ran = Some(started.elapsed());
+        self.on_attempt_ended(ticket, judged.finish, judged.arrived, next);
+    }
+
+    /// An external task ends.
+    pub(crate) fn on_external_ended(
+        &self,
+        ticket: Ticket,
+        outcome: Result<Returned, ExternalFailure>,
+    ) {
+        let judged = match outcome {
+            Ok(returned) => judge_closure(Ok(returned)),
+            Err(ExternalFailure::Dropped) => failed(Finish::Refused, TaskErrorKind::Cancelled),
+            Err(ExternalFailure::Panicked) => {
+                let message = "the thread that held its completer panicked".to_owned();
+                failed(Finish::Panicked, panicked(message, None, None))
+            }
+        };
+        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut None);
+    }
+}
+
+fn run_encoded(function: &Function, codec: CodecId, arguments: &[u8]) -> Outcome {
+    match function {
+        Function::Typed(entry) => (entry.run)(codec, arguments),
+        Function::Named(name) => match registry::find(name) {
+            Ok(entry) => (entry.run)(codec, arguments),
+            Err(error) => Outcome::UnknownFunction { message: error.to_string() },
+        },
+    }
+}
+
+fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
+    match result {
+        Ok(Returned { value, error }) => Judged {
+            finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },
+            arrived: Arrived {
+                outcome: Ok(Payload::Value(value)),
+                returned_error: error.map(|chain| chain.join(": ")),
+                ran: None,
+            },
+        },
+        Err(caught) => failed(Finish::Panicked, panicked(caught.message, caught.location, None)),
+    }
+}
+
+/// Judge what came back from a worker, or from the same function run here.
+pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
+    let ran = Some(std::time::Duration::from_nanos(frame.ran_ns));
+    let mut judged = match frame.outcome {
+        Outcome::Returned { value, error } => Judged {
+            finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },
+            arrived: Arrived {
+                outcome: Ok(Payload::Bytes(value)),
+                returned_error: error.map(|chain| chain.join(": ")),
+                ran,
+            },
+        },
+        Outcome::Panicked { message, location } => {
+            failed(Finish::Panicked, panicked(message, location, pid))
+        }
+        Outcome::Unencodable { message } => {
+            let reason = format!("the worker could not encode it: {message}");
+            failed(Finish::Returned, TaskErrorKind::Undeliverable { reason })
+        }
+        Outcome::UnknownFunction { message: reason } | Outcome::BadArguments { message: reason } => {
+            failed(Finish::Refused, TaskErrorKind::Rejected { reason })
+        }
+    };
+    judged.arrived.ran = ran;
+    judged
+}
+
+fn panicked(message: String, location: Option<String>, pid: Option<u32>) -> TaskErrorKind {
+    TaskErrorKind::Panicked(PanicReport { message, location, pid })
+}
+
+fn failed(finish: Finish, kind: TaskErrorKind) -> Judged {
+    Judged { finish, arrived: Arrived { outcome: Err(kind), returned_error: None, ran: None } }
+}
+
+/// The body of a thread of the pool.
+pub(crate) fn thread_body(
+    shared: std::sync::Weak<Shared>,
+) -> impl Fn(ThreadItem) -> Option<ThreadItem> + Send + Sync {
+    move |item| {
+        let shared: Arc<Shared> = shared.upgrade()?;
+        let mut next = Some(None);
+        shared.run_here(item, &mut next);
+        next.flatten()
+    }
+}
+

@@ -1,0 +1,204 @@
+//! What a supervisor's threads share: the core under its one short lock, and the shell around it that
+//! performs the core's effects.
+//!
+//! Every event goes through [`Shared::drive`]: lock, tell the core, unlock, perform what it answered. No user
+//! code runs under the lock.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, OnceLock, Weak};
+use std::task::Waker;
+
+use super::builder::Settings;
+use super::callbacks::Callbacks;
+use super::executor::Executor;
+use super::timer::Timer;
+use crate::core::{Core, Effect, Time};
+use crate::sync::{Mutex, wait_on};
+use crate::task::cell::{Callback, TaskCell};
+use crate::task::handle::TaskOwner;
+use crate::task::id::{TaskId, Ticket};
+use crate::task::info::TaskInfo;
+use crate::threads::ThreadPool;
+
+/// The core as the shell uses it.
+pub(crate) type ShellCore = Core<Arc<TaskCell>>;
+pub(crate) type Effects = Vec<Effect<Arc<TaskCell>>>;
+
+/// One admitted attempt for a thread.
+pub(crate) struct ThreadItem {
+    pub(crate) pool: crate::core::PoolId,
+    pub(crate) ticket: Ticket,
+    pub(crate) cell: Arc<TaskCell>,
+}
+
+/// All that the public face, the pools' threads and the timer work on.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) core: Mutex<ShellCore>,
+    pub(crate) timer: Timer,
+    pub(crate) threads: OnceLock<ThreadPool<ThreadItem>>,
+    pub(crate) executor: Executor,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) space: Space,
+    pub(crate) drained: Drained,
+    /// Chosen ids of outstanding tasks.
+    pub(crate) chosen: Mutex<HashMap<Box<str>, TaskId>>,
+    pub(crate) totals: Mutex<super::info::Totals>,
+    pub(crate) this: Weak<Shared>,
+}
+
+impl Shared {
+    /// Tell the core of an event and perform its effects.
+    pub(crate) fn drive<R>(
+        &self,
+        event: impl FnOnce(&mut ShellCore, Time, &mut Effects) -> R,
+    ) -> R {
+        let mut effects = Effects::new();
+        let answer = self.tell(&mut effects, event);
+        self.perform(effects, None, &mut None);
+        answer
+    }
+
+    /// Tell the core of an event. Its effects are the caller's to perform.
+    pub(crate) fn tell<R>(
+        &self,
+        effects: &mut Effects,
+        event: impl FnOnce(&mut ShellCore, Time, &mut Effects) -> R,
+    ) -> R {
+        let mut core = self.core.lock();
+        let now = self.timer.now();
+        let answer = event(&mut core, now, effects);
+        let deadline = core.next_deadline();
+        drop(core);
+        self.timer.arm(deadline);
+        answer
+    }
+
+    /// Fire the deadlines that are due.
+    pub(crate) fn on_timer(&self) {
+        self.drive(|core, now, effects| core.on_deadline(now, effects));
+    }
+
+    /// The identity of this supervisor for [`super::context`].
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(crate) fn run_callback(&self, callback: Callback) {
+        self.callbacks.run(callback, self.address());
+    }
+}
+
+impl TaskOwner for Shared {
+    fn cancel(&self, task: TaskId) -> bool {
+        self.cancel_task(task)
+    }
+
+    fn info(&self, task: TaskId) -> Option<TaskInfo> {
+        self.task_info(task)
+    }
+
+    fn run_callback(&self, callback: Callback) {
+        Self::run_callback(self, callback);
+    }
+}
+
+/// Where submitters wait for a place in a bounded queue.
+#[derive(Default)]
+pub(crate) struct Space {
+    /// Who might wait. Raised before a submitter looks at the queue, so that whoever frees a place after
+    /// that look sees it: both sides take the core's lock in between.
+    waiting: AtomicUsize,
+    state: Mutex<SpaceState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct SpaceState {
+    /// Counts the times that a place may have become free.
+    generation: u64,
+    wakers: Vec<Waker>,
+}
+
+impl Space {
+    /// Call `attempt` until it gives a value, waiting for a place to become free in between.
+    pub(crate) fn wait<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut seen = self.state.lock().generation;
+        let answer = loop {
+            if let Some(answer) = attempt() {
+                break answer;
+            }
+            let mut state = self.state.lock();
+            while state.generation == seen {
+                state = wait_on(&self.changed, state, None);
+            }
+            seen = state.generation;
+        };
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        answer
+    }
+
+    /// The same for a future: `None` means that `waker` will be woken.
+    pub(crate) fn poll<R>(&self, waker: &Waker, attempt: impl FnOnce() -> Option<R>) -> Option<R> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        // Registered before the look, so that no place that becomes free after it is missed.
+        self.state.lock().wakers.push(waker.clone());
+        let answer = attempt();
+        if answer.is_some() {
+            let mut state = self.state.lock();
+            if let Some(at) = state.wakers.iter().position(|other| other.will_wake(waker)) {
+                state.wakers.swap_remove(at);
+                drop(state);
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        answer
+    }
+
+    /// A place may have become free.
+    pub(crate) fn freed(&self) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.generation += 1;
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        self.waiting.fetch_sub(wakers.len(), Ordering::SeqCst);
+        self.changed.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Set once, when a stopping supervisor has nothing outstanding any more.
+#[derive(Default)]
+pub(crate) struct Drained {
+    state: Mutex<bool>,
+    changed: Condvar,
+    /// A stop is under way or done.
+    pub(crate) stopping: AtomicBool,
+}
+
+impl Drained {
+    pub(crate) fn set(&self) {
+        *self.state.lock() = true;
+        self.changed.notify_all();
+    }
+
+    /// Wait until it is set, at most `timeout`.
+    pub(crate) fn wait(&self, timeout: Option<std::time::Duration>) -> bool {
+        let deadline = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
+        let mut done = self.state.lock();
+        while !*done {
+            let left = deadline
+                .map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return false;
+            }
+            done = wait_on(&self.changed, done, left);
+        }
+        true
+    }
+}

@@ -1,0 +1,90 @@
+//! The end of a supervisor, in four degrees.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::context;
+use super::shared::Shared;
+use crate::core::StopMode;
+
+/// How long a hard stop waits for what it can't kill: threads and callbacks.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a stop does with the tasks that have not ended.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use atasker::{Stop, Supervisor};
+/// use std::time::Duration;
+/// let supervisor = Supervisor::builder().start()?;
+/// supervisor.stop(Stop::DrainFor(Duration::from_secs(30)));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Every task that was accepted runs to its end, delayed ones and retries too.
+    Drain,
+    /// The same, for at most this long; then like [`KillNow`](Self::KillNow).
+    DrainFor(Duration),
+    /// What runs goes on to its end; what waits is cancelled.
+    CancelQueued,
+    /// What waits is cancelled, and what runs in worker processes is killed. Closures on threads can't be
+    /// killed: their handles are resolved, and the stop waits for them only for a second.
+    KillNow,
+}
+
+impl Shared {
+    pub(crate) fn stop(&self, how: Stop) {
+        self.drained.stopping.store(true, Ordering::SeqCst);
+        let within = context::place_of(self.address()).is_some();
+        match how {
+            Stop::Drain | Stop::DrainFor(_) => self.begin_stop(StopMode::Drain),
+            Stop::CancelQueued => self.begin_stop(StopMode::CancelQueued),
+            Stop::KillNow => self.begin_stop(StopMode::KillNow),
+        }
+        if within {
+            return;
+        }
+        match how {
+            Stop::DrainFor(patience) if !self.drained.wait(Some(patience)) => {
+                self.begin_stop(StopMode::KillNow);
+            }
+            _ => {}
+        }
+        self.drained.wait(None);
+        self.finish_stop(matches!(how, Stop::KillNow | Stop::DrainFor(_)));
+    }
+
+    fn begin_stop(&self, mode: StopMode) {
+        tracing::debug!(target: "atasker::supervisor", ?mode, "stopping");
+        self.drive(|core, now, effects| core.on_stopping(now, mode, effects));
+        // Submitters that wait for a place learn that there will be none.
+        self.space.freed();
+    }
+
+    /// Nothing is outstanding: end the processes and the threads.
+    fn finish_stop(&self, hard: bool) {
+        self.executor.shut_down();
+        if let Some(threads) = self.threads.get() {
+            threads.stop(hard.then_some(PATIENCE));
+        }
+        self.callbacks.stop(PATIENCE);
+        self.timer.stop();
+    }
+
+    pub(crate) fn join(&self) {
+        self.drained.wait(None);
+    }
+
+    pub(crate) fn on_supervisor_dropped(&self) {
+        if !self.drained.wait(Some(Duration::ZERO)) {
+            self.begin_stop(StopMode::KillNow);
+        }
+        self.executor.shut_down();
+        if let Some(threads) = self.threads.get() {
+            threads.stop(Some(Duration::ZERO));
+        }
+        self.callbacks.stop(if context::is_callback() { Duration::ZERO } else { PATIENCE });
+        self.timer.stop();
+    }
+}

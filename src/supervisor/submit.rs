@@ -1,0 +1,131 @@
+//! From a call to a task.
+
+use std::sync::{Arc, Weak};
+
+use super::context::{self, Place};
+use super::shared::{Effects, Shared};
+use crate::core::{PoolId, RefuseReason, Submission};
+use crate::task::call::Call;
+use crate::task::cell::{TaskCell, Work};
+use crate::task::error::{SubmitError, TrySubmitError};
+use crate::task::handle::{TaskHandle, TaskOwner};
+
+/// Why a call was not taken, with the call where it can be tried again.
+pub(crate) enum NotTaken<T> {
+    Full(Call<T>),
+    Refused(SubmitError),
+}
+
+impl<T> From<NotTaken<T>> for TrySubmitError<T> {
+    fn from(not_taken: NotTaken<T>) -> Self {
+        match not_taken {
+            NotTaken::Full(call) => Self::QueueFull(call),
+            NotTaken::Refused(error) => Self::Refused(error),
+        }
+    }
+}
+
+impl Shared {
+    /// Submit, waiting for a place in a bounded queue where that can't be for ever.
+    pub(crate) fn submit<T>(self: &Arc<Self>, call: Call<T>) -> Result<TaskHandle<T>, SubmitError> {
+        let call = match self.try_submit(call) {
+            Ok(handle) => return Ok(handle),
+            Err(NotTaken::Refused(error)) => return Err(error),
+            Err(NotTaken::Full(call)) => call,
+        };
+        match context::place_of(self.address()) {
+            Some(Place::Callback) => return Err(SubmitError::QueueFull),
+            Some(Place::Task(pool)) if pool == PoolId::from(call.pool) => {
+                return Err(SubmitError::QueueFull);
+            }
+            _ => {}
+        }
+        let mut call = Some(call);
+        self.space.wait(|| match self.try_submit(call.take().expect("it comes back while full")) {
+            Ok(handle) => Some(Ok(handle)),
+            Err(NotTaken::Refused(error)) => Some(Err(error)),
+            Err(NotTaken::Full(back)) => {
+                call = Some(back);
+                None
+            }
+        })
+    }
+
+    /// Submit if there is a place in the queue.
+    pub(crate) fn try_submit<T>(
+        self: &Arc<Self>,
+        call: Call<T>,
+    ) -> Result<TaskHandle<T>, NotTaken<T>> {
+        let Call { name, work, options, pool, read } = call;
+        if let Err(error) = check(&name.function, &work, options.retry.retries) {
+            return Err(NotTaken::Refused(error));
+        }
+        let cell = TaskCell::new(name, pool, options.priority, work);
+        if matches!(pool, crate::Pool::Processes) {
+            self.executor.admit(self, &cell).map_err(NotTaken::Refused)?;
+        }
+        let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
+        let mut effects = Effects::new();
+        // The chosen id is taken under its own lock, around the core's, so that two tasks never share one.
+        let mut chosen = id.is_some().then(|| self.chosen.lock());
+        if let (Some(id), Some(chosen)) = (&id, &chosen)
+            && chosen.contains_key(id)
+        {
+            return Err(NotTaken::Refused(SubmitError::DuplicateId(id.to_string())));
+        }
+        let submission = Submission { pool: pool.into(), options, payload: Arc::clone(&cell) };
+        let answer = self.tell(&mut effects, |core, now, effects| {
+            core.on_submitted(now, submission, effects)
+        });
+        if let (Ok(task), Some(id), Some(chosen)) = (&answer, id, &mut chosen) {
+            chosen.insert(id, *task);
+        }
+        drop(chosen);
+        match answer {
+            Ok(task) => {
+                tracing::debug!(
+                    target: "atasker::task", task = task.number(), name = %cell.name.function,
+                    priority = %options.priority, "submitted"
+                );
+                context::submitting(|| self.perform(effects, None, &mut None));
+                let owner: Weak<dyn TaskOwner> = self.this.clone();
+                Ok(TaskHandle::new(cell, task, owner, read))
+            }
+            Err(refused) => {
+                drop(refused.payload);
+                Err(match refused.reason {
+                    RefuseReason::Stopped => NotTaken::Refused(SubmitError::Stopped),
+                    RefuseReason::PoolFailed => NotTaken::Refused(SubmitError::NoWorkers(Arc::new(
+                        super::error::StartError::Config(self.executor.failure_reason()),
+                    ))),
+                    RefuseReason::QueueFull => NotTaken::Full(call_again(&cell, options, pool, read)),
+                })
+            }
+        }
+    }
+}
+
+fn call_again<T>(
+    cell: &Arc<TaskCell>,
+    options: crate::task::options::Options,
+    pool: crate::Pool,
+    read: crate::task::call::ReadResult<T>,
+) -> Call<T> {
+    Call { name: cell.name.clone(), work: cell.retire_work(), options, pool, read }
+}
+
+fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {
+    if crate::worker::is_worker() {
+        return Err(SubmitError::InsideWorker);
+    }
+    match work {
+        Work::Encoded { arguments: Err(error), .. } => Err(SubmitError::Unencodable {
+            function: name.to_owned(),
+            reason: error.to_string(),
+        }),
+        Work::Once(_) | Work::External(_) if retries > 0 => {
+            Err(SubmitError::NotRepeatable(name.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,274 @@
+//! A call: what is to be run and how it is to be treated. Plain data until it is submitted.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::{Function, Given, Name, Repeatable, Returned, Stored, Work};
+use super::info::Pool;
+use super::options::{Backoff, Declared, Options, Priority, RetryOn};
+use crate::codec::{self, CodecId, DecodeError, EncodeError};
+use crate::registry::TaskEntry;
+use crate::registry::returned::Describe;
+
+/// A task that has not been submitted yet: function, arguments, options.
+///
+/// Made by `f::call(…)` of a function marked `#[task]`, or by [`Call::by_name`]. The options given here
+/// stand above those of the attribute.
+///
+/// ```
+/// use atasker::{Priority, task};
+/// use std::time::Duration;
+///
+/// #[task]
+/// fn area(width: u32, height: u32) -> u64 {
+///     u64::from(width) * u64::from(height)
+/// }
+///
+/// let call = area::call(3, 4)
+///     .priority(Priority::High)
+///     .timeout(Duration::from_secs(5))
+///     .label("the kitchen");
+/// # drop(call);
+/// ```
+#[must_use = "a call does nothing until it is submitted"]
+pub struct Call<T> {
+    pub(crate) name: Name,
+    pub(crate) work: Work,
+    pub(crate) options: Options,
+    pub(crate) pool: Pool,
+    pub(crate) read: ReadResult<T>,
+}
+
+/// How the handle makes the caller's value of what came back.
+pub(crate) enum ReadResult<T> {
+    Encoded(fn(CodecId, &[u8]) -> Result<T, DecodeError>),
+    Value(fn(Box<dyn Any + Send>) -> Option<T>),
+}
+
+impl<T> Clone for ReadResult<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ReadResult<T> {}
+
+impl<T> ReadResult<T> {
+    /// The value, or what is wrong with it.
+    pub(crate) fn read(self, stored: Stored) -> Result<T, String> {
+        match (self, stored) {
+            (Self::Encoded(decode), Stored::Encoded { codec, bytes }) => {
+                decode(codec, &bytes).map_err(|error| error.to_string())
+            }
+            (Self::Value(downcast), Stored::Value(value)) => {
+                downcast(value).ok_or_else(|| "it is of another type".to_owned())
+            }
+            _ => Err("it came back in another form than it was sent".to_owned()),
+        }
+    }
+}
+
+impl<T> Call<T> {
+    /// How urgent it is; [`Priority::Normal`] unless said.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// The longest that one attempt may run, counted from the moment it begins.
+    ///
+    /// In a worker process the worker is killed then. A thread can't be killed: there the handle is resolved,
+    /// and the closure goes on, holding its place.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// The longest that it may wait in the queue before it begins, not counting its delay. Then it
+    /// [expires](crate::TaskStatus::Expired).
+    pub fn queue_timeout(mut self, timeout: Duration) -> Self {
+        self.options.queue_timeout = Some(timeout);
+        self
+    }
+
+    /// Do not start before this much time has passed since the submission. Holds no place meanwhile.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.options.delay = Some(delay);
+        self
+    }
+
+    /// How many further attempts may follow the first one, if it fails in one of the ways that
+    /// [`retry_on`](Self::retry_on) names. None unless said: a task that is not declared retryable never
+    /// runs twice.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options.retry.retries = retries;
+        self
+    }
+
+    /// The ways of failing that are followed by another attempt; all of them unless said.
+    pub fn retry_on(mut self, kinds: impl IntoIterator<Item = RetryOn>) -> Self {
+        self.options.retry.set_kinds(kinds);
+        self
+    }
+
+    /// How long to wait before a retry; not at all unless said.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.options.retry.backoff = backoff;
+        self
+    }
+
+    /// A text for logs, errors and [`TaskInfo`](crate::TaskInfo).
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.given().label = Some(label.into().into_boxed_str());
+        self
+    }
+
+    /// An id of your own choice, by which [`Supervisor::task`](crate::Supervisor::task) finds the task. No
+    /// two tasks that are outstanding may have the same.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.given().id = Some(id.into().into_boxed_str());
+        self
+    }
+
+    /// The function's full path, or the type of the closure.
+    pub fn name(&self) -> &str {
+        &self.name.function
+    }
+
+    fn given(&mut self) -> &mut Given {
+        self.name.given.get_or_insert_default()
+    }
+}
+
+impl<T> Call<T> {
+    /// For `#[task]`.
+    #[doc(hidden)]
+    pub fn __new_process(
+        entry: &'static TaskEntry,
+        arguments: Result<Vec<u8>, EncodeError>,
+        decode: fn(CodecId, &[u8]) -> Result<T, DecodeError>,
+    ) -> Self {
+        let Declared { options, label } = entry.declared;
+        Self {
+            name: Name::declared(entry.path, label),
+            work: Work::Encoded {
+                function: Function::Typed(entry),
+                codec: CodecId::BINARY,
+                arguments,
+            },
+            options,
+            pool: Pool::Processes,
+            read: ReadResult::Encoded(decode),
+        }
+    }
+}
+
+#[cfg(feature = "json")]
+impl Call<serde_json::Value> {
+    /// A call of a function by its name, which the worker's program knows and this one need not.
+    ///
+    /// `name` is a full path (`crate::module::function`) or its last parts, as long as they are unambiguous.
+    /// `arguments` is an array, in the order of the parameters, or an object, by their names. A name that
+    /// means nothing is an error at the submission; arguments that do not fit reject the task.
+    ///
+    /// ```
+    /// use atasker::Call;
+    /// use serde_json::json;
+    /// let by_position = Call::by_name("area", json!([3, 4]));
+    /// let by_parameter = Call::by_name("area", json!({"width": 3, "height": 4}));
+    /// # drop((by_position, by_parameter));
+    /// ```
+    pub fn by_name(name: impl AsRef<str>, arguments: impl Into<serde_json::Value>) -> Self {
+        let arguments: serde_json::Value = arguments.into();
+        let name = name.as_ref();
+        Self {
+            name: Name { function: Cow::Owned(name.to_owned()), given: None },
+            work: Work::Encoded {
+                function: Function::Named(Arc::from(name)),
+                codec: CodecId::Json,
+                arguments: codec::encode(CodecId::Json, &arguments),
+            },
+            options: Options::DEFAULT,
+            pool: Pool::Processes,
+            read: ReadResult::Encoded(|codec, bytes| codec::decode(codec, bytes)),
+        }
+    }
+}
+
+impl<T: Send + 'static> Call<T> {
+    /// A closure for the thread pool: what [`spawn_blocking`](crate::Supervisor::spawn_blocking) submits,
+    /// here with options.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atasker::{Call, Priority, Supervisor};
+    /// let supervisor = Supervisor::builder().start()?;
+    /// let call = Call::closure(|| 6 * 7).priority(Priority::High);
+    /// assert_eq!(supervisor.submit(call)?.wait()?, 42);
+    /// # Ok(()) }
+    /// ```
+    pub fn closure<F>(closure: F) -> Self
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let name = std::any::type_name::<F>();
+        Self::__new_io(name, Declared::DEFAULT, |_| None, closure)
+    }
+
+    fn in_threads(name: Name, options: Options, work: Work) -> Self {
+        let read = ReadResult::Value(|value| value.downcast::<T>().ok().map(|value| *value));
+        Self { name, work, options, pool: Pool::Threads, read }
+    }
+
+    /// For `#[task(io)]`.
+    #[doc(hidden)]
+    pub fn __new_io(
+        name: &'static str,
+        declared: Declared,
+        describe: Describe<T>,
+        closure: impl FnOnce() -> T + Send + 'static,
+    ) -> Self {
+        let once = Box::new(move || returned(closure(), describe));
+        let Declared { options, label } = declared;
+        Self::in_threads(Name::declared(name, label), options, Work::Once(once))
+    }
+
+    /// For `#[task(io, retries = …)]`.
+    #[doc(hidden)]
+    pub fn __new_io_repeatable(
+        name: &'static str,
+        declared: Declared,
+        describe: Describe<T>,
+        closure: impl Fn() -> T + Send + 'static,
+    ) -> Self {
+        let repeatable = Repeatable::new(move || returned(closure(), describe));
+        let Declared { options, label } = declared;
+        Self::in_threads(Name::declared(name, label), options, Work::Repeatable(repeatable))
+    }
+
+    pub(crate) fn external(
+        name: &str,
+        start: impl FnOnce(crate::supervisor::external::Slot) + Send + 'static,
+    ) -> Self {
+        let name = Name { function: Cow::Owned(name.to_owned()), given: None };
+        Self::in_threads(name, Options::DEFAULT, Work::External(Box::new(start)))
+    }
+}
+
+fn returned<T: Send + 'static>(value: T, describe: Describe<T>) -> Returned {
+    let error = describe(&value);
+    Returned { value: Box::new(value), error }
+}
+
+impl<T> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("name", &self.name)
+            .field("pool", &self.pool)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

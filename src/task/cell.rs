@@ -1,0 +1,284 @@
+//! The place where a task and its handle meet: what is to be run on one side, what became of it on the
+//! other. Exactly one [`TaskCell::resolve`] fills it; exactly one reader takes the result out.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+use std::thread::Thread;
+
+use super::error::TaskError;
+use super::info::{Ended, Pool};
+use super::options::Priority;
+use crate::codec::{CodecId, EncodeError};
+use crate::registry::TaskEntry;
+use crate::sync::Mutex;
+
+/// What an attempt on a thread of this process leaves: the value, and its message and causes if it is an
+/// `Err`.
+pub(crate) struct Returned {
+    pub(crate) value: Box<dyn Any + Send>,
+    pub(crate) error: Option<Vec<String>>,
+}
+
+pub(crate) type OnceClosure = Box<dyn FnOnce() -> Returned + Send>;
+
+/// A closure that can run again. Its attempts never overlap, so it need not be `Sync`.
+#[derive(Clone)]
+pub(crate) struct Repeatable(Arc<Mutex<dyn FnMut() -> Returned + Send>>);
+
+impl Repeatable {
+    pub(crate) fn new(closure: impl FnMut() -> Returned + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(closure)))
+    }
+
+    pub(crate) fn call(&self) -> Returned {
+        (self.0.lock())()
+    }
+}
+
+pub(crate) type ExternalClosure = Box<dyn FnOnce(crate::supervisor::external::Slot) + Send>;
+
+/// What is to be run.
+pub(crate) enum Work {
+    /// A registered function, found by name in a worker process.
+    Encoded { function: Function, codec: CodecId, arguments: Result<Vec<u8>, EncodeError> },
+    /// A closure that can run once.
+    Once(OnceClosure),
+    /// A closure that can run again, for a retry.
+    Repeatable(Repeatable),
+    /// Started here, ended elsewhere.
+    External(ExternalClosure),
+    /// It has been taken away to be run, or is no longer needed.
+    Spent,
+}
+
+/// Which function a call means.
+#[derive(Clone)]
+pub(crate) enum Function {
+    /// One of this program, with its signature known.
+    Typed(&'static TaskEntry),
+    /// One that the worker's program has under this name.
+    Named(Arc<str>),
+}
+
+impl Function {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Typed(entry) => entry.path,
+            Self::Named(name) => name,
+        }
+    }
+}
+
+/// A value on its way to the handle.
+pub(crate) enum Stored {
+    Encoded { codec: CodecId, bytes: Vec<u8> },
+    Value(Box<dyn Any + Send>),
+}
+
+pub(crate) type Outcome = Result<Stored, TaskError>;
+
+/// Runs on the supervisor's callback thread.
+pub(crate) type Callback = Box<dyn FnOnce() + Send>;
+/// Gets the outcome and the number of attempts.
+type OutcomeCallback = Box<dyn FnOnce(Outcome, u32) + Send>;
+
+/// Who is to be told when the task has ended. A handle has one owner, so there is at most one.
+enum Listener {
+    Nobody,
+    Waker(Waker),
+    Thread(Thread),
+    Queue(Arc<dyn Completions>, usize),
+    Callback(OutcomeCallback),
+}
+
+/// Collects the ends of many tasks.
+pub(crate) trait Completions: Send + Sync {
+    fn on_ended(&self, index: usize);
+}
+
+struct Meeting {
+    outcome: Option<Outcome>,
+    ended: Option<Ended>,
+    listener: Listener,
+}
+
+/// Name, label and chosen id: what a person calls the task.
+#[derive(Clone, Debug)]
+pub(crate) struct Name {
+    pub(crate) function: Cow<'static, str>,
+    pub(crate) given: Option<Box<Given>>,
+}
+
+impl Name {
+    /// As the attribute of a function says it.
+    pub(crate) fn declared(function: &'static str, label: Option<&'static str>) -> Self {
+        let given = label.map(|label| Box::new(Given { label: Some(label.into()), id: None }));
+        Self { function: Cow::Borrowed(function), given }
+    }
+}
+
+/// What a caller may add to a task's name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) label: Option<Box<str>>,
+    pub(crate) id: Option<Box<str>>,
+}
+
+/// One task, shared by the core (as its opaque payload), whoever runs it, and its handle.
+pub(crate) struct TaskCell {
+    pub(crate) name: Name,
+    pub(crate) pool: Pool,
+    /// As submitted.
+    pub(crate) priority: Priority,
+    work: Mutex<Work>,
+    done: AtomicBool,
+    meeting: Mutex<Meeting>,
+}
+
+impl TaskCell {
+    pub(crate) fn new(name: Name, pool: Pool, priority: Priority, work: Work) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            pool,
+            priority,
+            work: Mutex::new(work),
+            done: AtomicBool::new(false),
+            meeting: Mutex::new(Meeting { outcome: None, ended: None, listener: Listener::Nobody }),
+        })
+    }
+
+    /// Look at an encoded call. `None`: it is none, or no longer needed.
+    pub(crate) fn with_encoded<R>(&self, use_it: impl FnOnce(&Function, CodecId, &[u8]) -> R) -> Option<R> {
+        match &*self.work.lock() {
+            Work::Encoded { function, codec, arguments: Ok(bytes) } => {
+                Some(use_it(function, *codec, bytes))
+            }
+            _ => None,
+        }
+    }
+
+    /// The codec of an encoded call; the binary one for what is not encoded or no longer needed.
+    pub(crate) fn codec(&self) -> CodecId {
+        match &*self.work.lock() {
+            Work::Encoded { codec, .. } => *codec,
+            _ => CodecId::BINARY,
+        }
+    }
+
+    /// What a thread needs for one attempt. A closure that can run once is gone afterwards.
+    pub(crate) fn take_work(&self) -> Work {
+        let mut work = self.work.lock();
+        match &*work {
+            Work::Repeatable(closure) => Work::Repeatable(closure.clone()),
+            Work::Encoded { function, codec, arguments } => Work::Encoded {
+                function: function.clone(),
+                codec: *codec,
+                arguments: arguments.clone(),
+            },
+            Work::Once(_) | Work::External(_) | Work::Spent => std::mem::replace(&mut *work, Work::Spent),
+        }
+    }
+
+    /// The task will never run again. What is returned may have a Drop of the user's, so the caller
+    /// chooses where it goes.
+    pub(crate) fn retire_work(&self) -> Work {
+        std::mem::replace(&mut *self.work.lock(), Work::Spent)
+    }
+
+    /// Whether the task has ended. Cheap enough to spin on.
+    pub(crate) fn is_done(&self) -> bool {
+        // Pairs with the release in `resolve`.
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Store how the task ended and tell its listener. A callback is returned for the caller to run where
+    /// user code may run.
+    #[must_use]
+    pub(crate) fn resolve(&self, outcome: Outcome, ended: Ended) -> Option<Callback> {
+        let mut meeting = self.meeting.lock();
+        debug_assert!(meeting.ended.is_none(), "a task is resolved once");
+        let attempts = ended.attempts;
+        meeting.ended = Some(ended);
+        let listener = std::mem::replace(&mut meeting.listener, Listener::Nobody);
+        // Pairs with the acquire in `is_done`; the mutex covers the outcome itself.
+        self.done.store(true, Ordering::Release);
+        if let Listener::Callback(callback) = listener {
+            return Some(Box::new(move || callback(outcome, attempts)));
+        }
+        meeting.outcome = Some(outcome);
+        drop(meeting);
+        match listener {
+            Listener::Waker(waker) => waker.wake(),
+            Listener::Thread(thread) => thread.unpark(),
+            Listener::Queue(queue, index) => queue.on_ended(index),
+            Listener::Nobody | Listener::Callback(_) => {}
+        }
+        None
+    }
+
+    /// Take the outcome, if there is one.
+    pub(crate) fn take_outcome(&self) -> Option<Outcome> {
+        self.meeting.lock().outcome.take()
+    }
+
+    /// How the task ended, once it has.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.meeting.lock().ended.clone()
+    }
+
+    /// Have `thread` unparked at the end. `false`: the end has already come.
+    pub(crate) fn unpark_at_end(&self, thread: Thread) -> bool {
+        self.listen(Listener::Thread(thread)).is_ok()
+    }
+
+    /// Have `waker` woken at the end. `false`: the end has already come.
+    pub(crate) fn wake_at_end(&self, waker: &Waker) -> bool {
+        self.listen(Listener::Waker(waker.clone())).is_ok()
+    }
+
+    /// Have `queue` told at the end; at once if it has already come.
+    pub(crate) fn queue_at_end(&self, queue: Arc<dyn Completions>, index: usize) {
+        if let Err(Listener::Queue(queue, index)) = self.listen(Listener::Queue(queue, index)) {
+            queue.on_ended(index);
+        }
+    }
+
+    /// Have `callback` called at the end. If that has already come, it is returned, ready to be run.
+    pub(crate) fn call_at_end(&self, callback: OutcomeCallback) -> Option<Callback> {
+        match self.listen(Listener::Callback(callback)) {
+            Err(Listener::Callback(callback)) => {
+                let outcome = self.take_outcome()?;
+                let attempts = self.ended().map_or(0, |ended| ended.attempts);
+                Some(Box::new(move || callback(outcome, attempts)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn stop_listening(&self) {
+        self.meeting.lock().listener = Listener::Nobody;
+    }
+
+    fn listen(&self, listener: Listener) -> Result<(), Listener> {
+        let mut meeting = self.meeting.lock();
+        if meeting.ended.is_some() {
+            return Err(listener);
+        }
+        meeting.listener = listener;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TaskCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskCell")
+            .field("name", &self.name)
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,311 @@
+//! Why a task gave no value: [`TaskError`], and why it was not accepted: [`SubmitError`].
+
+use std::fmt;
+use std::time::Duration;
+
+use super::cause::ExitCause;
+use super::cell::Name;
+use super::id::TaskId;
+use super::info::TaskStatus;
+
+/// Why a task ended without the function's value.
+///
+/// One readable sentence by `Display`; [`kind`](Self::kind) for programs. The one question that a caller
+/// with side effects has is answered by [`may_have_run`](Self::may_have_run).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use atasker::{Supervisor, TaskErrorKind, TaskStatus};
+/// let supervisor = Supervisor::builder().start()?;
+/// let error = supervisor.spawn_blocking(|| panic!("out of cheese"))?.wait().unwrap_err();
+/// assert_eq!(error.status(), TaskStatus::Panicked);
+/// assert!(matches!(error.kind(), TaskErrorKind::Panicked(report) if report.message == "out of cheese"));
+/// assert!(error.may_have_run());
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct TaskError(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    id: Option<TaskId>,
+    name: Name,
+    attempts: u32,
+    kind: TaskErrorKind,
+}
+
+/// What happened to a task that gave no value.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TaskErrorKind {
+    /// The function panicked. The pool goes on.
+    Panicked(PanicReport),
+    /// The worker process died while the task ran.
+    Crashed(CrashReport),
+    /// The task ran longer than its timeout.
+    TimedOut {
+        /// The worker process it ran in, which was killed. `None`: it ran on a thread, which can't be
+        /// killed, and goes on there, holding its place until it returns.
+        pid: Option<u32>,
+        /// How long it had run.
+        ran: Duration,
+    },
+    /// It was cancelled by its handle, or what was to end it elsewhere was dropped.
+    Cancelled,
+    /// Its supervisor stopped.
+    Stopped,
+    /// It had not begun when its queue timeout passed.
+    Expired {
+        /// How long it had waited.
+        waited: Duration,
+    },
+    /// It was never accepted, or refused by the worker before it began.
+    Rejected {
+        /// What was wrong, and what to do.
+        reason: String,
+    },
+    /// It ran to its end, but its value could not be brought back.
+    Undeliverable {
+        /// What could not be encoded or decoded.
+        reason: String,
+    },
+}
+
+/// A panic of the function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PanicReport {
+    /// What it panicked with.
+    pub message: String,
+    /// `file:line:column`, where known: in worker processes.
+    pub location: Option<String>,
+    /// The worker process, if it was one.
+    pub pid: Option<u32>,
+}
+
+/// Everything known about why a worker died under a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CrashReport {
+    /// What ended the process.
+    pub cause: ExitCause,
+    /// The process.
+    pub pid: u32,
+    /// How long the task had run.
+    pub ran: Duration,
+    /// The last that the worker wrote to its standard error, at most 4 KiB.
+    pub stderr: String,
+}
+
+impl TaskError {
+    pub(crate) fn new(id: Option<TaskId>, name: Name, attempts: u32, kind: TaskErrorKind) -> Self {
+        Self(Box::new(Inner { id, name, attempts, kind }))
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> &TaskErrorKind {
+        &self.0.kind
+    }
+
+    /// The terminal state that the task reached.
+    pub fn status(&self) -> TaskStatus {
+        match self.0.kind {
+            TaskErrorKind::Panicked(_) => TaskStatus::Panicked,
+            TaskErrorKind::Crashed(_) => TaskStatus::Crashed,
+            TaskErrorKind::TimedOut { .. } => TaskStatus::TimedOut,
+            TaskErrorKind::Cancelled | TaskErrorKind::Stopped => TaskStatus::Cancelled,
+            TaskErrorKind::Expired { .. } => TaskStatus::Expired,
+            TaskErrorKind::Rejected { .. } => TaskStatus::Rejected,
+            TaskErrorKind::Undeliverable { .. } => TaskStatus::Completed,
+        }
+    }
+
+    /// The task's number. `None` if it was never accepted.
+    pub fn task_id(&self) -> Option<TaskId> {
+        self.0.id
+    }
+
+    /// The function's full path, or the type of the closure.
+    pub fn task_name(&self) -> &str {
+        &self.0.name.function
+    }
+
+    /// The label given by the caller.
+    pub fn label(&self) -> Option<&str> {
+        self.0.name.given.as_ref()?.label.as_deref()
+    }
+
+    /// The id chosen by the caller.
+    pub fn chosen_id(&self) -> Option<&str> {
+        self.0.name.given.as_ref()?.id.as_deref()
+    }
+
+    /// How many attempts began.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// Whether any part of the function may have run: what a caller with side effects must know before it
+    /// submits the task again. `false` is certain, `true` may be a doubt.
+    pub fn may_have_run(&self) -> bool {
+        self.0.attempts > 0
+    }
+
+    /// The crash report, if the task crashed.
+    pub fn crash(&self) -> Option<&CrashReport> {
+        match &self.0.kind {
+            TaskErrorKind::Crashed(report) => Some(report),
+            _ => None,
+        }
+    }
+
+    /// What happened, without saying to which task.
+    pub fn reason(&self) -> String {
+        self.0.kind.to_string()
+    }
+}
+
+impl fmt::Display for TaskErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(report) => {
+                write!(f, "panicked: {}", report.message)?;
+                match &report.location {
+                    Some(location) => write!(f, " (at {location})"),
+                    None => Ok(()),
+                }
+            }
+            Self::Crashed(report) => report.fmt(f),
+            Self::TimedOut { pid: Some(pid), ran } => {
+                write!(f, "timed out after {ran:.1?}; its worker process {pid} was killed")
+            }
+            Self::TimedOut { pid: None, ran } => write!(
+                f,
+                "timed out after {ran:.1?}; it goes on in its thread, which can't be killed, and holds its \
+                 place until it returns"
+            ),
+            Self::Cancelled => write!(f, "was cancelled"),
+            Self::Stopped => write!(f, "was cancelled because its supervisor stopped"),
+            Self::Expired { waited } => {
+                write!(f, "expired: it had not begun after {waited:.1?} in the queue")
+            }
+            Self::Rejected { reason } => write!(f, "was rejected: {reason}"),
+            Self::Undeliverable { reason } => {
+                write!(f, "completed, but its value could not be delivered: {reason}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for CrashReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "crashed: its worker process {} {} after {:.1?}",
+            self.pid, self.cause, self.ran
+        )?;
+        let stderr = self.stderr.trim();
+        if stderr.is_empty() {
+            return Ok(());
+        }
+        write!(f, "; the last it wrote: {stderr}")
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task")?;
+        if let Some(id) = self.0.id {
+            write!(f, " {id}")?;
+        }
+        write!(f, " `{}`", self.0.name.function)?;
+        if let Some(given) = &self.0.name.given {
+            match (&given.id, &given.label) {
+                (Some(id), Some(label)) => write!(f, " (id {id}, {label})")?,
+                (Some(id), None) => write!(f, " (id {id})")?,
+                (None, Some(label)) => write!(f, " ({label})")?,
+                (None, None) => {}
+            }
+        }
+        write!(f, " {}", self.0.kind)?;
+        if self.0.attempts > 1 {
+            write!(f, " (attempt {})", self.0.attempts)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TaskError {}
+
+/// Why a supervisor did not accept a call. Nothing of it has run.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use atasker::{Stop, SubmitError, Supervisor};
+/// let supervisor = Supervisor::builder().start()?;
+/// supervisor.stop(Stop::Drain);
+/// assert!(matches!(supervisor.spawn_blocking(|| ()), Err(SubmitError::Stopped)));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The pool's queue is full, and waiting for a place in it could wait for ever: the caller is itself a
+    /// task of this pool or a callback.
+    #[error("the queue is full, and a task of the same pool or a callback must not wait for it")]
+    QueueFull,
+    /// The supervisor is stopping or has stopped.
+    #[error("the supervisor has stopped")]
+    Stopped,
+    /// A call by name meant no function, or more than one.
+    #[error("{0}")]
+    UnknownFunction(String),
+    /// The worker program's function has another signature than this program's of the same name.
+    #[error(
+        "`{function}` has another signature in the worker program than here; build both from the same \
+         sources. There: {there}. Here: {here}"
+    )]
+    SignatureMismatch {
+        /// The function's full path.
+        function: String,
+        /// Its signature in this program.
+        here: String,
+        /// Its signature in the worker program.
+        there: String,
+    },
+    /// The arguments could not be encoded.
+    #[error("the arguments of `{function}` can't be encoded: {reason}")]
+    Unencodable {
+        /// The function's full path.
+        function: String,
+        /// What the codec said.
+        reason: String,
+    },
+    /// Another task that has not ended yet has the same chosen id.
+    #[error("a task with the id `{0}` is still outstanding")]
+    DuplicateId(String),
+    /// Retries were asked for a closure that can run only once.
+    #[error(
+        "`{0}` can't be retried: its arguments are moved into it; declare `retries` on its `#[task(io)]` \
+         attribute, so that they are cloned for each attempt"
+    )]
+    NotRepeatable(String),
+    /// The process pool could not be started, or has given up.
+    #[error("the process pool can't run tasks: {0}")]
+    NoWorkers(std::sync::Arc<crate::StartError>),
+    /// This process is itself a worker.
+    #[error("this is a worker process: tasks can't submit tasks; return what should be run next instead")]
+    InsideWorker,
+}
+
+/// Why [`try_submit`](crate::Supervisor::try_submit) did not accept a call.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySubmitError<T> {
+    /// The pool's queue is full. Here is the call back.
+    #[error("the queue is full")]
+    QueueFull(crate::Call<T>),
+    /// It was refused for another reason.
+    #[error(transparent)]
+    Refused(SubmitError),
+}

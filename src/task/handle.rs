@@ -1,0 +1,243 @@
+//! The handle of a submitted task: waits, cancels, tells.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::call::ReadResult;
+use super::cell::{Callback, Outcome, TaskCell};
+use super::error::{TaskError, TaskErrorKind};
+use super::id::TaskId;
+use super::info::TaskInfo;
+
+/// What a handle needs of the supervisor it came from.
+pub(crate) trait TaskOwner: Send + Sync {
+    /// End the task as cancelled, if that is still possible.
+    fn cancel(&self, task: TaskId) -> bool;
+    /// What is known of a task that has not ended.
+    fn info(&self, task: TaskId) -> Option<TaskInfo>;
+    /// Run `callback` where user code may run.
+    fn run_callback(&self, callback: Callback);
+}
+
+/// A submitted task: wait for its value, cancel it, ask about it.
+///
+/// Dropping the handle detaches the task: it runs on, and what it returns is dropped. The handle is also a
+/// `Future`, on any runtime; its output is what [`wait`](Self::wait) returns.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use atasker::Supervisor;
+/// let supervisor = Supervisor::builder().start()?;
+/// let task = supervisor.spawn_blocking(|| "done")?;
+/// assert_eq!(task.wait()?, "done");
+/// # Ok(()) }
+/// ```
+#[must_use = "the task runs on without its handle; drop it explicitly to detach"]
+pub struct TaskHandle<T> {
+    cell: Arc<TaskCell>,
+    id: TaskId,
+    owner: Weak<dyn TaskOwner>,
+    read: ReadResult<T>,
+}
+
+impl<T> TaskHandle<T> {
+    pub(crate) fn new(
+        cell: Arc<TaskCell>,
+        id: TaskId,
+        owner: Weak<dyn TaskOwner>,
+        read: ReadResult<T>,
+    ) -> Self {
+        Self { cell, id, owner, read }
+    }
+
+    /// The task's number in its supervisor.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Whether the task has ended. Does not wait.
+    pub fn is_done(&self) -> bool {
+        self.cell.is_done()
+    }
+
+    /// Wait until the task has ended, and take the function's own value.
+    ///
+    /// The value is decoded here, in the caller's thread.
+    pub fn wait(self) -> Result<T, TaskError> {
+        self.park_until(None);
+        self.take()
+    }
+
+    /// Wait at most `timeout`. `None`: the task has not ended; wait again, or cancel it.
+    ///
+    /// # Panics
+    /// When called again after it has returned `Some`: the value has been taken.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{sync::mpsc, time::Duration};
+    /// let supervisor = atasker::Supervisor::builder().start()?;
+    /// let (send, receive) = mpsc::channel::<u32>();
+    /// let mut task = supervisor.spawn_blocking(move || receive.recv())?;
+    /// assert!(task.wait_timeout(Duration::from_millis(1)).is_none());
+    /// send.send(7)?;
+    /// assert_eq!(task.wait()??, 7);
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<T, TaskError>> {
+        self.park_until(Instant::now().checked_add(timeout)).then(|| self.take())
+    }
+
+    /// Cancel the task. `true`: it ended by this, as [`Cancelled`](TaskErrorKind::Cancelled); what the
+    /// function does after that is not seen any more. `false`: it has ended otherwise, or its completion
+    /// came first.
+    ///
+    /// A task that runs in a worker process is killed with its process. One that runs on a thread can't be
+    /// killed: it goes on there and holds its place until it returns.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atasker::{Call, Supervisor};
+    /// use std::time::Duration;
+    /// let supervisor = Supervisor::builder().start()?;
+    /// let task = supervisor.submit(Call::closure(|| ()).delay(Duration::from_secs(3600)))?;
+    /// assert!(task.cancel());
+    /// assert!(!task.wait().unwrap_err().may_have_run());
+    /// # Ok(()) }
+    /// ```
+    #[expect(clippy::must_use_candidate, reason = "cancelling without looking is fine")]
+    pub fn cancel(&self) -> bool {
+        !self.cell.is_done() && self.owner.upgrade().is_some_and(|owner| owner.cancel(self.id))
+    }
+
+    /// Have `callback` called with the outcome, on the supervisor's callback thread. Callbacks run one after
+    /// another, so a slow one holds the others up. A panic in one is logged and costs nothing else.
+    ///
+    /// If the supervisor is gone, the callback runs here.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let supervisor = atasker::Supervisor::builder().start()?;
+    /// let (send, receive) = std::sync::mpsc::channel();
+    /// supervisor.spawn_blocking(|| 5)?.on_complete(move |value| drop(send.send(value)));
+    /// assert_eq!(receive.recv()??, 5);
+    /// # Ok(()) }
+    /// ```
+    pub fn on_complete(self, callback: impl FnOnce(Result<T, TaskError>) + Send + 'static)
+    where
+        T: 'static,
+    {
+        let (id, read, name) = (self.id, self.read, self.cell.name.clone());
+        let callback = Box::new(move |outcome: Outcome, attempts: u32| {
+            callback(read_outcome(outcome, read, id, &name, attempts));
+        });
+        if let Some(ready) = self.cell.call_at_end(callback) {
+            match self.owner.upgrade() {
+                Some(owner) => owner.run_callback(ready),
+                None => ready(),
+            }
+        }
+    }
+
+    /// What is known about the task now.
+    pub fn info(&self) -> TaskInfo {
+        loop {
+            if let Some(ended) = self.cell.ended() {
+                return ended.into_info(self.id, &self.cell.name);
+            }
+            if let Some(info) = self.owner.upgrade().and_then(|owner| owner.info(self.id)) {
+                return info;
+            }
+            // The core has let go of it and whoever took it is about to store how it ended.
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<TaskCell> {
+        &self.cell
+    }
+
+    /// Take the value of a task that has ended.
+    pub(crate) fn take(&self) -> Result<T, TaskError> {
+        let outcome = self.cell.take_outcome().expect("the value of a task is taken once");
+        let attempts = self.cell.ended().map_or(0, |ended| ended.attempts);
+        read_outcome(outcome, self.read, self.id, &self.cell.name, attempts)
+    }
+
+    fn park_until(&self, deadline: Option<Instant>) -> bool {
+        if self.cell.is_done() || spin_until(|| self.cell.is_done()) {
+            return true;
+        }
+        if !self.cell.unpark_at_end(std::thread::current()) {
+            return true;
+        }
+        while !self.cell.is_done() {
+            match deadline {
+                None => std::thread::park(),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        self.cell.stop_listening();
+                        return self.cell.is_done();
+                    }
+                    std::thread::park_timeout(left);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// A short wait without sleeping: two microseconds of pauses, for an answer that is already on its way.
+fn spin_until(done: impl Fn() -> bool) -> bool {
+    for _ in 0..32 {
+        std::hint::spin_loop();
+        if done() {
+            return true;
+        }
+    }
+    false
+}
+
+fn read_outcome<T>(
+    outcome: Outcome,
+    read: ReadResult<T>,
+    id: TaskId,
+    name: &super::cell::Name,
+    attempts: u32,
+) -> Result<T, TaskError> {
+    let undeliverable = |reason: String| {
+        TaskError::new(Some(id), name.clone(), attempts, TaskErrorKind::Undeliverable { reason })
+    };
+    let stored = outcome?;
+    match catch_unwind(AssertUnwindSafe(|| read.read(stored))) {
+        Ok(value) => value.map_err(undeliverable),
+        Err(_) => Err(undeliverable("decoding it panicked".to_owned())),
+    }
+}
+
+impl<T> Future for TaskHandle<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.cell.is_done() || !self.cell.wake_at_end(context.waker()) {
+            return Poll::Ready(self.take());
+        }
+        Poll::Pending
+    }
+}
+
+impl<T> fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle")
+            .field("id", &self.id.number())
+            .field("name", &self.cell.name.function)
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}

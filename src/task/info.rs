@@ -1,0 +1,152 @@
+//! What can be told about a task while it lives and after it has ended.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::cell::Name;
+use super::id::TaskId;
+use super::options::Priority;
+
+/// Where a task stands. The last eight are terminal: every task reaches exactly one of them, exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskStatus {
+    /// Waits for a place.
+    Queued,
+    /// Waits for its delay, or for the backoff before its next attempt.
+    Delayed,
+    /// Has a place.
+    Running,
+    /// The function returned. A returned `Err` is the function's value, so it counts as completed.
+    Completed,
+    /// The function panicked.
+    Panicked,
+    /// The worker process died while the task ran.
+    Crashed,
+    /// It ran longer than its timeout.
+    TimedOut,
+    /// It was cancelled, or its supervisor stopped.
+    Cancelled,
+    /// Its queue timeout passed before it began.
+    Expired,
+    /// It was never accepted: unknown function, wrong arguments, stopped supervisor.
+    Rejected,
+    /// It has killed its worker too often.
+    Quarantined,
+}
+
+impl TaskStatus {
+    /// Whether the task has ended.
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::Queued | Self::Delayed | Self::Running)
+    }
+
+    /// The name in lower case with underscores, as the command prints it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Delayed => "delayed",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Panicked => "panicked",
+            Self::Crashed => "crashed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+impl fmt::Display for TaskStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Which pool a task belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pool {
+    /// The elastic thread pool.
+    Threads,
+    /// The process pool, or what the builder put in its place.
+    Processes,
+}
+
+/// What is known about one task at one moment.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use atasker::{Supervisor, TaskStatus};
+/// let supervisor = Supervisor::builder().start()?;
+/// let (hold, held) = std::sync::mpsc::channel::<()>();
+/// let task = supervisor.spawn_blocking(move || held.recv().is_ok())?;
+/// assert!(!task.info().status.is_terminal());
+/// hold.send(())?;
+/// assert!(task.wait()?);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TaskInfo {
+    /// The task's number in its supervisor.
+    pub id: TaskId,
+    /// The function's full path, or the type of the closure.
+    pub name: String,
+    /// The label given by the caller.
+    pub label: Option<String>,
+    /// The id chosen by the caller.
+    pub chosen_id: Option<String>,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// Its class. Aging may have lifted it above the one it was submitted with.
+    pub priority: Priority,
+    /// Where it runs.
+    pub pool: Pool,
+    /// Attempts that have begun.
+    pub attempts: u32,
+    /// How long it has waited for a place, or had waited when its last attempt began; without its delay.
+    pub queued: Duration,
+    /// How long its last attempt has run, or did run.
+    pub ran: Duration,
+    /// The worker process of its last attempt.
+    pub pid: Option<u32>,
+    /// Whether what it returned is an `Err`. Only for tasks that say so: those of `#[task]`, and calls by
+    /// name.
+    pub returned_error: Option<String>,
+}
+
+/// What stays known of a task that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: TaskStatus,
+    pub(crate) priority: Priority,
+    pub(crate) pool: Pool,
+    pub(crate) attempts: u32,
+    pub(crate) queued: Duration,
+    pub(crate) ran: Duration,
+    pub(crate) pid: Option<u32>,
+    pub(crate) returned_error: Option<String>,
+}
+
+impl Ended {
+    pub(crate) fn into_info(self, id: TaskId, name: &Name) -> TaskInfo {
+        let given = name.given.as_deref();
+        TaskInfo {
+            id,
+            name: name.function.to_string(),
+            label: given.and_then(|given| given.label.as_deref()).map(str::to_owned),
+            chosen_id: given.and_then(|given| given.id.as_deref()).map(str::to_owned),
+            status: self.status,
+            priority: self.priority,
+            pool: self.pool,
+            attempts: self.attempts,
+            queued: self.queued,
+            ran: self.ran,
+            pid: self.pid,
+            returned_error: self.returned_error,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Crash isolation: whatever a task does to its process, that task alone pays, and is told.
+
+use std::time::Duration;
+
+use atasker::{ExitCause, Limits, Stop, Supervisor, TaskErrorKind, TaskStatus, wait_all};
+
+use crate::tasks;
+use crate::watch::{eventually, is_alive, watched};
+
+fn supervisor(workers: u32) -> Supervisor {
+    Supervisor::builder().processes(Limits::new(workers)).start().expect("workers start")
+}
+
+fn assert_serves(supervisor: &Supervisor) {
+    let task = supervisor.submit(tasks::add::call(2, 3)).expect("it is accepted");
+    assert_eq!(task.wait().expect("the pool goes on"), 5);
+}
+
+fn check_death(how: &'static str, cause: ExitCause) {
+    watched(|| {
+        let supervisor = supervisor(2);
+        let neighbour = supervisor.submit(tasks::sleep_ms::call(50)).expect("accepted");
+        let error = supervisor.submit(tasks::die::call(how)).expect("accepted").wait().unwrap_err();
+        let crash = error.crash().unwrap_or_else(|| panic!("{how}: {error}"));
+        assert_eq!(crash.cause, cause, "{how}: {error}");
+        assert!(crash.stderr.contains(&format!("about to {how}")), "{how}: {error}");
+        assert_eq!(error.status(), TaskStatus::Crashed);
+        assert!(error.may_have_run());
+        assert!(error.task_name().ends_with("::die"));
+        assert!(crash.pid > 0 && !is_alive(crash.pid));
+        assert_eq!(neighbour.wait().expect("a neighbour notices nothing"), 50);
+        assert_serves(&supervisor);
+        eventually("the worker is replaced", || {
+            supervisor.info().workers.iter().filter(|worker| worker.pid.is_some()).count() == 2
+        });
+    });
+}
+
+#[test]
+fn a_segfault_costs_its_task() {
+    check_death("null write", ExitCause::Signal(libc::SIGSEGV));
+}
+
+#[test]
+fn so_does_every_other_signal() {
+    for (how, signal) in [
+        ("segfault", libc::SIGSEGV),
+        ("abort", libc::SIGABRT),
+        ("kill", libc::SIGKILL),
+        ("illegal", libc::SIGILL),
+        ("bus", libc::SIGBUS),
+    ] {
+        check_death(how, ExitCause::Signal(signal));
+    }
+}
+
+#[test]
+fn so_does_a_stack_overflow() {
+    check_death("stack overflow", ExitCause::Signal(libc::SIGABRT));
+}
+
+#[test]
+fn so_does_an_exit() {
+    check_death("exit 0", ExitCause::Code(0));
+    check_death("exit 42", ExitCause::Code(42));
+}
+
+#[test]
+fn a_panic_costs_not_even_the_worker() {
+    watched(|| {
+        let supervisor = supervisor(1);
+        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
+        let error = supervisor.submit(tasks::die::call("panic")).expect("accepted").wait().unwrap_err();
+        let TaskErrorKind::Panicked(report) = error.kind() else { panic!("{error}") };
+        assert_eq!(report.message, "as asked");
+        assert!(report.location.as_deref().is_some_and(|place| place.contains("tasks.rs:")), "{report:?}");
+        assert_eq!(report.pid, Some(pid));
+        let error =
+            supervisor.submit(tasks::die::call("panic with a number")).expect("accepted").wait().unwrap_err();
+        assert_eq!(error.status(), TaskStatus::Panicked);
+        let again = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
+        assert_eq!(pid, again);
+    });
+}
+
+#[test]
+fn a_panic_replaces_the_worker_if_asked() {
+    watched(|| {
+        let supervisor = Supervisor::builder()
+            .processes(Limits::new(1))
+            .recycle_on_panic()
+            .start()
+            .expect("workers start");
+        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
+        drop(supervisor.submit(tasks::die::call("panic")).expect("accepted").wait());
+        let again = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
+        assert_ne!(pid, again);
+    });
+}
+
+#[test]
+fn a_timeout_kills_the_worker_and_nothing_else() {
+    watched(|| {
+        let supervisor = supervisor(2);
+        let neighbour = supervisor.submit(tasks::sleep_ms::call(300)).expect("accepted");
+        let call = tasks::die::call("hang").timeout(Duration::from_millis(50));
+        let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
+        let TaskErrorKind::TimedOut { pid: Some(pid), ran } = *error.kind() else { panic!("{error}") };
+        assert!(ran >= Duration::from_millis(50));
+        eventually("the worker is dead", || !is_alive(pid));
+        neighbour.wait().expect("a neighbour notices nothing");
+        assert_serves(&supervisor);
+    });
+}
+
+#[test]
+fn cancelling_a_running_task_kills_its_worker() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("held");
+        let supervisor = supervisor(1);
+        let task = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+        eventually("the task runs", || file.exists());
+        let pid: u32 = std::fs::read_to_string(&file).expect("written").parse().expect("a pid");
+        assert!(task.cancel());
+        assert!(!task.cancel(), "it can be cancelled once");
+        let error = task.wait().unwrap_err();
+        assert_eq!(error.status(), TaskStatus::Cancelled);
+        assert!(error.may_have_run());
+        eventually("the worker is dead", || !is_alive(pid));
+        assert_serves(&supervisor);
+    });
+}
+
+#[test]
+fn cancelling_what_is_done_is_too_late() {
+    watched(|| {
+        let supervisor = supervisor(1);
+        let task = supervisor.submit(tasks::add::call(1, 1)).expect("accepted");
+        eventually("it ends", || task.is_done());
+        assert!(!task.cancel());
+        assert_eq!(task.wait().expect("the completion stands"), 2);
+    });
+}
+
+#[test]
+fn cancel_and_completion_race_without_a_third_outcome() {
+    watched(|| {
+        let supervisor = supervisor(2);
+        let (mut completed, mut cancelled) = (0, 0);
+        for round in 0..300_u64 {
+            let task = supervisor.submit(tasks::add::call(1, 2)).expect("accepted");
+            for _ in 0..(round % 30) * 100 {
+                std::hint::spin_loop();
+            }
+            let won = task.cancel();
+            match task.wait() {
+                Ok(value) => {
+                    assert_eq!((value, won), (3, false));
+                    completed += 1;
+                }
+                Err(error) => {
+                    assert_eq!((error.status(), won), (TaskStatus::Cancelled, true), "{error}");
+                    cancelled += 1;
+                }
+            }
+        }
+        assert_eq!(completed + cancelled, 300);
+        assert_serves(&supervisor);
+    });
+}
+
+#[test]
+fn what_is_not_declared_retryable_runs_once() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let supervisor = supervisor(1);
+        for how in ["abort", "panic", "fail", "hang"] {
+            let file = folder.path().join(how);
+            let call = tasks::note_and::call(&file, how).timeout(Duration::from_millis(100));
+            let _ended = supervisor.submit(call).expect("accepted").wait();
+            assert_eq!(std::fs::read_to_string(&file).expect("it began"), "begun\n", "{how}");
+        }
+    });
+}
+
+#[test]
+fn what_is_declared_retryable_runs_again_for_the_named_failures_only() {
+    use atasker::RetryOn::{Crash, Error, Panic, Timeout};
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let supervisor = supervisor(2);
+        for (how, kind, other) in
+            [("abort", Crash, Panic), ("panic", Panic, Crash), ("fail", Error, Timeout), ("hang", Timeout, Error)]
+        {
+            for (kinds, begins) in [(vec![kind], 3), (vec![other], 1)] {
+                let file = folder.path().join(format!("{how}{begins}"));
+                let call = tasks::note_and::call(&file, how)
+                    .timeout(Duration::from_millis(100))
+                    .retries(2)
+                    .retry_on(kinds);
+                let task = supervisor.submit(call).expect("accepted");
+                let attempts = match task.wait() {
+                    Ok(returned) => {
+                        assert_eq!(returned, Err("as asked".to_owned()));
+                        None
+                    }
+                    Err(error) => Some(error.attempts()),
+                };
+                let notes = std::fs::read_to_string(&file).expect("it began");
+                assert_eq!(notes.lines().count(), begins, "{how}");
+                assert!(attempts.is_none_or(|attempts| attempts as usize == begins), "{how}");
+            }
+        }
+    });
+}
+
+#[test]
+fn every_worker_dies_at_once_and_nothing_is_lost() {
+    watched(|| {
+        let supervisor = supervisor(2);
+        let bad: Vec<_> = (0..20)
+            .map(|_| supervisor.submit(tasks::die::call("abort")).expect("accepted"))
+            .collect();
+        let good: Vec<_> =
+            (0..20).map(|n| supervisor.submit(tasks::add::call(n, n)).expect("accepted")).collect();
+        let bad = wait_all(bad, None).expect("without a timeout");
+        assert!(bad.iter().all(|result| {
+            result.as_ref().is_err_and(|error| error.status() == TaskStatus::Crashed)
+        }));
+        let good = wait_all(good, None).expect("without a timeout");
+        assert!((0..20).zip(good).all(|(n, result)| result.expect("a good one runs") == 2 * n));
+    });
+}
+
+#[test]
+fn a_worker_killed_while_idle_is_replaced() {
+    watched(|| {
+        let supervisor = supervisor(1);
+        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
+        kill(pid);
+        eventually("a new worker is ready", || {
+            supervisor.info().workers.iter().any(|worker| worker.pid.is_some_and(|now| now != pid))
+        });
+        assert_serves(&supervisor);
+    });
+}
+
+#[expect(unsafe_code, reason = "signals can only be sent through libc")]
+fn kill(pid: u32) {
+    // SAFETY: kill has no preconditions.
+    unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+}
+
+#[test]
+fn nothing_is_left_after_a_stop() {
+    watched(|| {
+        let count = |kind: &str| std::fs::read_dir(format!("/proc/self/{kind}")).expect("procfs").count();
+        // The first supervisor opens what stays open for good.
+        supervisor(1).stop(Stop::Drain);
+        let (threads, descriptors) = (count("task"), count("fd"));
+        let mut pids = Vec::new();
+        for round in 0..5 {
+            let supervisor = supervisor(2);
+            pids.push(supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs"));
+            drop(supervisor.submit(tasks::die::call("abort")).expect("accepted").wait());
+            drop(supervisor.submit(tasks::die::call("hang")));
+            match round % 3 {
+                0 => supervisor.stop(Stop::KillNow),
+                1 => supervisor.stop(Stop::DrainFor(Duration::from_millis(20))),
+                _ => drop(supervisor),
+            }
+        }
+        assert!(pids.iter().all(|&pid| !is_alive(pid)));
+        // Other tests of this binary run beside this one under `cargo test`, so the counts may only be
+        // compared when it runs alone, as under nextest.
+        if std::env::var_os("NEXTEST").is_some() {
+            eventually("threads end", || count("task") <= threads);
+            eventually("descriptors are closed", || count("fd") <= descriptors);
+            assert!(crate::watch::children().is_empty());
+        }
+    });
+}

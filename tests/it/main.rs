@@ -1,0 +1,16 @@
+//! The library through its public boundary, in one binary. Worker processes are this binary again.
+#![expect(missing_docs, reason = "tests")]
+
+mod admission;
+mod calls;
+mod coordinator;
+mod crashes;
+mod handles;
+mod lifecycle;
+mod macros;
+mod tasks;
+mod threads;
+mod tidy;
+mod watch;
+
+atasker::test_worker!();

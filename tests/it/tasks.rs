@@ -1,0 +1,202 @@
+//! The tasks that the tests run in workers, good and bad.
+
+use std::path::Path;
+use std::time::Duration;
+
+use atasker::{TaskResult, task, worker_init};
+use serde::{Deserialize, Serialize};
+
+#[task]
+pub(crate) fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+#[task]
+pub(crate) fn shout(text: &str) -> String {
+    text.to_uppercase()
+}
+
+#[task]
+pub(crate) fn length(path: &Path) -> usize {
+    path.as_os_str().len()
+}
+
+#[task]
+pub(crate) fn reverse(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().rev().copied().collect()
+}
+
+#[task]
+pub(crate) fn nothing() {}
+
+#[task]
+pub(crate) fn pid() -> u32 {
+    std::process::id()
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) id: u32,
+    pub(crate) lines: Vec<(String, f64)>,
+    pub(crate) note: Option<String>,
+}
+
+#[task]
+pub(crate) fn total(order: Order) -> (Order, f64) {
+    let sum = order.lines.iter().map(|(_, price)| price).sum();
+    (order, sum)
+}
+
+#[task]
+pub(crate) fn read_file(path: &Path) -> TaskResult<String> {
+    Ok(std::fs::read_to_string(path)?)
+}
+
+#[task]
+pub(crate) fn fail(message: &str) -> Result<u32, String> {
+    Err(message.to_owned())
+}
+
+#[task]
+pub(crate) fn sleep_ms(ms: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(ms));
+    ms
+}
+
+/// Writes its process id to the file, then waits for the file's removal.
+#[task]
+pub(crate) fn hold(file: &Path) {
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, std::process::id().to_string()).expect("the test's folder is writable");
+    std::fs::rename(&draft, file).expect("the test's folder is writable");
+    while file.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Appends a line to the file, then does what `how` says.
+#[task]
+pub(crate) fn note_and(file: &Path, how: &str) -> Result<u32, String> {
+    use std::io::Write;
+    let mut notes = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)
+        .expect("the test's folder is writable");
+    notes.write_all(b"begun\n").expect("the test's folder is writable");
+    match how {
+        "abort" => std::process::abort(),
+        "panic" => panic!("as asked"),
+        "fail" => Err("as asked".to_owned()),
+        "hang" => loop {
+            std::thread::park();
+        },
+        _ => Ok(7),
+    }
+}
+
+#[task]
+pub(crate) fn die(how: &str) {
+    eprintln!("about to {how}");
+    match how {
+        // SAFETY (of the test): this is the crash that is asked for.
+        "segfault" => raise(libc::SIGSEGV),
+        "null write" => null_write(),
+        "abort" => std::process::abort(),
+        "kill" => raise(libc::SIGKILL),
+        "illegal" => raise(libc::SIGILL),
+        "bus" => raise(libc::SIGBUS),
+        "exit 0" => std::process::exit(0),
+        "exit 42" => std::process::exit(42),
+        "stack overflow" => {
+            std::hint::black_box(overflow(0));
+        }
+        "panic" => panic!("as {}", "asked"),
+        "panic with a number" => std::panic::panic_any(5_u8),
+        "hang" => loop {
+            std::thread::park();
+        },
+        other => panic!("no such death: {other}"),
+    }
+}
+
+#[expect(unsafe_code, reason = "a real null write is what is tested")]
+fn null_write() {
+    // SAFETY: none; the crash is the purpose.
+    unsafe { std::ptr::null_mut::<u8>().write_volatile(1) };
+}
+
+#[expect(unsafe_code, reason = "signals can only be raised through libc")]
+fn raise(signal: i32) {
+    // SAFETY: raise has no preconditions.
+    unsafe { libc::raise(signal) };
+}
+
+#[expect(unconditional_recursion, reason = "it is to overflow")]
+fn overflow(depth: u64) -> u64 {
+    let page = std::hint::black_box([depth; 512]);
+    overflow(depth + 1) + page[3]
+}
+
+#[task(io)]
+pub(crate) fn on_thread(a: u32, text: &str) -> String {
+    format!("{text}{a} {}", std::process::id())
+}
+
+#[task(io, retries = 2, retry_on(panic, error))]
+pub(crate) fn flaky(file: std::path::PathBuf, good_at: u32) -> Result<u32, String> {
+    let count = std::fs::read_to_string(&file).map_or(0, |text| text.parse().expect("a number")) + 1;
+    std::fs::write(&file, count.to_string()).expect("the test's folder is writable");
+    if count < good_at { Err(format!("attempt {count}")) } else { Ok(count) }
+}
+
+static GREETING: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+#[worker_init]
+fn greet(data: Option<String>) -> TaskResult<()> {
+    let data = data.unwrap_or_default();
+    if data == "refuse" {
+        return Err("the initialiser was told to refuse".into());
+    }
+    if data == "die" {
+        eprintln!("the initialiser dies");
+        std::process::abort();
+    }
+    let _ = GREETING.set(data);
+    Ok(())
+}
+
+#[task]
+pub(crate) fn greeting() -> String {
+    GREETING.get().cloned().unwrap_or_default()
+}
+
+#[task]
+pub(crate) fn log_something(text: &str) {
+    tracing::info!(target: "tasks::log", answer = 42, "{text}");
+    log::warn!(target: "tasks::plain", "{text} by log");
+}
+
+#[task]
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The open descriptors of the worker, by what they are.
+#[task]
+pub(crate) fn descriptors() -> Vec<String> {
+    std::fs::read_dir("/proc/self/fd")
+        .expect("procfs")
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .map(|target| target.display().to_string())
+        .collect()
+}
+
+#[task]
+pub(crate) fn submit_inside() -> String {
+    match atasker::Supervisor::builder().start() {
+        Ok(_) => "started".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
