@@ -104,7 +104,7 @@ fn an_initialiser_gets_its_data() {
     watched(|| {
         let supervisor = Supervisor::builder()
             .processes(Limits::new(1))
-            .worker_data(&Some("hello".to_owned()))
+            .worker_data(&"hello".to_owned())
             .start()
             .expect("starts");
         let greeting = supervisor.submit(tasks::greeting::call()).expect("accepted").wait();
@@ -118,7 +118,7 @@ fn an_initialiser_that_fails_or_dies_is_reported() {
         let start = |data: &str| {
             Supervisor::builder()
                 .processes(Limits::new(1))
-                .worker_data(&Some(data.to_owned()))
+                .worker_data(&data.to_owned())
                 .start()
                 .expect_err("no worker can start")
                 .to_string()
