@@ -2,8 +2,9 @@
 
 use super::effect::PoolId;
 use super::event::StopMode;
-use super::machine::{Core, Timer};
+use super::machine::{Core, Pool, Timer};
 use super::task::{Record, State};
+use super::workers::Workers;
 use crate::admission::Time;
 use crate::task::options::Priority;
 
@@ -22,6 +23,26 @@ impl<P: Clone> Core<P> {
             !self.drained || self.pools.iter().all(|pool| pool.unresolved == 0),
             "nothing is unresolved after `Drained`"
         );
+    }
+
+    /// Panics if something is still to happen that was due by `now`. For use right after `on_deadline`.
+    #[cfg(test)]
+    pub(super) fn check_nothing_is_overdue(&self, now: Time) {
+        assert!(
+            self.next_deadline().is_none_or(|due| due > now),
+            "everything due has happened"
+        );
+        for slot in self.tasks.slots() {
+            let record = &self.tasks[slot];
+            assert!(record.alarm > now, "no alarm is overdue");
+            for (after, reported) in self.warn_after.into_iter().zip(record.reported) {
+                let overdue = !after.is_endless() && record.waits_since() + after <= now;
+                assert!(
+                    !record.is_waiting() || reported || !overdue,
+                    "no report of a wait is overdue"
+                );
+            }
+        }
     }
 
     fn check_task(&self, slot: u32) {
@@ -154,6 +175,7 @@ impl<P: Clone> Core<P> {
         let busy = match &pool.workers {
             Some(workers) => {
                 workers.check_invariants();
+                self.check_fleet(pool, workers);
                 workers
                     .iter()
                     .filter(|(_, worker)| worker.is_busy())
@@ -176,6 +198,31 @@ impl<P: Clone> Core<P> {
                 || (!pool.failed && self.stop < Some(StopMode::CancelQueued)),
             "nothing waits in a pool that has failed or cancels what is queued"
         );
+    }
+
+    /// As many workers as the limits ask for, no idle ones beyond that.
+    fn check_fleet(&self, pool: &Pool, workers: &Workers) {
+        let places = pool.admission.limits().places();
+        if workers.wanted && !pool.failed && self.stop.is_none() {
+            assert!(
+                workers.live() >= places,
+                "a worker that is lost is replaced at once"
+            );
+        }
+        let critical_waits = pool.admission.queued(Priority::Critical) > 0;
+        if self.stop < Some(StopMode::KillNow) && !critical_waits && workers.live() > places {
+            let unneeded = workers.idle().len() + workers.starting() as usize;
+            assert_eq!(unneeded, 0, "an idle worker beyond the limits is retired");
+        }
+        if self.stop == Some(StopMode::KillNow) {
+            let spared = workers
+                .iter()
+                .any(|(_, it)| it.entries.is_empty() && !it.state.is_dying());
+            assert!(
+                !spared,
+                "when all is killed no worker without a task lives on"
+            );
+        }
     }
 
     /// Between events nothing that may start is left waiting, and somebody will come for the rest.

@@ -150,6 +150,10 @@ impl World {
         self.oracle.events()
     }
 
+    pub(super) fn census(self) -> BTreeSet<String> {
+        self.oracle.census
+    }
+
     /// Anything may happen.
     pub(super) fn live(&mut self) {
         if !self.config.lazily_started {
