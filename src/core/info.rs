@@ -3,7 +3,7 @@
 use super::effect::PoolId;
 use super::machine::Core;
 use super::task::{Record, State};
-use super::workers::WorkerState;
+use super::workers::{WorkerState, Workers};
 use crate::admission::Time;
 use crate::task::id::{TaskId, WorkerId};
 use crate::task::options::{Limits, Priority};
@@ -151,7 +151,7 @@ impl<P: Clone> Core<P> {
     fn worker_counts(&self) -> WorkerCounts {
         let mut counts = WorkerCounts::default();
         let pools = self.pools.iter().filter_map(|pool| pool.workers.as_ref());
-        for (_, worker) in pools.flat_map(|workers| workers.iter()) {
+        for (_, worker) in pools.flat_map(Workers::iter) {
             match worker.state {
                 WorkerState::Starting => counts.starting += 1,
                 WorkerState::Ready => counts.ready += 1,

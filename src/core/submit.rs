@@ -91,7 +91,7 @@ impl<P: Clone> Core<P> {
             State::Queued => self.leave_line(slot),
             State::Delayed => self.leave_delayed(slot),
             State::AwaitingEnd if self.tasks[slot].worker().is_some() => {
-                self.leave_worker(slot, now)
+                self.leave_worker(slot, now);
             }
             State::Running | State::AwaitingEnd => {
                 self.resolve_detached(slot, Ending::Cancelled { why }, now, out);

@@ -7,6 +7,7 @@
 
 mod dice;
 mod oracle;
+mod shell;
 mod world;
 
 use std::collections::BTreeSet;

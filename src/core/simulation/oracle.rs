@@ -297,7 +297,7 @@ impl Oracle {
                 );
             }
             Ending::Crashed { worker } => {
-                assert_eq!(cause, Cause::Exited(worker), "its worker did not die")
+                assert_eq!(cause, Cause::Exited(worker), "its worker did not die");
             }
             Ending::TimedOut { .. } => assert!(options.timeout.is_some(), "it has no timeout"),
             Ending::Cancelled {
@@ -342,16 +342,16 @@ impl Oracle {
             return;
         }
         for number in started {
-            let starter = &self.known[number];
+            let beginner = &self.known[number];
             for waiting in before.intersection(&self.queued) {
                 let waiter = &self.known[waiting];
-                let (high, low) = (waiter.options.priority, starter.options.priority);
+                let (high, low) = (waiter.options.priority, beginner.options.priority);
                 assert!(
-                    waiter.pool != starter.pool || high <= low,
+                    waiter.pool != beginner.pool || high <= low,
                     "task {number} ({low}) overtakes task {waiting} ({high})"
                 );
                 assert!(
-                    waiter.pool != starter.pool || high < low || waiter.order >= starter.order,
+                    waiter.pool != beginner.pool || high < low || waiter.order >= beginner.order,
                     "task {number} overtakes task {waiting} of its class"
                 );
             }

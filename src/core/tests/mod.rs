@@ -106,7 +106,7 @@ impl Story {
             timeout_warning: None,
             timeout_critical: None,
         });
-        story.event(|core, now, out| core.on_workers_wanted(now, out));
+        story.event(Core::on_workers_wanted);
         for worker in 1..=u64::from(limits.places()) {
             story.ready(worker);
         }
@@ -223,7 +223,7 @@ impl Story {
 
     fn wait(&mut self, time: Duration) -> &mut Self {
         self.now = self.now + time;
-        self.event(|core, now, out| core.on_deadline(now, out));
+        self.event(Core::on_deadline);
         self.core.check_nothing_is_overdue(self.now);
         self
     }
@@ -240,7 +240,7 @@ impl Story {
     fn revoked(&mut self, worker: u64, name: Name, revoked: bool) -> &mut Self {
         let ticket = self.tickets[name];
         self.event(|core, now, out| {
-            core.on_revoke_settled(now, WorkerId(worker), ticket, revoked, out)
+            core.on_revoke_settled(now, WorkerId(worker), ticket, revoked, out);
         })
     }
 
