@@ -124,7 +124,7 @@ impl<P: Clone> Core<P> {
             State::Delayed => TaskState::Delayed,
             State::Queued => TaskState::Queued,
             State::Staged => TaskState::Staged,
-            State::Revoking(_) if !record.begun => TaskState::Staged,
+            State::Revoking(_) if !record.begun() => TaskState::Staged,
             State::Running | State::Begun | State::Revoking(_) | State::Killing(_) => {
                 TaskState::Running
             }
@@ -142,7 +142,7 @@ impl<P: Clone> Core<P> {
             },
             state,
             queued_from: record.queued_from,
-            begun_at: record.begun.then_some(record.mark),
+            begun_at: record.begun().then_some(record.mark),
             attempts: record.attempts,
             worker: record.worker(),
         })

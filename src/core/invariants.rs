@@ -85,7 +85,7 @@ impl<P: Clone> Core<P> {
         );
         let revoking = matches!(record.state, State::Revoking(_));
         assert!(
-            record.begun == in_attempt || revoking || resolved,
+            record.begun() == in_attempt || revoking || resolved,
             "an attempt is counted while it runs"
         );
         let retries = record.retry.as_ref().map_or(0, |retry| retry.retries);

@@ -98,7 +98,7 @@ impl<P: Clone> Core<P> {
                 return Cancel::Resolved;
             }
             State::Staged | State::Begun => {
-                if self.tasks[slot].certain {
+                if self.tasks[slot].surely_begun() {
                     self.start_kill(slot, Kill::Cancel(why), out);
                 } else {
                     self.start_revoke(slot, Revoke::Cancel(why), out);

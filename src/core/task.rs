@@ -47,6 +47,16 @@ pub(super) enum Kill {
     Cancel(CancelReason),
 }
 
+/// What is known about the begin of the present attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    NotBegun,
+    /// Nothing is in front of it. Counted in `attempts`.
+    PresumedBegun,
+    /// Counted in `attempts`.
+    SurelyBegun,
+}
+
 /// One task. Kept small: a million of them may wait.
 #[derive(Debug)]
 pub(super) struct Record<P> {
@@ -75,10 +85,7 @@ pub(super) struct Record<P> {
     pub(super) state: State,
     pub(super) pool: PoolId,
     pub(super) priority: Priority,
-    /// Counted in `attempts`: this attempt has begun, or must be presumed to have.
-    pub(super) begun: bool,
-    /// It has surely begun.
-    pub(super) certain: bool,
+    pub(super) progress: Progress,
     /// The levels at which its wait was reported.
     pub(super) reported: [bool; WARN_LEVELS],
     /// Whether it has a timer of its own for that.
@@ -88,7 +95,7 @@ pub(super) struct Record<P> {
 const _: () = {
     let record = size_of::<Record<std::sync::Arc<u8>>>();
     let node = size_of::<crate::admission::Node>();
-    assert!(record + node <= 136, "a waiting task must stay small");
+    assert!(record + node <= 128, "a waiting task must stay small");
 };
 
 impl<P> Record<P> {
@@ -115,11 +122,18 @@ impl<P> Record<P> {
             state: State::Delayed,
             pool,
             priority: options.priority,
-            begun: false,
-            certain: false,
+            progress: Progress::NotBegun,
             reported: [false; WARN_LEVELS],
             warn_timer: false,
         }
+    }
+
+    pub(super) fn begun(&self) -> bool {
+        self.progress != Progress::NotBegun
+    }
+
+    pub(super) fn surely_begun(&self) -> bool {
+        self.progress == Progress::SurelyBegun
     }
 
     pub(super) fn worker(&self) -> Option<WorkerId> {
@@ -147,7 +161,7 @@ impl<P> Record<P> {
     pub(super) fn is_waiting(&self) -> bool {
         match self.state {
             State::Queued | State::Staged => true,
-            State::Revoking(_) => !self.begun,
+            State::Revoking(_) => !self.begun(),
             _ => false,
         }
     }
