@@ -35,6 +35,10 @@ impl<P: Clone> Core<P> {
         for slot in self.tasks.slots() {
             let record = &self.tasks[slot];
             assert!(record.alarm > now, "no alarm is overdue");
+            let expires =
+                matches!(record.state, State::Queued | State::Staged) && record.attempts == 0;
+            let expired = record.queued_from + record.queue_timeout <= now;
+            assert!(!expires || !expired, "what has never begun expires in time");
             for (after, reported) in self.warn_after.into_iter().zip(record.reported) {
                 let overdue = !after.is_endless() && record.waits_since() + after <= now;
                 assert!(

@@ -209,8 +209,20 @@ impl Oracle {
             worker.is_none_or(|worker| !self.dying.contains(&worker)),
             "a dying worker gets no task"
         );
+        let is_with =
+            |known: &Known| worker.is_some() && known.alive.is_some_and(|(_, at)| at == worker);
+        let ahead = self.known.values().filter(|known| is_with(known));
+        let least_urgent = ahead.map(|known| known.options.priority).min();
+        assert!(
+            self.aging || least_urgent.is_none_or(|ahead| ahead >= class),
+            "nothing is staged behind less urgent work"
+        );
         let known = self.task(ticket.task);
         assert!(!known.resolved, "what is resolved never starts");
+        assert!(
+            !known.cancel_requested,
+            "what was to be cancelled is not started again"
+        );
         assert_eq!(known.pool, pool, "a task starts in its pool");
         assert_eq!(
             known.alive, None,

@@ -139,3 +139,29 @@ fn aging_lets_a_task_use_the_reserve_of_its_new_class() {
         .is("");
     story.wait(ms(10)).is("run b");
 }
+
+#[test]
+fn a_new_wait_is_reported_anew() {
+    let config = pool(Limits::new(1), PoolKind::Slots);
+    let mut story = Story::new(PoolId::Threads, config, [Some(ms(10)), None]);
+    story
+        .submit("b", Options::DEFAULT)
+        .submit("a", retry(1, RetryOn::Error));
+    story.wait(ms(10)).is("a waits 10ms Warning");
+    story
+        .submit("high", priority(Priority::High))
+        .done("b")
+        .is("b finished, run high");
+    story
+        .done("high")
+        .is("high finished, run a")
+        .submit("high", priority(Priority::High));
+    story.finish("a", Finish::ReturnedError).is("run high");
+    story
+        .wait(ms(9))
+        .is("")
+        .wait(ms(1))
+        .is("a waits 10ms Warning")
+        .wait(ms(99))
+        .is("");
+}

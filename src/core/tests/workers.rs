@@ -370,3 +370,68 @@ fn a_worker_that_lies_is_killed_and_only_its_tasks_suffer() {
         .done("b")
         .is("b finished");
 }
+
+#[test]
+fn failures_count_only_in_a_row() {
+    let mut story = Story::workers(Limits::new(1), WORKERS);
+    story.exited(1, &[]).exited(2, &[]).is("spawn 3").ready(3);
+    story
+        .submit("a", Options::DEFAULT)
+        .exited(3, &["a"])
+        .is("a crashed in 3, spawn 4");
+    story
+        .exited(4, &[])
+        .is("spawn 5")
+        .exited(5, &[])
+        .is("spawn 6");
+    story
+        .ready(6)
+        .submit("b", Options::DEFAULT)
+        .done("b")
+        .exited(6, &[])
+        .is("spawn 7");
+    story
+        .exited(7, &[])
+        .is("spawn 8")
+        .exited(8, &[])
+        .is("pool failed");
+}
+
+#[test]
+fn what_is_taken_back_still_expires() {
+    let mut story = Story::workers(Limits::new(1), RINGS);
+    story.submit("a", priority(Priority::Low));
+    let patience = Options {
+        queue_timeout: Some(ms(5)),
+        ..priority(Priority::Low)
+    };
+    story.submit("b", patience).is("stage b on 1");
+    story
+        .submit("high", priority(Priority::High))
+        .is("revoke b on 1")
+        .revoked(1, "b", true)
+        .is("");
+    story.wait(ms(5)).is("b expired");
+}
+
+#[test]
+fn what_was_to_be_cancelled_is_not_retried() {
+    let mut story = Story::workers(Limits::new(1), WORKERS);
+    story
+        .submit("a", retry(3, RetryOn::Error))
+        .cancel("a", Cancel::InProgress)
+        .is("kill a on 1");
+    story
+        .killed(1, "a", false)
+        .finish("a", Finish::ReturnedError)
+        .is("a finished");
+    story
+        .submit("b", retry(3, RetryOn::Crash))
+        .cancel("b", Cancel::InProgress)
+        .is("kill b on 1");
+    story
+        .exited(1, &["b"])
+        .is("b crashed in 1, spawn 2")
+        .killed(1, "b", true)
+        .is("");
+}
