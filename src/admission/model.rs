@@ -183,19 +183,7 @@ fn check(mut config: AdmissionConfig, steps: Vec<Step>) {
             }
             Step::Finish(_) | Step::Return(_) | Step::Cancel(_) => {}
         }
-        loop {
-            let next = admission
-                .next()
-                .filter(|&(_, class)| admission.has_place(class));
-            let started = next.map(|(slot, _)| slot);
-            assert_eq!(
-                started,
-                model.start(config.limits, config.zero_pool_size, config.places_max)
-            );
-            let Some(slot) = started else { break };
-            admission.remove(&mut nodes, slot);
-            admission.occupy();
-        }
+        start_all(&mut admission, &mut nodes, &mut model, config);
         assert_eq!(admission.busy() as usize, model.running.len());
         admission.check_invariants(&nodes);
         for class in Priority::ALL {
@@ -206,6 +194,26 @@ fn check(mut config: AdmissionConfig, steps: Vec<Step>) {
                 .count();
             assert_eq!(admission.queued(class), queued);
         }
+    }
+}
+
+/// Starts what may start, in both.
+fn start_all(
+    admission: &mut Admission,
+    nodes: &mut Nodes,
+    model: &mut Model,
+    config: AdmissionConfig,
+) {
+    loop {
+        let next = admission
+            .next()
+            .filter(|&(_, class)| admission.has_place(class));
+        let started = next.map(|(slot, _)| slot);
+        let expected = model.start(config.limits, config.zero_pool_size, config.places_max);
+        assert_eq!(started, expected, "the same starts");
+        let Some(slot) = started else { return };
+        admission.remove(nodes, slot);
+        admission.occupy();
     }
 }
 

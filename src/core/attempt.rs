@@ -90,7 +90,7 @@ impl<P: Clone> Core<P> {
             Finish::Panicked => Some(RetryOn::Panic),
             Finish::Refused => {
                 record.attempts -= 1;
-                record.progress = Progress::NotBegun;
+                record.progress = Progress::Open;
                 None
             }
         };
@@ -150,7 +150,7 @@ impl<P: Clone> Core<P> {
         ) {
             let slot = ticket.task.slot;
             self.begin(slot, now);
-            self.tasks[slot].progress = Progress::SurelyBegun;
+            self.tasks[slot].progress = Progress::Sure;
         }
     }
 
@@ -199,7 +199,7 @@ impl<P: Clone> Core<P> {
 
     fn on_revoke_lost(&mut self, slot: u32, why: Revoke, now: Time, out: &mut Vec<Effect<P>>) {
         self.begin(slot, now);
-        self.tasks[slot].progress = Progress::SurelyBegun;
+        self.tasks[slot].progress = Progress::Sure;
         let runs_on =
             why == Revoke::Cancel(CancelReason::Stopped) && self.stop < Some(StopMode::KillNow);
         match why {

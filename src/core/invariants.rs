@@ -37,8 +37,11 @@ impl<P: Clone> Core<P> {
             assert!(record.alarm > now, "no alarm is overdue");
             let expires =
                 matches!(record.state, State::Queued | State::Staged) && record.attempts == 0;
-            let expired = record.queued_from + record.queue_timeout <= now;
-            assert!(!expires || !expired, "what has never begun expires in time");
+            let patience_ended = record.queued_from + record.queue_timeout <= now;
+            assert!(
+                !expires || !patience_ended,
+                "what has never begun expires in time"
+            );
             for (after, reported) in self.warn_after.into_iter().zip(record.reported) {
                 let overdue = !after.is_endless() && record.waits_since() + after <= now;
                 assert!(
@@ -149,24 +152,7 @@ impl<P: Clone> Core<P> {
             count(&|task| task.state == State::Detached),
             "detached tasks are counted"
         );
-        for class in Priority::ALL {
-            let in_class = |slot: &u32| self.nodes.class(*slot) == class;
-            let staged = here().filter(in_class).filter(|&slot| {
-                self.tasks[slot].is_waiting() && self.tasks[slot].state != State::Queued
-            });
-            assert_eq!(
-                pool.staged[class as usize],
-                staged.count(),
-                "staged tasks are counted"
-            );
-            for slot in pool.admission.iter(&self.nodes, class) {
-                let record = &self.tasks[slot];
-                assert!(
-                    record.state == State::Queued && record.pool == pool_id,
-                    "what is in a line is queued there"
-                );
-            }
-        }
+        self.check_lines(pool_id);
         let queued: usize = Priority::ALL
             .into_iter()
             .map(|class| pool.admission.queued(class))
@@ -202,6 +188,33 @@ impl<P: Clone> Core<P> {
                 || (!pool.failed && self.stop < Some(StopMode::CancelQueued)),
             "nothing waits in a pool that has failed or cancels what is queued"
         );
+    }
+
+    fn check_lines(&self, pool_id: PoolId) {
+        let pool = self.pool(pool_id);
+        let here = || {
+            self.tasks
+                .slots()
+                .filter(move |&slot| self.tasks[slot].pool == pool_id)
+        };
+        for class in Priority::ALL {
+            let in_class = |slot: &u32| self.nodes.class(*slot) == class;
+            let staged = here().filter(in_class).filter(|&slot| {
+                self.tasks[slot].is_waiting() && self.tasks[slot].state != State::Queued
+            });
+            assert_eq!(
+                pool.staged[class as usize],
+                staged.count(),
+                "staged tasks are counted"
+            );
+            for slot in pool.admission.iter(&self.nodes, class) {
+                let record = &self.tasks[slot];
+                assert!(
+                    record.state == State::Queued && record.pool == pool_id,
+                    "what is in a line is queued there"
+                );
+            }
+        }
     }
 
     /// As many workers as the limits ask for, no idle ones beyond that.

@@ -232,7 +232,7 @@ impl<P: Clone> Core<P> {
             self.leave_staged(slot);
         }
         let record = &mut self.tasks[slot];
-        record.progress = Progress::PresumedBegun;
+        record.progress = Progress::Presumed;
         record.attempts += 1;
         record.mark = now;
         let timeout = now + record.timeout;
@@ -249,7 +249,8 @@ impl<P: Clone> Core<P> {
     /// The attempt turned out not to have begun.
     pub(super) fn unbegin(&mut self, slot: u32) {
         let record = &mut self.tasks[slot];
-        if std::mem::replace(&mut record.progress, Progress::NotBegun) != Progress::NotBegun {
+        if record.begun() {
+            record.progress = Progress::Open;
             record.attempts -= 1;
         } else {
             self.clear_warn_timer(slot);
@@ -262,7 +263,7 @@ impl<P: Clone> Core<P> {
     pub(super) fn end(&mut self, slot: u32, now: Time) {
         self.begin(slot, now);
         let record = &mut self.tasks[slot];
-        record.progress = Progress::NotBegun;
+        record.progress = Progress::Open;
         record.ran = now.since(record.mark).into();
         record.mark = now;
         self.set_alarm(slot, Time::NEVER);

@@ -102,7 +102,7 @@ impl<P: Clone> Core<P> {
             pool.admission.occupy();
             self.begin(slot, now);
             if staged_is_begun {
-                self.tasks[slot].progress = Progress::SurelyBegun;
+                self.tasks[slot].progress = Progress::Sure;
             }
         } else {
             self.set_warn_timer(slot);

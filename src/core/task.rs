@@ -50,11 +50,12 @@ pub(super) enum Kill {
 /// What is known about the begin of the present attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    NotBegun,
-    /// Nothing is in front of it. Counted in `attempts`.
-    PresumedBegun,
-    /// Counted in `attempts`.
-    SurelyBegun,
+    /// It has not begun.
+    Open,
+    /// Nothing is in front of it, so it must be taken as begun. Counted in `attempts`.
+    Presumed,
+    /// It has begun. Counted in `attempts`.
+    Sure,
 }
 
 /// One task. Kept small: a million of them may wait.
@@ -122,18 +123,18 @@ impl<P> Record<P> {
             state: State::Delayed,
             pool,
             priority: options.priority,
-            progress: Progress::NotBegun,
+            progress: Progress::Open,
             reported: [false; WARN_LEVELS],
             warn_timer: false,
         }
     }
 
     pub(super) fn begun(&self) -> bool {
-        self.progress != Progress::NotBegun
+        self.progress != Progress::Open
     }
 
     pub(super) fn surely_begun(&self) -> bool {
-        self.progress == Progress::SurelyBegun
+        self.progress == Progress::Sure
     }
 
     pub(super) fn worker(&self) -> Option<WorkerId> {
