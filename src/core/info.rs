@@ -1,7 +1,7 @@
 //! Answers to questions. None of these changes anything.
 
 use super::effect::PoolId;
-use super::machine::Core;
+use super::machine::{Core, Pool};
 use super::task::{Record, State};
 use super::workers::{WorkerState, Workers};
 use crate::admission::Time;
@@ -78,7 +78,7 @@ impl<P: Clone> Core<P> {
             delayed: pool.delayed,
             unresolved: pool.unresolved,
             detached: pool.detached,
-            workers: self.worker_counts(),
+            workers: worker_counts(pool),
             failed: pool.failed,
         }
     }
@@ -147,20 +147,18 @@ impl<P: Clone> Core<P> {
             worker: record.worker(),
         })
     }
+}
 
-    fn worker_counts(&self) -> WorkerCounts {
-        let mut counts = WorkerCounts::default();
-        let pools = self.pools.iter().filter_map(|pool| pool.workers.as_ref());
-        for (_, worker) in pools.flat_map(Workers::iter) {
-            match worker.state {
-                WorkerState::Starting => counts.starting += 1,
-                WorkerState::Ready => counts.ready += 1,
-                WorkerState::Retiring => counts.retiring += 1,
-                WorkerState::Dying { .. } => counts.dying += 1,
-            }
-            counts.idle +=
-                u32::from(worker.state == WorkerState::Ready && worker.entries.is_empty());
+fn worker_counts(pool: &Pool) -> WorkerCounts {
+    let mut counts = WorkerCounts::default();
+    for (_, worker) in pool.workers.iter().flat_map(Workers::iter) {
+        match worker.state {
+            WorkerState::Starting => counts.starting += 1,
+            WorkerState::Ready => counts.ready += 1,
+            WorkerState::Retiring => counts.retiring += 1,
+            WorkerState::Dying { .. } => counts.dying += 1,
         }
-        counts
+        counts.idle += u32::from(worker.state == WorkerState::Ready && worker.entries.is_empty());
     }
+    counts
 }
