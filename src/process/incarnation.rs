@@ -33,6 +33,10 @@ pub(super) struct Incarnation {
 }
 
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that come from four threads in any order"
+)]
 struct State {
     phase: Phase,
     spawned: Option<Instant>,
@@ -179,7 +183,7 @@ impl Incarnation {
     }
 
     pub(super) fn is_starting(&self) -> bool {
-        self.state.lock().phase != Phase::Started
+        !self.state.lock().is_ready()
     }
 
     /// Whether it was to be ended before it was even spawned.
@@ -396,7 +400,6 @@ impl Incarnation {
             .filter(|_| !started && (state.failure.is_some() || state.signalled.is_none()))
             .map(|shared| start_error(shared.launch(), state.failure.take(), state.phase, &death));
         Exit {
-            worker: self.id,
             pid: state.pid,
             status: death.status,
             started,

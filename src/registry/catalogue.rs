@@ -52,8 +52,10 @@ impl From<&TaskEntry> for FunctionInfo {
 
 /// All functions registered in this program, by path.
 pub(crate) fn catalogue() -> Vec<FunctionInfo> {
-    let mut functions: Vec<FunctionInfo> =
-        entries().iter().map(|entry| FunctionInfo::from(*entry)).collect();
+    let mut functions: Vec<FunctionInfo> = entries()
+        .iter()
+        .map(|entry| FunctionInfo::from(*entry))
+        .collect();
     functions.sort_by(|a, b| a.path.cmp(&b.path));
     functions
 }
@@ -79,6 +81,8 @@ impl Catalogue {
 
     /// The function of that name: its full path, or as much of its end as says which one is meant.
     pub(crate) fn find(&self, name: &str) -> Result<&FunctionInfo, FindError> {
-        self.names.find(name).map(|position| &self.functions[position])
+        self.names
+            .find(name)
+            .map(|position| &self.functions[position])
     }
 }

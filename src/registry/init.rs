@@ -35,7 +35,9 @@ pub(crate) fn worker_inits() -> Vec<&'static WorkerInit> {
 /// The data of the builder as what `init(data: T)` takes. An `Option<U>` takes a `U`, or no data.
 pub fn init_data<T: CrossesToWorker>(data: Option<(&str, &[u8])>) -> Result<T, String> {
     let wanted = std::any::type_name::<T>();
-    let optional = wanted.strip_prefix("core::option::Option<").and_then(|rest| rest.strip_suffix('>'));
+    let optional = wanted
+        .strip_prefix("core::option::Option<")
+        .and_then(|rest| rest.strip_suffix('>'));
     let some;
     let data = match (data, optional) {
         (None, Some(_)) => Some((wanted, NONE)),
@@ -46,10 +48,12 @@ pub fn init_data<T: CrossesToWorker>(data: Option<(&str, &[u8])>) -> Result<T, S
         _ => data,
     };
     match data {
-        None => Err(format!("it takes data (`{wanted}`), and the supervisor's builder gave none")),
-        Some((given, _)) if given != wanted => {
-            Err(format!("it takes `{wanted}`, and the supervisor's builder gave `{given}`"))
-        }
+        None => Err(format!(
+            "it takes data (`{wanted}`), and the supervisor's builder gave none"
+        )),
+        Some((given, _)) if given != wanted => Err(format!(
+            "it takes `{wanted}`, and the supervisor's builder gave `{given}`"
+        )),
         Some((_, bytes)) => codec::decode::<Wire<T>>(CodecId::Postcard, bytes)
             .map(|data| data.0)
             .map_err(|error| format!("its data could not be decoded: {error}")),
@@ -65,8 +69,14 @@ pub fn run_init(
         Ok(Ok(None)) => return Ok(()),
         Ok(Ok(Some(chain))) => chain.join(": "),
         Ok(Err(reason)) => reason,
-        Err(Panicked { message, location: None }) => format!("it panicked: {message}"),
-        Err(Panicked { message, location: Some(location) }) => {
+        Err(Panicked {
+            message,
+            location: None,
+        }) => format!("it panicked: {message}"),
+        Err(Panicked {
+            message,
+            location: Some(location),
+        }) => {
             format!("it panicked at {location}: {message}")
         }
     };

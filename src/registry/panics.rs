@@ -47,7 +47,10 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
 }
 
 fn take_location() -> Option<String> {
-    LOCATION.try_with(|last| last.try_borrow_mut().ok()?.take()).ok().flatten()
+    LOCATION
+        .try_with(|last| last.try_borrow_mut().ok()?.take())
+        .ok()
+        .flatten()
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
@@ -67,11 +70,17 @@ mod tests {
     #[test]
     fn messages_of_all_kinds_of_payloads() {
         let check = |f: fn(), message: &str| {
-            assert_eq!(catch(f).map_err(|panicked| panicked.message), Err(message.to_owned()));
+            assert_eq!(
+                catch(f).map_err(|panicked| panicked.message),
+                Err(message.to_owned())
+            );
         };
         check(|| panic!("plain"), "plain");
         check(|| panic!("number {}", 7), "number 7");
-        check(|| std::panic::panic_any(7), "a value of another type than a string");
+        check(
+            || std::panic::panic_any(7),
+            "a value of another type than a string",
+        );
         assert_eq!(catch(|| 7), Ok(7));
     }
 

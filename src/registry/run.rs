@@ -53,8 +53,13 @@ pub fn call<P: ProcessTask>(codec: CodecId, function: impl FnOnce() -> P::Output
     };
     let ops = P::returns();
     let outcome = catch(|| match (ops.encode)(codec, &value) {
-        Ok(encoded) => Outcome::Returned { value: encoded, error: (ops.describe)(&value) },
-        Err(error) => Outcome::Unencodable { message: error.to_string() },
+        Ok(encoded) => Outcome::Returned {
+            value: encoded,
+            error: (ops.describe)(&value),
+        },
+        Err(error) => Outcome::Unencodable {
+            message: error.to_string(),
+        },
     })
     .unwrap_or_else(|Panicked { message, .. }| Outcome::Unencodable {
         message: format!("encoding it panicked: {message}"),

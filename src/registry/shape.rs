@@ -27,7 +27,9 @@ pub struct Shapes {
 
 /// The digest of a function with this signature, of whose types `types` tells.
 pub fn digest(signature: &str, types: impl FnOnce(&mut Shapes)) -> u64 {
-    let mut shapes = Shapes { hash: 0xcbf2_9ce4_8422_2325 };
+    let mut shapes = Shapes {
+        hash: 0xcbf2_9ce4_8422_2325,
+    };
     shapes.add(signature);
     types(&mut shapes);
     shapes.hash
@@ -90,8 +92,10 @@ fn trace_with<T: DeserializeOwned>(
         let (format, _) = tracer.trace_type_once_with_seed(&samples, Whole::<T>::new(&context))?;
         shape = format!("{format:?}");
         // Every name is asked: asking is what makes the tracer go on to the next variant.
-        let incomplete =
-            enums.iter().filter(|name| tracer.check_incomplete_enum(name).is_some()).count();
+        let incomplete = enums
+            .iter()
+            .filter(|name| tracer.check_incomplete_enum(name).is_some())
+            .count();
         if incomplete == 0 {
             break;
         }

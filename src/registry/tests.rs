@@ -15,7 +15,13 @@ use crate::{TaskFailure, TaskResult, task};
 ///
 /// # Second
 ///   indented
-#[task(timeout = "1m30s", retries = 2, retry_on(crash, timeout), priority = "high", label = "l")]
+#[task(
+    timeout = "1m30s",
+    retries = 2,
+    retry_on(crash, timeout),
+    priority = "high",
+    label = "l"
+)]
 fn thumbnail(path: &Path, size: u32) -> TaskResult<Vec<u8>> {
     if size == 0 {
         return Err(TaskFailure::new("no pixels").context("scaling"));
@@ -34,7 +40,11 @@ fn mixed(
     owned: Vec<u8>,
     flag: &bool,
 ) -> String {
-    format!("{text:?} {bytes:?} {numbers:?} {} {maybe:?} {:?} {owned:?} {flag}", map.len(), r#type)
+    format!(
+        "{text:?} {bytes:?} {numbers:?} {} {maybe:?} {:?} {owned:?} {flag}",
+        map.len(),
+        r#type
+    )
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Signal masks of threads.
 #![expect(unsafe_code, reason = "rustix has no signal masks")]
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -22,13 +23,24 @@ const SYNCHRONOUS: [libc::c_int; 7] = [
 /// worker must not end a host that left SIGPIPE at its default.
 #[derive(Debug)]
 pub(crate) struct SignalsBlocked {
-    before: libc::sigset_t,
+    /// `None` if nothing had to be changed.
+    before: Option<libc::sigset_t>,
     /// A mask belongs to a thread, so this must be dropped where it was made.
     _not_send: PhantomData<*const ()>,
 }
 
+thread_local! {
+    static FOR_GOOD: Cell<bool> = const { Cell::new(false) };
+}
+
 impl SignalsBlocked {
     pub(crate) fn new() -> Self {
+        if FOR_GOOD.get() {
+            return Self {
+                before: None,
+                _not_send: PhantomData,
+            };
+        }
         let all_but_synchronous = filled_without(&SYNCHRONOUS);
         let mut before = MaybeUninit::uninit();
         // SAFETY: both pointers are to live sets of this frame; the call keeps neither.
@@ -43,7 +55,7 @@ impl SignalsBlocked {
         // SAFETY: the call above succeeded and so has filled the set.
         let before = unsafe { before.assume_init() };
         Self {
-            before,
+            before: Some(before),
             _not_send: PhantomData,
         }
     }
@@ -51,9 +63,11 @@ impl SignalsBlocked {
     /// Block for the rest of the thread's life.
     pub(crate) fn for_good() {
         std::mem::forget(Self::new());
+        FOR_GOOD.set(true);
     }
 
     /// Take away the SIGPIPE that a failed write has left pending, so that unblocking does not deliver it.
+    #[expect(clippy::unused_self, reason = "right only while signals are blocked")]
     pub(crate) fn swallow_sigpipe(&self) {
         let mut pipe = MaybeUninit::uninit();
         // SAFETY: the pointer is to this frame's set, which the call fills.
@@ -79,14 +93,9 @@ pub(crate) fn unblock_all() {
 
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
+        let Some(before) = &self.before else { return };
         // SAFETY: the set was filled by the kernel in `new`, and the old mask is not asked for.
-        unsafe {
-            libc::pthread_sigmask(
-                libc::SIG_SETMASK,
-                &raw const self.before,
-                std::ptr::null_mut(),
-            )
-        };
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
     }
 }
 

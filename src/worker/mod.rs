@@ -39,6 +39,10 @@ static IS_WORKER: AtomicBool = AtomicBool::new(false);
 ///     assert!(!atasker::worker::is_worker());
 /// }
 /// ```
+#[expect(
+    clippy::needless_doctest_main,
+    reason = "its place in main is what matters"
+)]
 pub fn run_if_spawned() {
     ENTRY_CALLED.store(true, Ordering::Relaxed);
     if let Some(marker) = take_marker() {

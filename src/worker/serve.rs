@@ -13,10 +13,10 @@ use crate::transport::frame::{Outcome, OutcomeFrame};
 /// Until no more calls will come.
 pub(super) fn serve(mut end: WorkerEnd) -> io::Result<()> {
     let mut buffer = Vec::new();
+    // A handler that a task has installed must not interrupt a message half-way: ipc-channel would lose
+    // the rest. While the task itself runs, signals are as it wants them.
+    let mut blocked = SignalsBlocked::new();
     loop {
-        // A handler that a task has installed must not interrupt a message half-way: ipc-channel would
-        // lose the rest. While the task itself runs, signals are as it wants them.
-        let blocked = SignalsBlocked::new();
         let Incoming::Call {
             ticket,
             codec,
@@ -34,7 +34,7 @@ pub(super) fn serve(mut end: WorkerEnd) -> io::Result<()> {
         let ran_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         current::end();
 
-        let _blocked = SignalsBlocked::new();
+        blocked = SignalsBlocked::new();
         end.reply(ticket, &OutcomeFrame { outcome, ran_ns })?;
     }
 }

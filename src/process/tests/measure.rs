@@ -2,13 +2,15 @@
 //!
 //! `ATASKER_MEASURE=1 cargo test --release --lib measure -- --nocapture --test-threads=1`
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ipc_channel::ipc::{self, IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcSender};
 
 use super::*;
 
 const ROUND_TRIPS: u32 = 20_000;
+/// How long the caller looks before it sleeps.
+const LOOKING: Duration = Duration::from_micros(50);
 const STRETCH: Duration = Duration::from_secs(2);
 
 /// An owner for whom the next call follows at once, from the thread that brought the outcome.
@@ -19,8 +21,9 @@ struct Feeder {
     more: Condvar,
     tasks: AtomicU64,
     /// Whether calls follow by themselves.
-    feeding: std::sync::atomic::AtomicBool,
-    answered: Mutex<u64>,
+    feeding: AtomicBool,
+    answered: AtomicBool,
+    sleeper: Mutex<Option<std::thread::Thread>>,
 }
 
 impl Feeder {
@@ -41,13 +44,26 @@ impl Feeder {
             .stage(worker, ticket, call);
     }
 
-    /// Wait for one answer in this thread.
+    /// Wait for one answer in this thread, as long as it takes; at first without sleeping.
     fn wait(&self) {
-        let mut answered = self.answered.lock();
-        while *answered == 0 {
-            answered = wait_on(&self.more, answered, None);
+        let started = Instant::now();
+        while started.elapsed() < LOOKING {
+            if self.answered.swap(false, Ordering::SeqCst) {
+                return;
+            }
+            std::thread::yield_now();
         }
-        *answered = 0;
+        *self.sleeper.lock() = Some(std::thread::current());
+        while !self.answered.swap(false, Ordering::SeqCst) {
+            std::thread::park();
+        }
+    }
+
+    fn answer(&self) {
+        self.answered.store(true, Ordering::SeqCst);
+        if let Some(sleeper) = self.sleeper.lock().take() {
+            sleeper.unpark();
+        }
     }
 }
 
@@ -56,8 +72,7 @@ impl Owner for Feeder {
         if self.feeding.load(Ordering::Relaxed) {
             self.stage(worker);
         } else {
-            *self.answered.lock() += 1;
-            self.more.notify_all();
+            self.answer();
         }
     }
 
@@ -167,7 +182,7 @@ fn throughput(workers: u64) -> f64 {
     std::thread::sleep(STRETCH);
     let calls = feeder.tasks.load(Ordering::Relaxed) - before;
     feeder.feeding.store(false, Ordering::Relaxed);
-    calls as f64 / STRETCH.as_secs_f64()
+    f64::from(u32::try_from(calls).expect("not that many")) / STRETCH.as_secs_f64()
 }
 
 fn percentiles(mut times: Vec<Duration>) -> [f64; 3] {

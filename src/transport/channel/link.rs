@@ -150,44 +150,41 @@ impl Receiver {
     /// committed, because both were sent into one queue.
     pub(crate) fn run(mut self, sink: &dyn Sink) {
         let worker = self.shared.worker;
+        // After a lie nothing that it says is believed.
         let mut corrupt = false;
         let mut failures = 0;
         loop {
-            match self.receive() {
+            let lie = match self.receive() {
                 Ok(Some(FromWorker::Outcome(ticket, outcome))) => {
                     let arrival = self.shared.state.lock().record.arrive(ticket);
                     match arrival {
-                        // After a lie nothing that it says is believed.
-                        _ if corrupt => {}
-                        Arrival::Deliver => sink.on_outcome(worker, ticket, outcome),
-                        Arrival::Drop => {}
+                        Arrival::Deliver if !corrupt => {
+                            sink.on_outcome(worker, ticket, outcome);
+                            continue;
+                        }
+                        Arrival::Deliver | Arrival::Drop => continue,
                         Arrival::Corrupt => {
-                            corrupt = true;
-                            sink.on_corrupt(
-                                worker,
-                                format!("an outcome of task {} that it was not sent", ticket.task),
-                            );
+                            format!("an outcome of task {}, which it does not have", ticket.task)
                         }
                     }
                 }
                 // Pairs with the store in `on_worker_died`.
                 Ok(Some(FromWorker::End)) if self.shared.died.load(Ordering::Acquire) => break,
-                Ok(Some(FromWorker::End)) if corrupt => {}
-                Ok(Some(FromWorker::End)) => {
-                    corrupt = true;
-                    sink.on_corrupt(worker, "an end marker".to_owned());
-                }
+                Ok(Some(FromWorker::End)) => "an end marker".to_owned(),
                 // A message that was cut off: its sender died meanwhile, and the marker follows.
-                Ok(None) if failures < FAILURES_MAX => failures += 1,
+                Ok(None) if failures < FAILURES_MAX => {
+                    failures += 1;
+                    continue;
+                }
                 Ok(None) => {
                     sink.on_corrupt(worker, "nothing that can be received".to_owned());
                     break;
                 }
-                Err(_) if corrupt => {}
-                Err(what) => {
-                    corrupt = true;
-                    sink.on_corrupt(worker, what);
-                }
+                Err(what) => what,
+            };
+            if !corrupt {
+                corrupt = true;
+                sink.on_corrupt(worker, lie);
             }
         }
         sink.on_link_ended(worker);

@@ -42,18 +42,17 @@ impl Receiving {
     pub(super) fn next(&mut self) -> Result<Vec<u8>, Closed> {
         let started = Instant::now();
         if self.average < WORTH_LOOKING {
-            loop {
+            while started.elapsed() < LOOKING {
+                // First of all, because whoever is to answer may be waiting for this core.
+                std::thread::yield_now();
                 match self.receiver.try_recv() {
                     Ok(bytes) => {
                         self.learn(started.elapsed());
                         return Ok(bytes);
                     }
-                    Err(TryRecvError::Empty) => std::thread::yield_now(),
+                    Err(TryRecvError::Empty) => {}
                     Err(TryRecvError::IpcError(error)) if is_interrupt(&error) => {}
                     Err(TryRecvError::IpcError(_)) => return Err(Closed),
-                }
-                if started.elapsed() >= LOOKING {
-                    break;
                 }
             }
         }
