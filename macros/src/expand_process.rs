@@ -93,6 +93,10 @@ fn parameters(task: &Task) -> TokenStream {
                 #(#cfgs)*
                 impl #private::OwnedParameter<#position> for #helper {
                     type Type = #crossing;
+
+                    fn ops() -> #private::ParameterOps<#crossing> {
+                        #private::parameter_ops::<#crossing>()
+                    }
                 }
             },
             Passing::Borrowed(_) | Passing::BorrowedOption(_) => {
@@ -139,24 +143,25 @@ fn entry(task: &Task) -> TokenStream {
 fn run(task: &Task) -> TokenStream {
     let Task { helper, private, function, .. } = task;
     let name = function.name();
-    let (mut reads, mut locals, mut uses) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut reads, mut locals, mut all_passed) = (Vec::new(), Vec::new(), Vec::new());
     for (position, parameter) in function.parameters.iter().enumerate() {
         let local = Task::local(position);
-        let (read, use_) = match parameter.passing {
+        // At the type's place, so that one that can't cross is shown there.
+        let place = parameter.crossing_type().span();
+        let (read, passed) = match parameter.passing {
             Passing::Owned => (quote!(owned), quote!(#local)),
-            Passing::Borrowed(_) => {
-                (quote!(borrowed), quote!(#private::lend::<#helper, #position>(&#local)))
-            }
+            Passing::Borrowed(_) => (
+                quote!(borrowed),
+                quote_spanned!(place=> #private::lend::<#helper, #position>(&#local)),
+            ),
             Passing::BorrowedOption(_) => (
                 quote!(borrowed_option),
-                quote!(
-                    ::core::option::Option::as_ref(&#local).map(#private::lend::<#helper, #position>)
-                ),
+                quote_spanned!(place=> #private::lend_option::<#helper, #position>(&#local)),
             ),
         };
-        reads.push(quote!(decoder.#read::<#helper, #position>()?));
+        reads.push(quote_spanned!(place=> decoder.#read::<#helper, #position>()?));
         locals.push(local);
-        uses.push(use_);
+        all_passed.push(passed);
     }
     quote! {
         fn run(codec: #private::CodecId, bytes: &[u8]) -> #private::Outcome {
@@ -171,19 +176,19 @@ fn run(task: &Task) -> TokenStream {
                 ::core::result::Result::Ok(decoded) => decoded,
                 ::core::result::Result::Err(outcome) => return outcome,
             };
-            #private::call::<Self>(codec, move || #name(#(#uses),*))
+            #private::call::<Self>(codec, move || #name(#(#all_passed),*))
         }
     }
 }
 
 fn digest(task: &Task) -> TokenStream {
     let Task { helper, private, function, .. } = task;
-    let traces = function.parameters.iter().enumerate().filter_map(|(position, parameter)| {
+    let traces = function.parameters.iter().enumerate().map(|(position, parameter)| {
         let tracer = match &parameter.passing {
             Passing::Owned => quote!(owned),
             Passing::Borrowed(_) | Passing::BorrowedOption(_) => quote!(borrowed),
         };
-        Some(quote!(shapes.#tracer::<#helper, #position>();))
+        quote!(shapes.#tracer::<#helper, #position>();)
     });
     quote! {
         fn digest() -> ::core::primitive::u64 {

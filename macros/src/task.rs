@@ -10,7 +10,7 @@ use crate::signature::{Function, Parameter, plain};
 use crate::{expand_io, expand_process};
 
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let function = match function(item, "#[task]") {
+    let function = match function(&item, "#[task]") {
         Ok(function) => function,
         Err(error) => return error,
     };
@@ -30,7 +30,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// The function on which an attribute stands, or the error and the item as it is.
-pub(crate) fn function(item: TokenStream, attribute: &str) -> Result<ItemFn, TokenStream> {
+pub(crate) fn function(item: &TokenStream, attribute: &str) -> Result<ItemFn, TokenStream> {
     match syn::parse2::<Item>(item.clone()) {
         Ok(Item::Fn(function)) => Ok(function),
         Ok(other) => {

@@ -10,7 +10,7 @@ use crate::signature::{Function, Parameter, Passing, plain};
 use crate::task::function;
 
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let function = match function(item, "#[worker_init]") {
+    let function = match function(&item, "#[worker_init]") {
         Ok(function) => function,
         Err(error) => return error,
     };

@@ -60,7 +60,13 @@ impl Context {
 
 /// An error that keeps its words. Boxed, so that results stay small.
 #[derive(Debug)]
-pub(crate) struct Fault(Box<String>);
+pub(crate) struct Fault(
+    #[expect(
+        clippy::box_collection,
+        reason = "a `Box<str>` would make every result a word longer"
+    )]
+    Box<String>,
+);
 
 impl Fault {
     #[cold]
@@ -284,7 +290,7 @@ impl<'c, A> Elements<'c, A> {
 
     #[inline]
     fn seed<S>(&self, seed: S) -> Seed<'c, S> {
-        Seed { seed, context: self.context, depth_left: self.depth_left }
+        Seed { inner: seed, context: self.context, depth_left: self.depth_left }
     }
 
     #[inline]
@@ -347,7 +353,7 @@ impl<'de, 'c, A: EnumAccess<'de>> EnumAccess<'de> for Limited<'c, A> {
         seed: S,
     ) -> Result<(S::Value, Self::Variant), Fault> {
         let Self { inner, context, depth_left } = self;
-        let seed = Seed { seed, context, depth_left };
+        let seed = Seed { inner: seed, context, depth_left };
         let (value, variant) = inner.variant_seed(seed).map_err(|error| context.fault(error))?;
         Ok((value, Limited { inner: variant, context, depth_left }))
     }
@@ -365,7 +371,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<'_, A> {
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
         let Self { inner, context, depth_left } = self;
         inner
-            .newtype_variant_seed(Seed { seed, context, depth_left })
+            .newtype_variant_seed(Seed { inner: seed, context, depth_left })
             .map_err(|error| context.fault(error))
     }
 
@@ -386,8 +392,9 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<'_, A> {
     }
 }
 
+/// The seed of an element, which gets the deserializer limited.
 struct Seed<'c, S> {
-    seed: S,
+    inner: S,
     context: &'c Context,
     depth_left: u32,
 }
@@ -397,7 +404,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Seed<'_, S> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let Self { seed, context, depth_left } = self;
+        let Self { inner: seed, context, depth_left } = self;
         seed.deserialize(Limited { inner, context, depth_left })
             .map_err(|fault| context.stash(fault))
     }

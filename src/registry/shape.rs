@@ -36,7 +36,7 @@ pub fn digest(signature: &str, types: impl FnOnce(&mut Shapes)) -> u64 {
 impl Shapes {
     /// Trace the type of an owned parameter.
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self) {
-        self.trace::<P::Type>();
+        (P::ops().trace)(self);
     }
 
     /// Trace the type of a borrowed parameter.
