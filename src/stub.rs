@@ -33,7 +33,7 @@ pub enum Body<R> {
     },
 }
 
-impl<R: Send + 'static> Call<R> {
+impl<R: 'static> Call<R> {
     #[doc(hidden)]
     pub fn __new_process(
         entry: &'static TaskEntry,

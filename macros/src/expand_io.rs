@@ -1,7 +1,7 @@
 //! Tasks that run on the thread pool: their arguments go into a closure, nothing is registered.
 
-use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
 use crate::signature::{Parameter, Passing, plain};
@@ -20,7 +20,8 @@ pub(crate) fn call_body(task: &Task) -> TokenStream {
         let ident = &parameter.ident;
         let (own, passed) = match parameter.passing {
             Passing::Owned if options.retries > 0 => {
-                (quote!(#ident), quote!(::core::clone::Clone::clone(&#local)))
+                let clone = clone_name(position);
+                (quote!(#ident), quote!((#helper::#clone())(&#local)))
             }
             Passing::Owned => (quote!(#ident), quote!(#local)),
             Passing::Borrowed(_) => (
@@ -96,14 +97,21 @@ fn parameter_impls(task: &Task, position: usize, parameter: &Parameter) -> Token
     let crossing = parameter.crossing_type();
     match parameter.passing {
         Passing::Owned => {
-            let repeated =
-                (options.retries > 0).then(|| quote!(#private::given_again::<#crossing>();));
+            let repeated = (options.retries > 0).then(|| {
+                let clone = clone_name(position);
+                quote! {
+                    #(#cfgs)*
+                    impl #helper {
+                        fn #clone() -> fn(&#crossing) -> #crossing {
+                            #private::given_again::<#crossing>()
+                        }
+                    }
+                }
+            });
             quote! {
                 #(#cfgs)*
-                const _: fn() = || {
-                    #private::goes_to_thread::<#crossing>();
-                    #repeated
-                };
+                const _: fn() = || #private::goes_to_thread::<#crossing>();
+                #repeated
             }
         }
         Passing::Borrowed(_) | Passing::BorrowedOption(_) => quote! {
@@ -113,4 +121,9 @@ fn parameter_impls(task: &Task, position: usize, parameter: &Parameter) -> Token
             }
         },
     }
+}
+
+/// Names the function that tells how argument `position` is cloned.
+fn clone_name(position: usize) -> Ident {
+    format_ident!("clone_{position}")
 }

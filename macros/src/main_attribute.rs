@@ -6,8 +6,8 @@ use syn::{Error, ItemFn, ReturnType};
 
 use crate::task::function;
 
-pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let function = match function(&item, "#[atasker::main]") {
+pub(crate) fn expand(attribute: TokenStream, item: &TokenStream) -> TokenStream {
+    let function = match function(item, "#[atasker::main]") {
         Ok(function) => function,
         Err(error) => return error,
     };

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lent::LendsInWorker;
 use super::wire::{Wire, WireRef};
-use super::{CodecId, Decoder, EncodeError, encode_to};
+use super::{CodecId, Decoder, EncodeError, FIRST_BYTES, encode_to};
 use crate::registry::shape::Shapes;
 
 /// A parameter as its function declares it.
@@ -103,7 +103,9 @@ pub struct ArgumentsEncoder {
 impl ArgumentsEncoder {
     /// For a function with these parameters, in the default codec.
     pub fn new(parameters: &'static [Parameter]) -> Self {
-        Self { parameters, codec: CodecId::Postcard, bytes: Vec::new(), error: None }
+        let reserved = if parameters.is_empty() { 0 } else { FIRST_BYTES };
+        let bytes = Vec::with_capacity(reserved);
+        Self { parameters, codec: CodecId::Postcard, bytes, error: None }
     }
 
     /// Append argument `N`.

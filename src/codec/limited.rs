@@ -36,17 +36,20 @@ impl Context {
     }
 
     /// What went wrong, in the best words that are known.
+    #[cold]
     pub(crate) fn fault(&self, error: impl fmt::Display) -> Fault {
         self.fault.take().unwrap_or_else(|| Fault::new(&error))
     }
 
     /// Keep the words, and give the inner deserializer an error of its own kind.
+    #[cold]
     fn stash<E: de::Error>(&self, fault: Fault) -> E {
         let error = E::custom(&fault.0);
         self.fault.set(Some(fault));
         error
     }
 
+    #[inline]
     fn charge(&self, elements: usize) -> Result<(), Fault> {
         match self.elements_left.get().checked_sub(elements) {
             Some(left) => {
@@ -75,6 +78,13 @@ impl Fault {
     }
 }
 
+impl Fault {
+    #[cold]
+    fn too_deep() -> Self {
+        Self::new(&format_args!("the value is nested deeper than {DEPTH_MAX} levels"))
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -97,18 +107,19 @@ pub(crate) struct Limited<'c, D> {
 }
 
 impl<'c, D> Limited<'c, D> {
+    #[inline]
     pub(crate) fn new(inner: D, context: &'c Context) -> Self {
         Self { inner, context, depth_left: DEPTH_MAX }
     }
 
+    #[inline]
     fn guard<V>(&self, visitor: V) -> Guard<'c, V> {
         Guard { visitor, context: self.context, depth_left: self.depth_left, counted: false }
     }
 
+    #[inline]
     fn descend<V>(&self, visitor: V, counted: bool) -> Result<Guard<'c, V>, Fault> {
-        let depth_left = self.depth_left.checked_sub(1).ok_or_else(|| {
-            Fault::new(&format_args!("the value is nested deeper than {DEPTH_MAX} levels"))
-        })?;
+        let depth_left = self.depth_left.checked_sub(1).ok_or_else(Fault::too_deep)?;
         Ok(Guard { visitor, context: self.context, depth_left, counted })
     }
 }

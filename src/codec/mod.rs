@@ -82,12 +82,15 @@ pub enum DecodeError {
     Trailing(usize),
 }
 
+/// What is reserved for a value whose size is not known: enough for most, so that few grow.
+pub(crate) const FIRST_BYTES: usize = 64;
+
 /// Encode one value.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     id: CodecId,
     value: &T,
 ) -> Result<Vec<u8>, EncodeError> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(FIRST_BYTES);
     encode_to(id, value, &mut bytes)?;
     Ok(bytes)
 }

@@ -38,8 +38,10 @@ pub trait IoTask {
 /// Checks the type of an owned parameter.
 pub fn goes_to_thread<T: GoesToThread + 'static>() {}
 
-/// Checks the type of an owned parameter of a task that has retries.
-pub fn given_again<T: GivenAgain>() {}
+/// How an owned argument of a task that has retries is cloned for an attempt.
+pub fn given_again<T: GivenAgain>() -> fn(&T) -> T {
+    T::clone
+}
 
 /// Parameter number `N` is of type `&Type` or `Option<&Type>`.
 pub trait IoBorrowed<const N: usize> {

@@ -38,8 +38,12 @@ fn thumbnail(path: &Path, size: u32) -> TaskResult<Vec<u8>> {
 }
 
 #[task]
-#[expect(clippy::too_many_arguments, reason = "one of each kind")]
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "one of each kind")]
+#[expect(
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "one of each kind"
+)]
 fn mixed(
     text: &str,
     bytes: &[u8],
@@ -57,7 +61,24 @@ fn mixed(
 #[task(handle = Nothing)]
 fn nothing() {}
 
+/// Named like what the attribute might need for itself.
 #[task]
+fn bytes(bytes: u8) -> u8 {
+    bytes
+}
+
+#[task]
+fn codec(run: u8, encoder: u8, arguments: u8, local: u8, outcome: u8) -> u8 {
+    run + encoder + arguments + local + outcome
+}
+
+#[task]
+fn run(call: u8) -> u8 {
+    call
+}
+
+#[task]
+#[expect(clippy::ptr_arg, reason = "one of each kind")]
 fn borrowing(text: &str, bytes: Option<&[u8]>, path: &Path, run: &Vec<u8>) -> (usize, bool, bool) {
     (text.len() + run.len(), bytes.is_some(), path.is_absolute())
 }
@@ -74,14 +95,14 @@ mod hygiene {
     }
 }
 
-fn run(name: &str, json: &str) -> Outcome {
+fn run_json(name: &str, json: &str) -> Outcome {
     let entry = find(name).unwrap_or_else(|error| panic!("{error}"));
     (entry.run)(CodecId::Json, json.as_bytes())
 }
 
 /// The returned JSON, or what was said instead of it.
 fn check(name: &str, json: &str, expected: Result<&str, &str>) {
-    let outcome = match run(name, json) {
+    let outcome = match run_json(name, json) {
         Outcome::Returned { value, .. } => Ok(String::from_utf8(value).expect("JSON is text")),
         Outcome::BadArguments { message } => Err(message),
         other => Err(format!("{other:?}")),
@@ -98,6 +119,9 @@ fn a_call_goes_through_the_bytes() {
         Ok(Err(TaskFailure::new("no pixels").context("scaling")))
     );
     assert_eq!(thumbnail(Path::new("b"), 1), Ok(b"b:1".to_vec()));
+    assert_eq!(bytes::call(7).run_here(), Ok(7));
+    assert_eq!(codec::call(1, 2, 3, 4, 5).run_here(), Ok(15));
+    assert_eq!(run::call(7).run_here(), Ok(7));
     assert_eq!(Nothing::call().run_here(), Ok(()));
     assert_eq!(
         borrowing::call("ab", Some(b""), Path::new("/"), &vec![1]).run_here(),
@@ -192,7 +216,7 @@ fn bytes_that_are_no_arguments_are_refused() {
 
 #[test]
 fn an_error_tells_its_chain_beside_the_value() {
-    let told = |name: &str, json: &str| match run(name, json) {
+    let told = |name: &str, json: &str| match run_json(name, json) {
         Outcome::Returned { value, error } => (String::from_utf8(value).expect("text"), error),
         other => panic!("{other:?}"),
     };
@@ -262,9 +286,7 @@ impl<'de> Deserialize<'de> for Bomb {
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        if self.0 == 3 && !std::thread::panicking() {
-            panic!("dropped a bomb");
-        }
+        assert!(self.0 != 3 || std::thread::panicking(), "dropped a bomb");
     }
 }
 
@@ -276,7 +298,7 @@ fn explode(bomb: Bomb) -> Bomb {
 
 #[test]
 fn code_of_the_users_types_may_panic_anywhere() {
-    let explode = |kind: u8| run("explode", &format!("[{kind}]"));
+    let explode = |kind: u8| run_json("explode", &format!("[{kind}]"));
     let Outcome::Unencodable { message } = explode(1) else { panic!("1") };
     assert!(message.starts_with("encoding it panicked: "), "{message}");
     let Outcome::BadArguments { message } = explode(2) else { panic!("2") };
@@ -329,6 +351,7 @@ fn options_of_the_attribute() {
         retry_on(panic, error),
         backoff("100ms", "5s"),
     )]
+    #[expect(clippy::needless_pass_by_value, reason = "one of each kind")]
     fn all(text: &str, owned: String, maybe: Option<&[u8]>, constant: &'static str) -> usize {
         text.len() + owned.len() + maybe.map_or(0, <[u8]>::len) + constant.len()
     }
@@ -363,6 +386,7 @@ fn io_tasks_need_no_serde() {
     struct Connection(std::cell::Cell<u8>);
 
     #[task(io)]
+    #[expect(clippy::needless_pass_by_value, reason = "one of each kind")]
     fn fetch(fetch: Connection, text: &str) -> std::io::Result<(Connection, String)> {
         match text {
             "" => Err(std::io::Error::other("nothing to fetch")),
@@ -394,8 +418,8 @@ mod one {
         level: u8,
     }
     #[crate::task]
-    pub(super) fn same_name(config: Config, number: Option<u8>) {
-        drop((config, number));
+    pub(super) fn same_name(config: Config, _number: Option<u8>) -> Config {
+        config
     }
 }
 
@@ -405,8 +429,8 @@ mod two {
         level: u16,
     }
     #[crate::task]
-    pub(super) fn same_name(config: Config, number: Option<u8>) {
-        drop((config, number));
+    pub(super) fn same_name(config: Config, _number: Option<u8>) -> Config {
+        config
     }
 }
 
@@ -416,8 +440,8 @@ mod three {
         level: u8,
     }
     #[crate::task]
-    pub(super) fn same_name(config: Config, number: Option<u8>) {
-        drop((config, number));
+    pub(super) fn same_name(config: Config, _number: Option<u8>) -> Config {
+        config
     }
 }
 
@@ -431,7 +455,7 @@ fn a_digest_is_of_the_shape_of_the_types() {
 
 #[test]
 fn tracing_never_fails_the_program() {
-    use super::shape::digest;
+    use super::shape::{Shapes, digest};
 
     /// The first variant has no end.
     #[derive(Serialize, Deserialize)]
@@ -461,15 +485,15 @@ fn tracing_never_fails_the_program() {
     struct Holds<T>(Vec<T>, Option<T>);
 
     let plain = digest("f()", |_| {});
-    assert_eq!(plain, digest("f()", |shapes| shapes.trace::<Expression>()));
-    assert_eq!(plain, digest("f()", |shapes| shapes.trace::<Untagged>()));
-    assert_eq!(plain, digest("f()", |shapes| shapes.trace::<Endless>()));
-    let bombs = digest("f()", |shapes| shapes.trace::<Vec<Bomb>>());
-    assert_eq!(bombs, digest("f()", |shapes| shapes.trace::<Vec<u8>>()));
+    assert_eq!(plain, digest("f()", Shapes::trace::<Expression>));
+    assert_eq!(plain, digest("f()", Shapes::trace::<Untagged>));
+    assert_eq!(plain, digest("f()", Shapes::trace::<Endless>));
+    let bombs = digest("f()", Shapes::trace::<Vec<Bomb>>);
+    assert_eq!(bombs, digest("f()", Shapes::trace::<Vec<u8>>));
     // An enum inside another type is traced with all of its variants.
-    let british = digest("f()", |shapes| shapes.trace::<Holds<Colour>>());
+    let british = digest("f()", Shapes::trace::<Holds<Colour>>);
     assert_ne!(plain, british);
-    assert_ne!(british, digest("f()", |shapes| shapes.trace::<Holds<Color>>()));
+    assert_ne!(british, digest("f()", Shapes::trace::<Holds<Color>>));
 }
 
 #[worker_init]
@@ -481,8 +505,9 @@ fn initialise(data: &Initial) -> TaskResult<()> {
     }
 }
 
+/// Named like what the attribute might need for itself.
 #[worker_init]
-fn initialise_without() {}
+fn run_init() {}
 
 #[derive(Serialize, Deserialize)]
 struct Initial {
@@ -494,7 +519,7 @@ fn initialisers_run_with_their_data() {
     let inits = worker_inits();
     let [with, without] = inits[..] else { panic!("there are two: {inits:?}") };
     let path = "atasker::registry::tests::initialise";
-    assert_eq!((with.path, without.path), (path, "atasker::registry::tests::initialise_without"));
+    assert_eq!((with.path, without.path), (path, "atasker::registry::tests::run_init"));
     let name = std::any::type_name::<Initial>();
     let failed = |reason: &str| Err(format!("the initialiser `{path}` failed: {reason}"));
 
@@ -534,7 +559,7 @@ fn nanoseconds() {
         for _ in 0..rounds {
             f();
         }
-        println!("{what}: {:.1} ns", start.elapsed().as_nanos() as f64 / f64::from(rounds));
+        println!("{what}: {:.1} ns", start.elapsed().as_secs_f64() * 1e9 / f64::from(rounds));
     };
     let entry = find("thumbnail").expect("it is registered");
     time("find by short name", &|| drop(black_box(find(black_box("thumbnail")))));
