@@ -78,7 +78,7 @@ pub enum DecodeError {
     #[error("{0}")]
     Malformed(String),
     /// The value ends before the bytes do.
-    #[error("{0} bytes are left over after the value")]
+    #[error("bytes are left over after the value ({0} of them)")]
     Trailing(usize),
 }
 

@@ -195,6 +195,17 @@ fn byte_vectors_look_the_same_whichever_way_they_go() {
     assert!(decode::<Wire<Vec<u8>>>(CodecId::Json, b"\"text\"").is_err());
 }
 
+#[cfg(feature = "json")]
+#[test]
+fn text_with_escapes_is_not_lent_but_decoded() {
+    for (json, expected, lent) in [(r#""plain""#, "plain", true), (r#""a\n\u00e9""#, "a\né", false)]
+    {
+        let text = decode::<BorrowedStr<'_>>(CodecId::Json, json.as_bytes()).expect("it is text").0;
+        assert_eq!(text, expected);
+        assert_eq!(matches!(text, std::borrow::Cow::Borrowed(_)), lent);
+    }
+}
+
 #[test]
 fn paths_need_not_be_text() {
     use std::os::unix::ffi::OsStringExt;

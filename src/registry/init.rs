@@ -61,3 +61,6 @@ pub fn run_init(
     };
     Err(format!("the initialiser `{path}` failed: {reason}"))
 }
+
+#[cfg(test)]
+mod tests;

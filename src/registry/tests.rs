@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::init::worker_inits;
 use super::{Catalogue, catalogue, find};
 use crate::codec::CodecId;
 use crate::stub::Body;
 use crate::task::options::{Priority, RetryOn};
 use crate::transport::frame::Outcome;
-use crate::{Backoff, TaskFailure, TaskResult, task, worker_init};
+use crate::{Backoff, TaskFailure, TaskResult, task};
 
 /// What a user may call his own things must not matter to what the attribute generates.
 mod shadows {
@@ -209,7 +208,7 @@ fn bytes_that_are_no_arguments_are_refused() {
         Outcome::BadArguments { message } => message,
         other => panic!("{other:?}"),
     };
-    assert_eq!(refused(b"\x01a\x07x"), "1 bytes are left over after the value");
+    assert_eq!(refused(b"\x01a\x07x"), "bytes are left over after the value (1 of them)");
     assert!(refused(b"\x01a").starts_with("argument 2 `size` (u32): "));
     assert!(refused(b"\xff\xff\xff\xff\x0f").starts_with("argument 1 `path` (&Path): "));
 }
@@ -451,95 +450,6 @@ fn a_digest_is_of_the_shape_of_the_types() {
     assert_ne!(digest("one::same_name"), digest("two::same_name"));
     assert_eq!(digest("one::same_name"), digest("three::same_name"));
     assert_eq!(digest("one::same_name"), digest("one::same_name"));
-}
-
-#[test]
-fn tracing_never_fails_the_program() {
-    use super::shape::{Shapes, digest};
-
-    /// The first variant has no end.
-    #[derive(Serialize, Deserialize)]
-    enum Expression {
-        Sum(Box<Expression>, Box<Expression>),
-        Number(f64),
-    }
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Untagged {
-        A(u8),
-        B(String),
-    }
-    #[derive(Serialize, Deserialize)]
-    struct Endless(Box<Endless>);
-    #[derive(Serialize, Deserialize)]
-    enum Colour {
-        Red,
-        Green { depth: Option<u8> },
-    }
-    #[derive(Serialize, Deserialize)]
-    enum Color {
-        Red,
-        Green { depth: Option<u16> },
-    }
-    #[derive(Serialize, Deserialize)]
-    struct Holds<T>(Vec<T>, Option<T>);
-
-    let plain = digest("f()", |_| {});
-    assert_eq!(plain, digest("f()", Shapes::trace::<Expression>));
-    assert_eq!(plain, digest("f()", Shapes::trace::<Untagged>));
-    assert_eq!(plain, digest("f()", Shapes::trace::<Endless>));
-    let bombs = digest("f()", Shapes::trace::<Vec<Bomb>>);
-    assert_eq!(bombs, digest("f()", Shapes::trace::<Vec<u8>>));
-    // An enum inside another type is traced with all of its variants.
-    let british = digest("f()", Shapes::trace::<Holds<Colour>>);
-    assert_ne!(plain, british);
-    assert_ne!(british, digest("f()", Shapes::trace::<Holds<Color>>));
-}
-
-#[worker_init]
-fn initialise(data: &Initial) -> TaskResult<()> {
-    match data.level {
-        0 => Err(TaskFailure::new("no level").context("reading")),
-        1 => panic!("level one"),
-        _ => Ok(()),
-    }
-}
-
-/// Named like what the attribute might need for itself.
-#[worker_init]
-fn run_init() {}
-
-#[derive(Serialize, Deserialize)]
-struct Initial {
-    level: u8,
-}
-
-#[test]
-fn initialisers_run_with_their_data() {
-    let inits = worker_inits();
-    let [with, without] = inits[..] else { panic!("there are two: {inits:?}") };
-    let path = "atasker::registry::tests::initialise";
-    assert_eq!((with.path, without.path), (path, "atasker::registry::tests::run_init"));
-    let name = std::any::type_name::<Initial>();
-    let failed = |reason: &str| Err(format!("the initialiser `{path}` failed: {reason}"));
-
-    assert_eq!((with.run)(Some((name, &[2]))), Ok(()));
-    assert_eq!((with.run)(Some((name, &[0]))), failed("reading: no level"));
-    assert_eq!((with.run)(Some((name, &[1]))), failed("it panicked: level one"));
-    assert_eq!(
-        (with.run)(Some((name, &[1, 2]))),
-        failed("its data could not be decoded: 1 bytes are left over after the value")
-    );
-    assert_eq!(
-        (with.run)(None),
-        failed(&format!("it takes data (`{name}`), and the supervisor's builder gave none"))
-    );
-    assert_eq!(
-        (with.run)(Some(("u8", &[2]))),
-        failed(&format!("it takes `{name}`, and the supervisor's builder gave `u8`"))
-    );
-    assert_eq!((without.run)(None), Ok(()));
-    assert_eq!((without.run)(Some(("u8", &[2]))), Ok(()));
 }
 
 #[test]
