@@ -43,5 +43,7 @@ pub(crate) use effect::{
 pub(crate) use event::{
     CoreConfig, PoolConfig, PoolKind, RefuseReason, StopMode, Submission, WorkersConfig,
 };
+#[cfg(test)]
+pub(crate) use event::Cancel;
 pub(crate) use info::{TaskInfo, TaskState};
 pub(crate) use machine::Core;

@@ -14,7 +14,7 @@ use crate::transport::frame::Outcome;
 use crate::{Backoff, TaskFailure, TaskResult, task};
 
 /// The encoded arguments of a call for a worker.
-fn encoded<T>(call: Call<T>) -> std::result::Result<std::vec::Vec<u8>, crate::codec::EncodeError> {
+fn encoded<T>(call: Call<T>) -> Result<Vec<u8>, crate::codec::EncodeError> {
     match call.work {
         Work::Encoded { arguments, .. } => arguments,
         _ => panic!("it is for a worker"),
@@ -23,11 +23,11 @@ fn encoded<T>(call: Call<T>) -> std::result::Result<std::vec::Vec<u8>, crate::co
 
 /// Runs in this process, through the bytes.
 trait RunHere<T> {
-    fn run_here(self) -> std::result::Result<T, std::string::String>;
+    fn run_here(self) -> Result<T, String>;
 }
 
 impl<T> RunHere<T> for Call<T> {
-    fn run_here(self) -> std::result::Result<T, std::string::String> {
+    fn run_here(self) -> Result<T, String> {
         let entry = find(self.name()).expect("it is registered");
         let read = self.read;
         let encoded = encoded(self).map_err(|error| error.to_string())?;

@@ -1,50 +1,49 @@
+//! Nothing is registered here: the workers that other unit tests start would run it, too.
+
 use serde::{Deserialize, Serialize};
 
-use super::worker_inits;
-use crate::{TaskFailure, TaskResult, worker_init};
+use super::{init_data, run_init};
+use crate::TaskFailure;
 
-#[worker_init]
-fn initialise(data: &Initial) -> TaskResult<()> {
-    match data.level {
-        0 => Err(TaskFailure::new("no level").context("reading")),
-        1 => panic!("level one"),
-        _ => Ok(()),
-    }
-}
-
-/// Named like what the attribute might need for itself.
-#[worker_init]
-fn run_init() {}
-
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Initial {
     level: u8,
 }
 
-#[test]
-fn initialisers_run_with_their_data() {
-    let inits = worker_inits();
-    let [with, without] = inits[..] else { panic!("there are two: {inits:?}") };
-    let path = "atasker::registry::init::tests::initialise";
-    assert_eq!((with.path, without.path), (path, "atasker::registry::init::tests::run_init"));
-    let name = std::any::type_name::<Initial>();
-    let failed = |reason: &str| Err(format!("the initialiser `{path}` failed: {reason}"));
+fn check(data: Option<(&str, &[u8])>, expected: Result<Initial, &str>) {
+    assert_eq!(init_data::<Initial>(data), expected.map_err(str::to_owned));
+}
 
-    assert_eq!((with.run)(Some((name, &[2]))), Ok(()));
-    assert_eq!((with.run)(Some((name, &[0]))), failed("reading: no level"));
-    assert_eq!((with.run)(Some((name, &[1]))), failed("it panicked: level one"));
-    assert_eq!(
-        (with.run)(Some((name, &[1, 2]))),
-        failed("its data could not be decoded: bytes are left over after the value (1 of them)")
+#[test]
+fn an_initialiser_gets_the_data_that_it_takes() {
+    let name = std::any::type_name::<Initial>();
+    check(Some((name, &[2])), Ok(Initial { level: 2 }));
+    check(
+        Some((name, &[1, 2])),
+        Err("its data could not be decoded: bytes are left over after the value (1 of them)"),
     );
-    assert_eq!(
-        (with.run)(None),
-        failed(&format!("it takes data (`{name}`), and the supervisor's builder gave none"))
-    );
-    assert_eq!(
-        (with.run)(Some(("u8", &[2]))),
-        failed(&format!("it takes `{name}`, and the supervisor's builder gave `u8`"))
-    );
-    assert_eq!((without.run)(None), Ok(()));
-    assert_eq!((without.run)(Some(("u8", &[2]))), Ok(()));
+    let none = format!("it takes data (`{name}`), and the supervisor's builder gave none");
+    check(None, Err(&none));
+    let other = format!("it takes `{name}`, and the supervisor's builder gave `u8`");
+    check(Some(("u8", &[2])), Err(&other));
+}
+
+#[test]
+fn an_optional_parameter_takes_the_data_or_none() {
+    let name = std::any::type_name::<Initial>();
+    assert_eq!(init_data::<Option<Initial>>(None), Ok(None));
+    assert_eq!(init_data(Some((name, &[7]))), Ok(Some(Initial { level: 7 })));
+    let whole = std::any::type_name::<Option<Initial>>();
+    assert_eq!(init_data(Some((whole, &[1, 7]))), Ok(Some(Initial { level: 7 })));
+    assert!(init_data::<Option<Initial>>(Some(("u8", &[7]))).is_err());
+}
+
+#[test]
+fn a_failure_says_which_initialiser_and_why() {
+    let failed = |reason: &str| Err(format!("the initialiser `a::b` failed: {reason}"));
+    let failure = || Some(TaskFailure::new("no level").context("reading").lines());
+    assert_eq!(run_init("a::b", || Ok(None)), Ok(()));
+    assert_eq!(run_init("a::b", || Ok(failure())), failed("reading: no level"));
+    assert_eq!(run_init("a::b", || Err("no data".to_owned())), failed("no data"));
+    assert_eq!(run_init("a::b", || panic!("level one")), failed("it panicked: level one"));
 }
