@@ -230,10 +230,7 @@ fn push_ticket(bytes: &mut Vec<u8>, ticket: Ticket) {
 }
 
 fn codec_of(number: u8) -> Result<CodecId, LayoutError> {
-    [CodecId::Postcard, CodecId::Json, CodecId::Bincode]
-        .into_iter()
-        .find(|codec| *codec as u8 == number)
-        .ok_or(LayoutError::Codec)
+    CodecId::try_from(number).map_err(|_| LayoutError::Codec)
 }
 
 fn length_u32(length: usize) -> u32 {
