@@ -59,10 +59,6 @@ impl Nodes {
         self.at(slot).order
     }
 
-    pub(crate) fn is_regular(&self, slot: u32) -> bool {
-        self.at(slot).regular
-    }
-
     pub(super) fn entered(&self, slot: u32) -> Time {
         self.at(slot).entered
     }

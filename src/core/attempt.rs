@@ -5,7 +5,7 @@ use super::event::StopMode;
 use super::machine::Core;
 #[cfg(test)]
 use super::sabotage::Sabotage;
-use super::task::{Kill, Revoke, State};
+use super::task::{Kill, Progress, Revoke, State};
 use super::workers::WorkerState;
 use crate::admission::Time;
 use crate::task::id::{Ticket, WorkerId};
@@ -90,7 +90,7 @@ impl<P: Clone> Core<P> {
             Finish::Panicked => Some(RetryOn::Panic),
             Finish::Refused => {
                 record.attempts -= 1;
-                record.begun = false;
+                record.progress = Progress::Open;
                 None
             }
         };
@@ -128,7 +128,7 @@ impl<P: Clone> Core<P> {
         workers.set_state(worker, WorkerState::Retiring);
         for slot in entries {
             let record = &self.tasks[slot];
-            if matches!(record.state, State::Staged | State::Begun) && !record.certain {
+            if matches!(record.state, State::Staged | State::Begun) && !record.surely_begun() {
                 self.start_revoke(slot, Revoke::Requeue, out);
             }
         }
@@ -150,7 +150,7 @@ impl<P: Clone> Core<P> {
         ) {
             let slot = ticket.task.slot;
             self.begin(slot, now);
-            self.tasks[slot].certain = true;
+            self.tasks[slot].progress = Progress::Sure;
         }
     }
 
@@ -199,7 +199,7 @@ impl<P: Clone> Core<P> {
 
     fn on_revoke_lost(&mut self, slot: u32, why: Revoke, now: Time, out: &mut Vec<Effect<P>>) {
         self.begin(slot, now);
-        self.tasks[slot].certain = true;
+        self.tasks[slot].progress = Progress::Sure;
         let runs_on =
             why == Revoke::Cancel(CancelReason::Stopped) && self.stop < Some(StopMode::KillNow);
         match why {

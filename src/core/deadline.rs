@@ -53,7 +53,7 @@ impl<P: Clone> Core<P> {
                 self.tasks[slot].state = State::AwaitingEnd;
             }
             State::Running => {
-                self.resolve_detached(slot, Ending::TimedOut { worker: None }, now, out)
+                self.resolve_detached(slot, Ending::TimedOut { worker: None }, now, out);
             }
             State::Begun => self.start_kill(slot, Kill::TimedOut, out),
             state => unreachable!("no alarm is set in {state:?}"),

@@ -112,7 +112,8 @@ pub(crate) enum WarnLevel {
 pub(crate) struct History {
     /// Attempts that began.
     pub(crate) attempts: u32,
-    /// From the submission to the last begin, or to the end if it never began. Without its delay.
+    /// From the submission, or the end of its delay, to the begin of the attempt in which it ended, or to
+    /// the end if it waited then.
     pub(crate) queued: Duration,
     /// Of the last attempt, zero if it never began.
     pub(crate) ran: Duration,

@@ -1,9 +1,9 @@
 //! Answers to questions. None of these changes anything.
 
 use super::effect::PoolId;
-use super::machine::Core;
+use super::machine::{Core, Pool};
 use super::task::{Record, State};
-use super::workers::WorkerState;
+use super::workers::{WorkerState, Workers};
 use crate::admission::Time;
 use crate::task::id::{TaskId, WorkerId};
 use crate::task::options::{Limits, Priority};
@@ -78,7 +78,7 @@ impl<P: Clone> Core<P> {
             delayed: pool.delayed,
             unresolved: pool.unresolved,
             detached: pool.detached,
-            workers: self.worker_counts(),
+            workers: worker_counts(pool),
             failed: pool.failed,
         }
     }
@@ -134,7 +134,7 @@ impl<P: Clone> Core<P> {
             State::Delayed => TaskState::Delayed,
             State::Queued => TaskState::Queued,
             State::Staged => TaskState::Staged,
-            State::Revoking(_) if !record.begun => TaskState::Staged,
+            State::Revoking(_) if !record.begun() => TaskState::Staged,
             State::Running | State::Begun | State::Revoking(_) | State::Killing(_) => {
                 TaskState::Running
             }
@@ -152,25 +152,23 @@ impl<P: Clone> Core<P> {
             },
             state,
             queued_from: record.queued_from,
-            begun_at: record.begun.then_some(record.mark),
+            begun_at: record.begun().then_some(record.mark),
             attempts: record.attempts,
             worker: record.worker(),
         })
     }
+}
 
-    fn worker_counts(&self) -> WorkerCounts {
-        let mut counts = WorkerCounts::default();
-        let pools = self.pools.iter().filter_map(|pool| pool.workers.as_ref());
-        for (_, worker) in pools.flat_map(|workers| workers.iter()) {
-            match worker.state {
-                WorkerState::Starting => counts.starting += 1,
-                WorkerState::Ready => counts.ready += 1,
-                WorkerState::Retiring => counts.retiring += 1,
-                WorkerState::Dying { .. } => counts.dying += 1,
-            }
-            counts.idle +=
-                u32::from(worker.state == WorkerState::Ready && worker.entries.is_empty());
+fn worker_counts(pool: &Pool) -> WorkerCounts {
+    let mut counts = WorkerCounts::default();
+    for (_, worker) in pool.workers.iter().flat_map(Workers::iter) {
+        match worker.state {
+            WorkerState::Starting => counts.starting += 1,
+            WorkerState::Ready => counts.ready += 1,
+            WorkerState::Retiring => counts.retiring += 1,
+            WorkerState::Dying { .. } => counts.dying += 1,
         }
-        counts
+        counts.idle += u32::from(worker.state == WorkerState::Ready && worker.entries.is_empty());
     }
+    counts
 }

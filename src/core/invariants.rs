@@ -2,8 +2,9 @@
 
 use super::effect::PoolId;
 use super::event::StopMode;
-use super::machine::{Core, Timer};
+use super::machine::{Core, Pool, Timer};
 use super::task::{Record, State};
+use super::workers::Workers;
 use crate::admission::Time;
 use crate::task::options::Priority;
 
@@ -22,6 +23,33 @@ impl<P: Clone> Core<P> {
             !self.drained || self.pools.iter().all(|pool| pool.unresolved == 0),
             "nothing is unresolved after `Drained`"
         );
+    }
+
+    /// Panics if something is still to happen that was due by `now`. For use right after `on_deadline`.
+    #[cfg(test)]
+    pub(super) fn check_nothing_is_overdue(&self, now: Time) {
+        assert!(
+            self.next_deadline().is_none_or(|due| due > now),
+            "everything due has happened"
+        );
+        for slot in self.tasks.slots() {
+            let record = &self.tasks[slot];
+            assert!(record.alarm > now, "no alarm is overdue");
+            let expires =
+                matches!(record.state, State::Queued | State::Staged) && record.attempts == 0;
+            let patience_ended = record.queued_from + record.queue_timeout <= now;
+            assert!(
+                !expires || !patience_ended,
+                "what has never begun expires in time"
+            );
+            for (after, reported) in self.warn_after.into_iter().zip(record.reported) {
+                let overdue = !after.is_endless() && record.waits_since() + after <= now;
+                assert!(
+                    !record.is_waiting() || reported || !overdue,
+                    "no report of a wait is overdue"
+                );
+            }
+        }
     }
 
     fn check_task(&self, slot: u32) {
@@ -64,7 +92,7 @@ impl<P: Clone> Core<P> {
         );
         let revoking = matches!(record.state, State::Revoking(_));
         assert!(
-            record.begun == in_attempt || revoking || resolved,
+            record.begun() == in_attempt || revoking || resolved,
             "an attempt is counted while it runs"
         );
         let retries = record.retry.as_ref().map_or(0, |retry| retry.retries);
@@ -124,24 +152,7 @@ impl<P: Clone> Core<P> {
             count(&|task| task.state == State::Detached),
             "detached tasks are counted"
         );
-        for class in Priority::ALL {
-            let in_class = |slot: &u32| self.nodes.class(*slot) == class;
-            let staged = here().filter(in_class).filter(|&slot| {
-                self.tasks[slot].is_waiting() && self.tasks[slot].state != State::Queued
-            });
-            assert_eq!(
-                pool.staged[class as usize],
-                staged.count(),
-                "staged tasks are counted"
-            );
-            for slot in pool.admission.iter(&self.nodes, class) {
-                let record = &self.tasks[slot];
-                assert!(
-                    record.state == State::Queued && record.pool == pool_id,
-                    "what is in a line is queued there"
-                );
-            }
-        }
+        self.check_lines(pool_id);
         let queued: usize = Priority::ALL
             .into_iter()
             .map(|class| pool.admission.queued(class))
@@ -154,6 +165,7 @@ impl<P: Clone> Core<P> {
         let busy = match &pool.workers {
             Some(workers) => {
                 workers.check_invariants();
+                self.check_fleet(pool, workers);
                 workers
                     .iter()
                     .filter(|(_, worker)| worker.is_busy())
@@ -176,6 +188,58 @@ impl<P: Clone> Core<P> {
                 || (!pool.failed && self.stop < Some(StopMode::CancelQueued)),
             "nothing waits in a pool that has failed or cancels what is queued"
         );
+    }
+
+    fn check_lines(&self, pool_id: PoolId) {
+        let pool = self.pool(pool_id);
+        let here = || {
+            self.tasks
+                .slots()
+                .filter(move |&slot| self.tasks[slot].pool == pool_id)
+        };
+        for class in Priority::ALL {
+            let in_class = |slot: &u32| self.nodes.class(*slot) == class;
+            let staged = here().filter(in_class).filter(|&slot| {
+                self.tasks[slot].is_waiting() && self.tasks[slot].state != State::Queued
+            });
+            assert_eq!(
+                pool.staged[class as usize],
+                staged.count(),
+                "staged tasks are counted"
+            );
+            for slot in pool.admission.iter(&self.nodes, class) {
+                let record = &self.tasks[slot];
+                assert!(
+                    record.state == State::Queued && record.pool == pool_id,
+                    "what is in a line is queued there"
+                );
+            }
+        }
+    }
+
+    /// As many workers as the limits ask for, no idle ones beyond that.
+    fn check_fleet(&self, pool: &Pool, workers: &Workers) {
+        let places = pool.admission.limits().places();
+        if workers.wanted && !pool.failed && self.stop.is_none() {
+            assert!(
+                workers.live() >= places,
+                "a worker that is lost is replaced at once"
+            );
+        }
+        let critical_waits = pool.admission.queued(Priority::Critical) > 0;
+        if self.stop < Some(StopMode::KillNow) && !critical_waits && workers.live() > places {
+            let unneeded = workers.idle().len() + workers.starting() as usize;
+            assert_eq!(unneeded, 0, "an idle worker beyond the limits is retired");
+        }
+        if self.stop == Some(StopMode::KillNow) {
+            let spared = workers
+                .iter()
+                .any(|(_, it)| it.entries.is_empty() && !it.state.is_dying());
+            assert!(
+                !spared,
+                "when all is killed no worker without a task lives on"
+            );
+        }
     }
 
     /// Between events nothing that may start is left waiting, and somebody will come for the rest.

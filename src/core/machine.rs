@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::effect::{Effect, Ending, History, PoolId, SignalReason};
 use super::event::{CoreConfig, PoolConfig, PoolKind, StopMode};
-use super::task::{Revoke, State, Tasks};
+use super::task::{Progress, Revoke, State, Tasks};
 use super::workers::{WorkerState, Workers};
 use crate::admission::{Admission, AdmissionConfig, Nodes, Span, Time, WARN_LEVELS, ZeroPoolSize};
 use crate::task::id::WorkerId;
@@ -224,7 +224,7 @@ impl<P: Clone> Core<P> {
 
     /// Presumes, or knows, that the attempt has begun.
     pub(super) fn begin(&mut self, slot: u32, now: Time) {
-        if self.tasks[slot].begun {
+        if self.tasks[slot].begun() {
             return;
         }
         self.clear_warn_timer(slot);
@@ -232,7 +232,7 @@ impl<P: Clone> Core<P> {
             self.leave_staged(slot);
         }
         let record = &mut self.tasks[slot];
-        record.begun = true;
+        record.progress = Progress::Presumed;
         record.attempts += 1;
         record.mark = now;
         let timeout = now + record.timeout;
@@ -249,23 +249,21 @@ impl<P: Clone> Core<P> {
     /// The attempt turned out not to have begun.
     pub(super) fn unbegin(&mut self, slot: u32) {
         let record = &mut self.tasks[slot];
-        if std::mem::take(&mut record.begun) {
+        if record.begun() {
+            record.progress = Progress::Open;
             record.attempts -= 1;
         } else {
             self.clear_warn_timer(slot);
             self.leave_staged(slot);
         }
-        let record = &mut self.tasks[slot];
-        record.certain = false;
-        record.set_worker(None);
+        self.tasks[slot].set_worker(None);
     }
 
     /// The attempt came to its end, whichever way.
     pub(super) fn end(&mut self, slot: u32, now: Time) {
         self.begin(slot, now);
         let record = &mut self.tasks[slot];
-        record.begun = false;
-        record.certain = false;
+        record.progress = Progress::Open;
         record.ran = now.since(record.mark).into();
         record.mark = now;
         self.set_alarm(slot, Time::NEVER);
@@ -412,7 +410,7 @@ impl<P: Clone> Core<P> {
             let record = &mut self.tasks[slot];
             let revocable = match record.state {
                 State::Staged => true,
-                State::Begun => !record.certain,
+                State::Begun => !record.surely_begun(),
                 _ => false,
             };
             if revocable {
@@ -431,7 +429,7 @@ impl<P: Clone> Core<P> {
 }
 
 fn history<P>(record: &super::task::Record<P>, now: Time) -> History {
-    let (queued_until, ran) = if record.begun {
+    let (queued_until, ran) = if record.begun() {
         (record.mark, now.since(record.mark))
     } else {
         (now, record.ran.into())

@@ -67,7 +67,8 @@ impl<P: Clone> Core<P> {
         let mut any_begun = false;
         for slot in worker.entries {
             let ticket = self.tasks.ticket(slot);
-            let has_begun = staged_is_begun || self.tasks[slot].certain || begun.contains(&ticket);
+            let has_begun =
+                staged_is_begun || self.tasks[slot].surely_begun() || begun.contains(&ticket);
             any_begun |= has_begun;
             self.on_entry_lost(slot, has_begun, worker_id, now, out);
         }

@@ -3,7 +3,7 @@
 
 use super::effect::{Effect, PoolId};
 use super::machine::Core;
-use super::task::{Revoke, State};
+use super::task::{Progress, Revoke, State};
 use super::workers::WorkerState;
 use crate::admission::Time;
 use crate::task::id::WorkerId;
@@ -101,7 +101,9 @@ impl<P: Clone> Core<P> {
         if entries.len() == 1 {
             pool.admission.occupy();
             self.begin(slot, now);
-            self.tasks[slot].certain = staged_is_begun;
+            if staged_is_begun {
+                self.tasks[slot].progress = Progress::Sure;
+            }
         } else {
             self.set_warn_timer(slot);
         }

@@ -91,14 +91,14 @@ impl<P: Clone> Core<P> {
             State::Queued => self.leave_line(slot),
             State::Delayed => self.leave_delayed(slot),
             State::AwaitingEnd if self.tasks[slot].worker().is_some() => {
-                self.leave_worker(slot, now)
+                self.leave_worker(slot, now);
             }
             State::Running | State::AwaitingEnd => {
                 self.resolve_detached(slot, Ending::Cancelled { why }, now, out);
                 return Cancel::Resolved;
             }
             State::Staged | State::Begun => {
-                if self.tasks[slot].certain {
+                if self.tasks[slot].surely_begun() {
                     self.start_kill(slot, Kill::Cancel(why), out);
                 } else {
                     self.start_revoke(slot, Revoke::Cancel(why), out);

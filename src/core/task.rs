@@ -47,6 +47,17 @@ pub(super) enum Kill {
     Cancel(CancelReason),
 }
 
+/// What is known about the begin of the present attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It has not begun.
+    Open,
+    /// Nothing is in front of it, so it must be taken as begun. Counted in `attempts`.
+    Presumed,
+    /// It has begun. Counted in `attempts`.
+    Sure,
+}
+
 /// One task. Kept small: a million of them may wait.
 #[derive(Debug)]
 pub(super) struct Record<P> {
@@ -75,10 +86,7 @@ pub(super) struct Record<P> {
     pub(super) state: State,
     pub(super) pool: PoolId,
     pub(super) priority: Priority,
-    /// Counted in `attempts`: this attempt has begun, or must be presumed to have.
-    pub(super) begun: bool,
-    /// It has surely begun.
-    pub(super) certain: bool,
+    pub(super) progress: Progress,
     /// The levels at which its wait was reported.
     pub(super) reported: [bool; WARN_LEVELS],
     /// Whether it has a timer of its own for that.
@@ -88,7 +96,7 @@ pub(super) struct Record<P> {
 const _: () = {
     let record = size_of::<Record<std::sync::Arc<u8>>>();
     let node = size_of::<crate::admission::Node>();
-    assert!(record + node <= 136, "a waiting task must stay small");
+    assert!(record + node <= 128, "a waiting task must stay small");
 };
 
 impl<P> Record<P> {
@@ -115,11 +123,18 @@ impl<P> Record<P> {
             state: State::Delayed,
             pool,
             priority: options.priority,
-            begun: false,
-            certain: false,
+            progress: Progress::Open,
             reported: [false; WARN_LEVELS],
             warn_timer: false,
         }
+    }
+
+    pub(super) fn begun(&self) -> bool {
+        self.progress != Progress::Open
+    }
+
+    pub(super) fn surely_begun(&self) -> bool {
+        self.progress == Progress::Sure
     }
 
     pub(super) fn worker(&self) -> Option<WorkerId> {
@@ -147,7 +162,7 @@ impl<P> Record<P> {
     pub(super) fn is_waiting(&self) -> bool {
         match self.state {
             State::Queued | State::Staged => true,
-            State::Revoking(_) => !self.begun,
+            State::Revoking(_) => !self.begun(),
             _ => false,
         }
     }

@@ -207,8 +207,8 @@ impl Listening {
             .threads()
             .spawn(&name, move || receiver.run(&*sink))
         {
-            self.incarnation.fail_start(StartFailure::Resources(error));
             self.incarnation.on_no_receiver();
+            self.incarnation.fail_start(StartFailure::Resources(error));
             return;
         }
         self.incarnation.announce_ready(self.catalogue.take());

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use ipc_channel::ipc::IpcSender;
+use ipc_channel::platform::OsIpcSender;
 
 use super::config::Launch;
 use super::error::WorkerStartError;
@@ -47,12 +48,18 @@ struct State {
     /// Nothing more will be said over the control channel, or nobody listens any more.
     control_ended: bool,
     link_ended: bool,
+    corrupt: bool,
     reported: bool,
 }
 
 impl State {
     fn is_dead(&self) -> bool {
         self.death.is_some() || self.reported
+    }
+
+    /// Its owner knows that it can be used, or is just being told.
+    fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Announcing | Phase::Started)
     }
 }
 
@@ -93,6 +100,34 @@ impl EndMarkers {
             // A failure means that the thread that would listen is gone.
             let _ = control.send(FromWorker::End);
         }
+    }
+
+    /// What a worker has left in a channel may look like the beginning of a message and swallow what
+    /// follows. See [`ChannelLink::force_end`].
+    pub(super) fn send_again(&self) {
+        if let Some(link) = self.incarnation.link.get().filter(|_| self.link_runs) {
+            link.force_end();
+        }
+        if let Some(control) = &self.control {
+            let padding = " ".repeat(OsIpcSender::get_max_fragment_size() - 8);
+            for _ in 0..2 {
+                let _ = control.send(FromWorker::StartFailed {
+                    reason: padding.clone(),
+                });
+            }
+            for _ in 0..3 {
+                let _ = control.send(FromWorker::End);
+            }
+        }
+    }
+
+    pub(super) fn are_missed(&self) -> bool {
+        !self.incarnation.is_reported() || !self.incarnation.state.lock().control_ended
+    }
+
+    /// Tell the exit without having seen the markers arrive.
+    pub(super) fn give_up(&self) {
+        self.incarnation.abandon();
     }
 }
 
@@ -219,7 +254,7 @@ impl Incarnation {
     /// It can't become ready: remember why, and end it.
     pub(super) fn fail_start(&self, failure: StartFailure) {
         let mut state = self.state.lock();
-        if state.phase == Phase::Started {
+        if state.is_ready() {
             return;
         }
         state.failure.get_or_insert(failure);
@@ -301,7 +336,7 @@ impl Incarnation {
     }
 
     /// Its receivers have had time enough to find the end; something holds them up.
-    pub(super) fn abandon(&self) {
+    fn abandon(&self) {
         {
             let mut state = self.state.lock();
             if state.phase == Phase::Announcing {
@@ -313,10 +348,18 @@ impl Incarnation {
         self.report_if_complete();
     }
 
+    /// It sent what no worker sends. Told once.
     pub(super) fn on_corrupt(&self, what: String) {
-        if self.is_starting() {
+        let (was_corrupt, is_ready) = {
+            let mut state = self.state.lock();
+            (
+                std::mem::replace(&mut state.corrupt, true),
+                state.is_ready(),
+            )
+        };
+        if !is_ready {
             self.fail_start(StartFailure::Handshake { what });
-        } else {
+        } else if !was_corrupt {
             self.tell(|owner| owner.on_corrupt(self.id, what));
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::Control;
-use super::incarnation::{Incarnation, StartFailure};
+use super::incarnation::{EndMarkers, Incarnation, StartFailure};
 use super::output::Pipe;
 use super::processes::Shared;
 use super::spawn::{Connection, spawn};
@@ -25,7 +25,7 @@ pub(super) struct Monitor {
     due: Vec<(Instant, Arc<Incarnation>)>,
     alive: Vec<Watched>,
     /// Dead, with something still to be told; each with the time at which the wait for it ends.
-    ending: Vec<(Instant, Arc<Incarnation>)>,
+    ending: Vec<(Instant, EndMarkers)>,
     stopping: bool,
 }
 
@@ -151,11 +151,16 @@ impl Monitor {
     }
 
     fn end_late_endings(&mut self, now: Instant) {
-        self.ending.retain(|(until, incarnation)| {
-            if *until <= now {
-                incarnation.abandon();
+        let shared = &self.shared;
+        self.ending.retain(|(until, markers)| {
+            let missed = markers.are_missed();
+            if missed && *until <= now {
+                let again = markers.clone();
+                // Without a thread to spare the receivers stay where they are, which costs memory only.
+                let _ = shared.threads().spawn("end", move || again.send_again());
+                markers.give_up();
             }
-            *until > now && !incarnation.is_reported()
+            missed && *until > now
         });
     }
 
@@ -203,17 +208,18 @@ impl Monitor {
         if incarnation.is_starting() {
             let _ = std::fs::remove_dir_all(&connection.directory);
         }
-        let end_markers = incarnation.on_died(status, stderr);
-        self.ending.push((Instant::now() + ENDING_MAX, incarnation));
+        let markers = incarnation.on_died(status, stderr);
+        self.ending
+            .push((Instant::now() + ENDING_MAX, markers.clone()));
         // In a thread, because sending waits if a mad worker has filled a channel and blocked its receiver.
-        let in_thread = end_markers.clone();
+        let in_thread = markers.clone();
         if self
             .shared
             .threads()
             .spawn("end", move || in_thread.send())
             .is_err()
         {
-            end_markers.send();
+            markers.send();
         }
     }
 }

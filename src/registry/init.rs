@@ -21,6 +21,10 @@ pub struct WorkerInit {
 
 inventory::collect!(WorkerInit);
 
+/// How the binary codec begins an `Option`: <https://postcard.jamesmunns.com/wire-format>.
+const NONE: &[u8] = &[0];
+const SOME: &[u8] = &[1];
+
 /// All of them, in the order of their paths, in which they are to be run.
 pub(crate) fn worker_inits() -> Vec<&'static WorkerInit> {
     let mut inits: Vec<_> = inventory::iter::<WorkerInit>.into_iter().collect();
@@ -28,9 +32,19 @@ pub(crate) fn worker_inits() -> Vec<&'static WorkerInit> {
     inits
 }
 
-/// The data of the builder as what `init(data: T)` takes.
+/// The data of the builder as what `init(data: T)` takes. An `Option<U>` takes a `U`, or no data.
 pub fn init_data<T: CrossesToWorker>(data: Option<(&str, &[u8])>) -> Result<T, String> {
     let wanted = std::any::type_name::<T>();
+    let optional = wanted.strip_prefix("core::option::Option<").and_then(|rest| rest.strip_suffix('>'));
+    let some;
+    let data = match (data, optional) {
+        (None, Some(_)) => Some((wanted, NONE)),
+        (Some((given, bytes)), Some(inner)) if given == inner => {
+            some = [SOME, bytes].concat();
+            Some((wanted, &*some))
+        }
+        _ => data,
+    };
     match data {
         None => Err(format!("it takes data (`{wanted}`), and the supervisor's builder gave none")),
         Some((given, _)) if given != wanted => {

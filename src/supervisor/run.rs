@@ -79,7 +79,7 @@ impl Shared {
     ) {
         let judged = match outcome {
             Ok(returned) => judge_closure(Ok(returned)),
-            Err(ExternalFailure::Dropped) => failed(Finish::Refused, TaskErrorKind::Cancelled),
+            Err(ExternalFailure::Dropped) => failed(Finish::Returned, TaskErrorKind::Cancelled),
             Err(ExternalFailure::Panicked) => {
                 let message = "the thread that held its completer panicked".to_owned();
                 failed(Finish::Panicked, panicked(message, None, None))

@@ -69,6 +69,14 @@ impl SignalsBlocked {
     }
 }
 
+/// Let this thread, and those that it starts, have all signals. A mask is inherited through exec, and a
+/// worker is started by a thread that has blocked them.
+pub(crate) fn unblock_all() {
+    let all = filled_without(&[]);
+    // SAFETY: the set is initialised, and the old mask is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const all, std::ptr::null_mut()) };
+}
+
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
         // SAFETY: the set was filled by the kernel in `new`, and the old mask is not asked for.

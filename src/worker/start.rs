@@ -14,7 +14,7 @@ use crate::process::protocol::{
     Announcement, CRATE_VERSION, FromWorker, Marker, PROTOCOL_VERSION, Welcome,
 };
 use crate::registry;
-use crate::sys::{descriptors, environment, process};
+use crate::sys::{descriptors, environment, process, signals};
 use crate::transport::channel::WorkerEnd;
 
 /// What a worker exits with that can't become one. The reason is on its standard error.
@@ -33,6 +33,7 @@ pub(super) fn become_worker(marker: &Marker) -> ! {
 
 fn run(marker: &Marker) -> io::Result<()> {
     descriptors::close_inherited();
+    signals::unblock_all();
     let lifeline = descriptors::take_stdin()?;
     exit_if_orphaned(marker);
     set_title();

@@ -170,6 +170,11 @@ fn cancel_and_completion_race_without_a_third_outcome() {
     });
 }
 
+/// What hangs may do so briefly; what ends by itself may take its time, for a backtrace say.
+fn patience(how: &str) -> Duration {
+    if how == "hang" { Duration::from_millis(100) } else { Duration::from_secs(60) }
+}
+
 #[test]
 fn what_is_not_declared_retryable_runs_once() {
     watched(|| {
@@ -177,7 +182,7 @@ fn what_is_not_declared_retryable_runs_once() {
         let supervisor = supervisor(1);
         for how in ["abort", "panic", "fail", "hang"] {
             let file = folder.path().join(how);
-            let call = tasks::note_and::call(&file, how).timeout(Duration::from_millis(100));
+            let call = tasks::note_and::call(&file, how).timeout(patience(how));
             let _ended = supervisor.submit(call).expect("accepted").wait();
             assert_eq!(std::fs::read_to_string(&file).expect("it began"), "begun\n", "{how}");
         }
@@ -196,7 +201,7 @@ fn what_is_declared_retryable_runs_again_for_the_named_failures_only() {
             for (kinds, begins) in [(vec![kind], 3), (vec![other], 1)] {
                 let file = folder.path().join(format!("{how}{begins}"));
                 let call = tasks::note_and::call(&file, how)
-                    .timeout(Duration::from_millis(100))
+                    .timeout(patience(how))
                     .retries(2)
                     .retry_on(kinds);
                 let task = supervisor.submit(call).expect("accepted");

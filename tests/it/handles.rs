@@ -79,13 +79,13 @@ fn callbacks_run_elsewhere_and_may_panic_and_submit() {
         supervisor.spawn_blocking(|| 2).expect("accepted").on_complete(move |value| {
             let value = value.expect("it ran");
             let next = again.spawn_blocking(move || value * 10).expect("accepted");
-            next.on_complete(move |value| drop(tell_again.send(value.expect("it ran"))));
+            next.on_complete(move |value| tell_again.send(value.expect("it ran")).expect("the test listens"));
         });
         assert_eq!(told.recv(), Ok(20));
         // A callback on what has ended already runs too.
         let task = supervisor.spawn_blocking(|| 3).expect("accepted");
         eventually("it ends", || task.is_done());
-        task.on_complete(move |value| drop(tell.send(value.expect("it ran"))));
+        task.on_complete(move |value| tell.send(value.expect("it ran")).expect("the test listens"));
         assert_eq!(told.recv(), Ok(3));
     });
 }

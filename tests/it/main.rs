@@ -1,5 +1,4 @@
 //! The library through its public boundary, in one binary. Worker processes are this binary again.
-#![expect(missing_docs, reason = "tests")]
 
 mod admission;
 mod calls;

@@ -99,7 +99,6 @@ pub(crate) fn note_and(file: &Path, how: &str) -> Result<u32, String> {
 pub(crate) fn die(how: &str) {
     eprintln!("about to {how}");
     match how {
-        // SAFETY (of the test): this is the crash that is asked for.
         "segfault" => raise(libc::SIGSEGV),
         "null write" => null_write(),
         "abort" => std::process::abort(),
@@ -128,8 +127,11 @@ fn null_write() {
 
 #[expect(unsafe_code, reason = "signals can only be raised through libc")]
 fn raise(signal: i32) {
-    // SAFETY: raise has no preconditions.
-    unsafe { libc::raise(signal) };
+    // Twice: at the first, the handler that Rust has for stack overflows only restores the default.
+    for _ in 0..2 {
+        // SAFETY: raise has no preconditions.
+        unsafe { libc::raise(signal) };
+    }
 }
 
 #[expect(unconditional_recursion, reason = "it is to overflow")]

@@ -51,7 +51,7 @@ fn critical_tasks_extend_the_pool() {
         let held = Arc::new(Mutex::new(held));
         let wait = |held: &Arc<Mutex<mpsc::Receiver<()>>>| {
             let held = Arc::clone(held);
-            move || drop(held.lock().expect("no panic").recv())
+            move || held.lock().expect("no panic").recv().is_err()
         };
         let running = supervisor.spawn_blocking(wait(&held)).expect("accepted");
         let queued = supervisor.spawn_blocking(|| 2).expect("accepted");
@@ -89,7 +89,7 @@ fn limits_change_while_tasks_run() {
         let tasks: Vec<_> = (0..6)
             .map(|_| {
                 let held = Arc::clone(&held);
-                let closure = move || drop(held.lock().expect("no panic").recv());
+                let closure = move || held.lock().expect("no panic").recv().is_err();
                 supervisor.spawn_blocking(closure).expect("accepted")
             })
             .collect();

@@ -7,14 +7,34 @@
 
 mod dice;
 mod oracle;
+mod shell;
 mod world;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::sabotage::Sabotage;
 use world::World;
 
 const SEEDS: u64 = 10_000;
+
+/// What a thousand histories must have seen.
+const REACHED: [&str; 14] = [
+    "Cancelled { why: Requested }",
+    "Cancelled { why: Stopped }",
+    "Crashed",
+    "Expired",
+    "Finished",
+    "PoolFailed",
+    "Signal Cancelled",
+    "Signal Corrupt",
+    "Signal Stopping",
+    "Signal TimedOut",
+    "Stage behind another: true",
+    "TimedOut, in a worker: false",
+    "TimedOut, in a worker: true",
+    "Warn Critical",
+];
 
 fn number_from(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -25,11 +45,11 @@ fn number_from(variable: &str) -> Option<u64> {
 }
 
 /// One history from beginning to end. Panics when something that must hold does not.
-fn run(seed: u64, sabotage: Option<Sabotage>) -> u64 {
+fn run(seed: u64, sabotage: Option<Sabotage>) -> World {
     let mut world = World::new(seed, sabotage);
     world.live();
     world.come_to_an_end();
-    world.events()
+    world
 }
 
 #[test]
@@ -38,10 +58,13 @@ fn what_must_hold_holds_in_every_history() {
         Some(seed) => seed..seed + 1,
         None => 0..number_from("ATASKER_SEEDS").unwrap_or(SEEDS),
     };
-    let mut events = 0;
+    let (mut events, mut census) = (0, BTreeSet::new());
     for seed in seeds.clone() {
         match catch_unwind(|| run(seed, None)) {
-            Ok(count) => events += count,
+            Ok(world) => {
+                events += world.events();
+                census.append(&mut world.census());
+            }
             Err(panic) => {
                 eprintln!(
                     "seed {seed} failed; rerun it: ATASKER_SEED={seed} cargo test --lib simulation"
@@ -50,18 +73,34 @@ fn what_must_hold_holds_in_every_history() {
             }
         }
     }
-    println!("{} seeds, {events} events", seeds.end - seeds.start);
+    println!(
+        "{} seeds, {events} events, seen: {census:#?}",
+        seeds.end - seeds.start
+    );
+    let unseen = REACHED
+        .iter()
+        .filter(|&&seen| !census.contains(seen))
+        .collect::<Vec<_>>();
+    assert!(
+        seeds.end - seeds.start < 1000 || unseen.is_empty(),
+        "the dice never reach {unseen:?}"
+    );
 }
 
 #[test]
 fn each_planted_bug_is_found() {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
+    let hook = std::sync::Arc::new(std::panic::take_hook());
+    let (here, others) = (std::thread::current().id(), hook.clone());
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().id() != here {
+            others(panic);
+        }
+    }));
     let found = Sabotage::ALL.map(|bug| {
         let finds = |&seed: &u64| catch_unwind(AssertUnwindSafe(|| run(seed, Some(bug)))).is_err();
         (bug, (0..SEEDS).find(finds))
     });
-    std::panic::set_hook(hook);
+    std::panic::set_hook(Box::new(move |panic| hook(panic)));
     for (bug, seed) in found {
         let seed = seed.unwrap_or_else(|| panic!("{bug:?} was not found in {SEEDS} seeds"));
         println!("{bug:?} was found by seed {seed}, after {} seeds", seed + 1);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::{
-    CancelReason, Core, Effect, Ending, PoolId, PoolKind, StopMode, TaskState, Time,
+    CancelReason, Core, Effect, Ending, PoolId, PoolKind, StopMode, TaskState, Time, WarnLevel,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Limits, Options, Priority};
@@ -33,6 +33,7 @@ pub(super) struct Known {
     pub(super) begins: u32,
     pub(super) cancel_requested: bool,
     resolved: bool,
+    warned: [u32; 2],
 }
 
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(super) struct Oracle {
     pub(super) drained: u32,
     pub(super) pool_failed: u32,
     events: u64,
+    /// What was seen, to know that the dice reach everything.
+    pub(super) census: BTreeSet<String>,
 }
 
 impl Oracle {
@@ -65,6 +68,7 @@ impl Oracle {
             drained: 0,
             pool_failed: 0,
             events: 0,
+            census: BTreeSet::new(),
         }
     }
 
@@ -85,6 +89,7 @@ impl Oracle {
             begins: 0,
             cancel_requested: false,
             resolved: false,
+            warned: [0; 2],
         };
         assert!(
             self.known.insert(number, known).is_none(),
@@ -144,7 +149,9 @@ impl Oracle {
                     started.push(ticket.task.number);
                 }
                 Effect::Stage { worker, ticket, .. } => {
-                    self.on_started(PoolId::Processes, ticket, Some(worker));
+                    let behind = self.on_started(PoolId::Processes, ticket, Some(worker));
+                    self.census
+                        .insert(format!("Stage behind another: {behind}"));
                     started.push(ticket.task.number);
                 }
                 Effect::Resolve {
@@ -160,17 +167,13 @@ impl Oracle {
                     self.on_resolved(task, ending, history.attempts, now, cause);
                     gone.push(task.number);
                 }
-                Effect::Signal { worker, .. } => {
+                Effect::Signal { worker, why } => {
+                    self.census.insert(format!("Signal {why:?}"));
                     assert!(self.dying.insert(worker), "a worker is signalled once");
                 }
                 Effect::Drained => self.drained += 1,
                 Effect::PoolFailed => self.pool_failed += 1,
-                Effect::Warn { task, .. } => {
-                    assert!(
-                        !self.task(task).resolved,
-                        "only what waits has its wait reported"
-                    );
-                }
+                Effect::Warn { task, level, .. } => self.on_warned(task, level),
                 Effect::Revoke { .. }
                 | Effect::Kill { .. }
                 | Effect::Spawn { .. }
@@ -189,7 +192,7 @@ impl Oracle {
         self.check_fairness(core, &started);
     }
 
-    fn on_started(&mut self, pool: PoolId, ticket: Ticket, worker: Option<WorkerId>) {
+    fn on_started(&mut self, pool: PoolId, ticket: Ticket, worker: Option<WorkerId>) -> bool {
         let number = ticket.task.number;
         let class = self.known[&number].options.priority;
         let busy = self.busy(pool);
@@ -206,14 +209,39 @@ impl Oracle {
             worker.is_none_or(|worker| !self.dying.contains(&worker)),
             "a dying worker gets no task"
         );
+        let is_with =
+            |known: &Known| worker.is_some() && known.alive.is_some_and(|(_, at)| at == worker);
+        let ahead = self.known.values().filter(|known| is_with(known));
+        let least_urgent = ahead.map(|known| known.options.priority).min();
+        assert!(
+            self.aging || least_urgent.is_none_or(|ahead| ahead >= class),
+            "nothing is staged behind less urgent work"
+        );
         let known = self.task(ticket.task);
         assert!(!known.resolved, "what is resolved never starts");
+        assert!(
+            !known.cancel_requested,
+            "what was to be cancelled is not started again"
+        );
         assert_eq!(known.pool, pool, "a task starts in its pool");
         assert_eq!(
             known.alive, None,
             "two attempts at task {number} must not overlap"
         );
         known.alive = Some((ticket, worker));
+        joins
+    }
+
+    fn on_warned(&mut self, task: TaskId, level: WarnLevel) {
+        self.census.insert(format!("Warn {level:?}"));
+        let known = self.task(task);
+        assert!(!known.resolved, "only what waits has its wait reported");
+        known.warned[level as usize] += 1;
+        let waits = known.options.retry.retries + 1;
+        assert!(
+            known.warned[level as usize] <= waits,
+            "a wait is reported once at each level"
+        );
     }
 
     fn busy(&self, pool: PoolId) -> u32 {
@@ -268,6 +296,11 @@ impl Oracle {
         assert!(!known.resolved, "task {task} is resolved twice");
         known.resolved = true;
         let options = &known.options;
+        let ending_name = match ending {
+            Ending::Crashed { .. } => "Crashed".to_owned(),
+            Ending::TimedOut { worker } => format!("TimedOut, in a worker: {}", worker.is_some()),
+            other => format!("{other:?}"),
+        };
         match ending {
             Ending::Finished => {
                 assert!(
@@ -276,7 +309,7 @@ impl Oracle {
                 );
             }
             Ending::Crashed { worker } => {
-                assert_eq!(cause, Cause::Exited(worker), "its worker did not die")
+                assert_eq!(cause, Cause::Exited(worker), "its worker did not die");
             }
             Ending::TimedOut { .. } => assert!(options.timeout.is_some(), "it has no timeout"),
             Ending::Cancelled {
@@ -301,7 +334,7 @@ impl Oracle {
             }
             Ending::PoolFailed => assert!(failed, "its pool has not failed"),
         }
-        // What it still runs as, if anything, is no attempt to overlap with; it still holds its place.
+        self.census.insert(ending_name);
     }
 
     /// No lower class starts while a higher one waits, and each class is first come, first served.
@@ -321,16 +354,16 @@ impl Oracle {
             return;
         }
         for number in started {
-            let starter = &self.known[number];
+            let beginner = &self.known[number];
             for waiting in before.intersection(&self.queued) {
                 let waiter = &self.known[waiting];
-                let (high, low) = (waiter.options.priority, starter.options.priority);
+                let (high, low) = (waiter.options.priority, beginner.options.priority);
                 assert!(
-                    waiter.pool != starter.pool || high <= low,
+                    waiter.pool != beginner.pool || high <= low,
                     "task {number} ({low}) overtakes task {waiting} ({high})"
                 );
                 assert!(
-                    waiter.pool != starter.pool || high < low || waiter.order >= starter.order,
+                    waiter.pool != beginner.pool || high < low || waiter.order >= beginner.order,
                     "task {number} overtakes task {waiting} of its class"
                 );
             }

@@ -5,79 +5,34 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dice::Dice;
+use super::dice::{Dice, limits, options};
 use super::oracle::{Cause, Oracle, Payload};
+use super::shell::{Action, Event, Process};
 use crate::core::sabotage::Sabotage;
 use crate::core::{
-    Cancel, Core, CoreConfig, Effect, Finish, PoolConfig, PoolId, PoolKind, StopMode, Submission,
-    Time, WorkersConfig,
+    Cancel, Core, CoreConfig, Effect, PoolConfig, PoolId, PoolKind, StopMode, Submission, Time,
+    WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
-use crate::task::options::{Backoff, Limits, Options, Priority, RetryOn, RetryPolicy};
-
-/// An effect without its payload, on its way to be performed.
-#[derive(Clone, Copy, Debug)]
-enum Action {
-    Run(Ticket),
-    Stage(WorkerId, Ticket),
-    Revoke(WorkerId, Ticket),
-    Kill(WorkerId, Ticket),
-    Signal(WorkerId),
-    Spawn(WorkerId),
-    Retire(WorkerId),
-}
-
-/// What the shell tells the core.
-#[derive(Clone, Debug)]
-enum Event {
-    Finished(Ticket, Finish),
-    Begun(WorkerId, Ticket),
-    RevokeSettled(WorkerId, Ticket, bool),
-    KillSettled(WorkerId, Ticket, bool),
-    Ready(WorkerId),
-    Corrupt(WorkerId),
-    Exited(WorkerId, Vec<Ticket>),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    ticket: Ticket,
-    begun: bool,
-    committed: bool,
-    killed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Process {
-    spawned: bool,
-    ready: bool,
-    signalled: bool,
-    retired: bool,
-    dead: bool,
-    entries: VecDeque<Entry>,
-    /// Revoked or killed before they arrived.
-    unwelcome: BTreeSet<Ticket>,
-    /// What it has committed, not yet told to the core.
-    outbox: VecDeque<Event>,
-}
+use crate::task::options::Backoff;
 
 pub(super) struct World {
-    dice: Dice,
-    core: Core<Payload>,
-    oracle: Oracle,
-    now: Time,
-    config: WorkersConfig,
-    batches: Vec<VecDeque<Action>>,
-    processes: BTreeMap<WorkerId, Process>,
-    running: Vec<Ticket>,
-    answers: Vec<Event>,
-    past: Vec<Event>,
-    tasks: Vec<TaskId>,
+    pub(super) dice: Dice,
+    pub(super) core: Core<Payload>,
+    pub(super) oracle: Oracle,
+    pub(super) now: Time,
+    pub(super) config: WorkersConfig,
+    pub(super) batches: Vec<VecDeque<Action>>,
+    pub(super) processes: BTreeMap<WorkerId, Process>,
+    pub(super) running: Vec<Ticket>,
+    pub(super) answers: Vec<Event>,
+    pub(super) past: Vec<Event>,
+    pub(super) tasks: Vec<TaskId>,
     /// How likely a worker dies before it is ready: one in this many.
-    sickness: u64,
-    healthy: bool,
+    pub(super) sickness: u64,
+    pub(super) healthy: bool,
     /// Whether every event is printed.
-    tells: bool,
+    pub(super) tells: bool,
 }
 
 const MILLISECOND: u64 = 1_000_000;
@@ -150,6 +105,10 @@ impl World {
         self.oracle.events()
     }
 
+    pub(super) fn census(self) -> BTreeSet<String> {
+        self.oracle.census
+    }
+
     /// Anything may happen.
     pub(super) fn live(&mut self) {
         if !self.config.lazily_started {
@@ -180,7 +139,7 @@ impl World {
         let left: Vec<u64> = self.oracle.unresolved().collect();
         assert!(left.is_empty(), "tasks {left:?} are never resolved");
         self.event(Cause::Other, |core, now, out| {
-            core.on_stopping(now, StopMode::Drain, out)
+            core.on_stopping(now, StopMode::Drain, out);
         });
         self.settle();
         assert_eq!(
@@ -204,12 +163,12 @@ impl World {
                 return;
             };
             self.now = self.now.max(due);
-            self.event(Cause::Other, |core, now, out| core.on_deadline(now, out));
+            self.event(Cause::Other, Core::on_deadline);
         }
         panic!("it never comes to rest");
     }
 
-    fn event(
+    pub(super) fn event(
         &mut self,
         cause: Cause,
         event: impl FnOnce(&mut Core<Payload>, Time, &mut Vec<Effect<Payload>>),
@@ -219,7 +178,7 @@ impl World {
         self.take(cause, out);
     }
 
-    fn take(&mut self, cause: Cause, out: Vec<Effect<Payload>>) {
+    pub(super) fn take(&mut self, cause: Cause, out: Vec<Effect<Payload>>) {
         if self.tells {
             println!("{} {cause:?} -> {out:?}", self.now.0);
         }
@@ -249,7 +208,7 @@ impl World {
 
     fn start_workers(&mut self) {
         self.event(Cause::Other, |core, now, out| {
-            core.on_workers_wanted(now, out)
+            core.on_workers_wanted(now, out);
         });
     }
 
@@ -319,7 +278,7 @@ impl World {
         if self.dice.one_in(4) {
             return;
         }
-        self.event(Cause::Other, |core, now, out| core.on_deadline(now, out));
+        self.event(Cause::Other, Core::on_deadline);
         assert!(
             self.core.next_deadline().is_none_or(|due| due > self.now),
             "everything due has happened"
@@ -331,7 +290,7 @@ impl World {
         let limits = limits(&mut self.dice, pool as u64);
         self.oracle.limits[pool as usize] = limits;
         self.event(Cause::Other, |core, now, out| {
-            core.on_resized(now, pool, limits, out)
+            core.on_resized(now, pool, limits, out);
         });
     }
 
@@ -339,7 +298,7 @@ impl World {
         let mode = [StopMode::Drain, StopMode::CancelQueued, StopMode::KillNow][self.dice.index(3)];
         self.oracle.stop = self.oracle.stop.max(Some(mode));
         self.event(Cause::Other, |core, now, out| {
-            core.on_stopping(now, mode, out)
+            core.on_stopping(now, mode, out);
         });
     }
 
@@ -358,18 +317,19 @@ impl World {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, event: Event) {
         self.past.push(event.clone());
         match &event {
-            Event::Finished(ticket, _) => self.oracle.on_attempt_over(*ticket),
-            Event::RevokeSettled(_, ticket, true) => self.oracle.on_attempt_over(*ticket),
+            Event::Finished(ticket, _) | Event::RevokeSettled(_, ticket, true) => {
+                self.oracle.on_attempt_over(*ticket);
+            }
             Event::Exited(worker, _) => self.oracle.on_exited(*worker),
             _ => {}
         }
         self.tell_core(event);
     }
 
-    fn tell_core(&mut self, event: Event) {
+    pub(super) fn tell_core(&mut self, event: Event) {
         if self.tells {
             println!("{event:?}");
         }
@@ -385,271 +345,11 @@ impl World {
                 core.on_revoke_settled(now, worker, ticket, revoked, out);
             }
             Event::KillSettled(worker, ticket, won) => {
-                core.on_kill_settled(now, worker, ticket, won, out)
+                core.on_kill_settled(now, worker, ticket, won, out);
             }
             Event::Ready(worker) => core.on_worker_ready(now, worker, out),
             Event::Corrupt(worker) => core.on_worker_corrupt(now, worker, out),
             Event::Exited(worker, begun) => core.on_worker_exited(now, worker, &begun, out),
         });
-    }
-
-    /// One thing that was going to happen anyway. Whether there was one.
-    fn proceed(&mut self) -> bool {
-        let start = self.dice.below(4);
-        (0..4).any(|offset| match (start + offset) % 4 {
-            0 => self.perform_some(),
-            1 => self.answer_some(),
-            2 => self.finish_some_closure(),
-            _ => self.advance_some_process(),
-        })
-    }
-
-    fn answer_some(&mut self) -> bool {
-        if self.answers.is_empty() {
-            return false;
-        }
-        let index = self.dice.index(self.answers.len());
-        let answer = self.answers.swap_remove(index);
-        self.tell(answer);
-        true
-    }
-
-    fn finish_some_closure(&mut self) -> bool {
-        if self.running.is_empty() {
-            return false;
-        }
-        let index = self.dice.index(self.running.len());
-        let ticket = self.running.swap_remove(index);
-        let finish = finish(&mut self.dice);
-        self.tell(Event::Finished(ticket, finish));
-        true
-    }
-
-    fn perform_some(&mut self) -> bool {
-        if self.batches.is_empty() {
-            return false;
-        }
-        let index = self.dice.index(self.batches.len());
-        let action = self.batches[index]
-            .pop_front()
-            .expect("empty batches are dropped");
-        if self.batches[index].is_empty() {
-            self.batches.swap_remove(index);
-        }
-        self.perform(action);
-        true
-    }
-
-    fn perform(&mut self, action: Action) {
-        let worker = match action {
-            Action::Run(ticket) => {
-                self.oracle.on_really_begun(ticket);
-                self.running.push(ticket);
-                return;
-            }
-            Action::Stage(worker, _)
-            | Action::Revoke(worker, _)
-            | Action::Kill(worker, _)
-            | Action::Signal(worker)
-            | Action::Spawn(worker)
-            | Action::Retire(worker) => worker,
-        };
-        let Some(process) = self.processes.get_mut(&worker) else {
-            self.answer_for_the_dead(action);
-            return;
-        };
-        match action {
-            Action::Run(_) => {}
-            Action::Stage(_, ticket) => {
-                if !process.dead && !process.unwelcome.contains(&ticket) {
-                    let begun = self.config.staged_is_begun;
-                    process.entries.push_back(Entry {
-                        ticket,
-                        begun,
-                        committed: false,
-                        killed: false,
-                    });
-                    if begun {
-                        self.oracle.on_really_begun(ticket);
-                    }
-                }
-            }
-            Action::Revoke(_, ticket) => {
-                let begun = process
-                    .entries
-                    .iter()
-                    .any(|entry| entry.ticket == ticket && entry.begun);
-                if !begun {
-                    process.entries.retain(|entry| entry.ticket != ticket);
-                    process.unwelcome.insert(ticket);
-                }
-                self.answers
-                    .push(Event::RevokeSettled(worker, ticket, !begun));
-            }
-            Action::Kill(_, ticket) => {
-                let entry = process
-                    .entries
-                    .iter_mut()
-                    .find(|entry| entry.ticket == ticket);
-                let won = match entry {
-                    Some(entry) => {
-                        entry.killed = !entry.committed;
-                        entry.killed
-                    }
-                    None => process.unwelcome.insert(ticket),
-                };
-                self.answers.push(Event::KillSettled(worker, ticket, won));
-            }
-            Action::Signal(_) => process.signalled = true,
-            Action::Spawn(_) => process.spawned = true,
-            Action::Retire(_) => process.retired = true,
-        }
-    }
-
-    /// What is asked of a worker that is gone may be answered, or not; nobody cares.
-    fn answer_for_the_dead(&mut self, action: Action) {
-        let luck = self.dice.one_in(2);
-        match action {
-            Action::Revoke(worker, ticket) if luck => {
-                self.tell_core(Event::RevokeSettled(worker, ticket, true))
-            }
-            Action::Revoke(worker, ticket) => {
-                self.tell_core(Event::RevokeSettled(worker, ticket, false))
-            }
-            Action::Kill(worker, ticket) if luck => {
-                self.tell_core(Event::KillSettled(worker, ticket, true))
-            }
-            _ => {}
-        }
-    }
-
-    fn advance_some_process(&mut self) -> bool {
-        let mut all: Vec<WorkerId> = self.processes.keys().copied().collect();
-        while !all.is_empty() {
-            let index = self.dice.index(all.len());
-            let worker = all.swap_remove(index);
-            if self.advance(worker) {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn advance(&mut self, worker: WorkerId) -> bool {
-        let (dice, healthy) = (&mut self.dice, self.healthy);
-        let Some(process) = self.processes.get_mut(&worker) else {
-            return false;
-        };
-        if process.dead || (!process.outbox.is_empty() && dice.one_in(2)) {
-            return match process.outbox.pop_front() {
-                Some(event) => {
-                    self.tell(event);
-                    true
-                }
-                None => self.exit(worker),
-            };
-        }
-        if !process.spawned {
-            process.dead |= process.signalled;
-            return process.signalled;
-        }
-        let ends_by_itself = process.retired && process.entries.iter().all(|entry| entry.committed);
-        let struck = !healthy && dice.one_in(if process.ready { 40 } else { self.sickness });
-        if struck || (process.signalled && dice.one_in(3)) || ends_by_itself {
-            process.dead = true;
-            return true;
-        }
-        if !process.ready {
-            process.ready = true;
-            process.outbox.push_back(Event::Ready(worker));
-            return true;
-        }
-        self.work(worker)
-    }
-
-    /// The worker begins, or completes, the first entry that is not done.
-    fn work(&mut self, worker: WorkerId) -> bool {
-        let (dice, healthy) = (&mut self.dice, self.healthy);
-        let Some(process) = self.processes.get_mut(&worker) else {
-            return false;
-        };
-        let parked_or_idle = process.signalled || !process.outbox.is_empty();
-        let Some(entry) = process.entries.iter_mut().find(|entry| !entry.committed) else {
-            return parked_or_idle;
-        };
-        if entry.killed {
-            return parked_or_idle;
-        }
-        if !entry.begun {
-            entry.begun = true;
-            let ticket = entry.ticket;
-            self.oracle.on_really_begun(ticket);
-            if dice.one_in(2) {
-                process.outbox.push_back(Event::Begun(worker, ticket));
-            }
-        } else if healthy || dice.one_in(2) {
-            entry.committed = true;
-            process
-                .outbox
-                .push_back(Event::Finished(entry.ticket, finish(dice)));
-        }
-        true
-    }
-
-    fn exit(&mut self, worker: WorkerId) -> bool {
-        let process = self
-            .processes
-            .remove(&worker)
-            .expect("a process exits once");
-        let lost = process
-            .entries
-            .iter()
-            .filter(|entry| entry.begun && !entry.committed);
-        let begun = lost.map(|entry| entry.ticket).collect();
-        self.tell(Event::Exited(worker, begun));
-        true
-    }
-}
-
-fn limits(dice: &mut Dice, least: u64) -> Limits {
-    Limits::new((least + dice.below(3)) as u32)
-        .reserve_normal(dice.below(2) as u32)
-        .reserve_high(dice.below(2) as u32)
-}
-
-fn finish(dice: &mut Dice) -> Finish {
-    match dice.below(10) {
-        0 => Finish::ReturnedError,
-        1 => Finish::Panicked,
-        2 => Finish::Refused,
-        _ => Finish::Returned,
-    }
-}
-
-fn options(dice: &mut Dice) -> Options {
-    let mut millis = |one_in, most| {
-        dice.one_in(one_in)
-            .then(|| Duration::from_millis(dice.below(most)))
-    };
-    let (timeout, queue_timeout, delay) = (millis(3, 10), millis(4, 10), millis(5, 10));
-    let mut retry = RetryPolicy::NEVER;
-    if dice.one_in(2) {
-        retry.retries = 1 + dice.below(3) as u32;
-        retry.backoff = Backoff::fixed(Duration::from_millis(dice.below(3)));
-        let kinds = [
-            RetryOn::Crash,
-            RetryOn::Timeout,
-            RetryOn::Panic,
-            RetryOn::Error,
-        ];
-        let chosen: Vec<RetryOn> = kinds.into_iter().filter(|_| !dice.one_in(4)).collect();
-        retry.set_kinds(chosen);
-    }
-    Options {
-        priority: Priority::ALL[dice.index(4)],
-        timeout,
-        queue_timeout,
-        delay,
-        retry,
     }
 }

@@ -1,14 +1,16 @@
 //! How workers end.
 
 use super::*;
+use crate::process::tests::functions::open_descriptors;
 
 #[test]
 fn the_cause_of_death_is_told() {
     let _watchdog = Watchdog::new();
     let pool = Pool::new(config());
-    let cases: [(&str, &[u8], ExitCause); 4] = [
+    let cases: [(&str, &[u8], ExitCause); 5] = [
         ("segfault", b"", ExitCause::Signal(libc::SIGSEGV)),
         ("abort", b"", ExitCause::Signal(libc::SIGABRT)),
+        ("overflow", b"", ExitCause::Signal(libc::SIGABRT)),
         ("exit", b"3", ExitCause::Code(3)),
         ("exit", b"0", ExitCause::Code(0)),
     ];
@@ -21,6 +23,253 @@ fn the_cause_of_death_is_told() {
             (exit.pid, exit.started, exit.signalled),
             (Some(pid), true, None)
         );
-        assert!(exit.start_error.is_none());
+        assert!(exit.start_error.is_none() && exit.lived > Duration::ZERO);
+        assert_eq!(pool.processes.pid(worker), None);
+    }
+}
+
+#[test]
+fn a_hanging_worker_is_killed_with_all_it_has_started() {
+    let _watchdog = Watchdog::new();
+    let pool = Pool::new(config());
+    let (worker, pid) = pool.spawn_ready();
+    let child: u32 = pool
+        .call_text(worker, "shell", "sleep 1000 >/dev/null 2>&1 & echo $!")
+        .trim()
+        .parse()
+        .expect("a pid");
+    assert!(is_alive(child));
+    pool.stage(worker, "hang", b"");
+    pool.kill(worker);
+    let exit = pool.exit(worker);
+    assert_eq!(exit.status, ExitCause::Signal(libc::SIGKILL));
+    assert_eq!(exit.signalled, Some(SignalReason::Cancelled));
+    wait_until("both are gone", || !is_alive(pid) && !is_alive(child));
+}
+
+#[test]
+fn a_process_killed_from_outside_is_noticed_while_idle() {
+    let _watchdog = Watchdog::new();
+    let pool = Pool::new(config());
+    let (worker, pid) = pool.spawn_ready();
+    let raw = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .expect("a pid");
+    rustix::process::kill_process(raw, rustix::process::Signal::TERM).expect("it lives");
+    assert_eq!(pool.exit(worker).status, ExitCause::Signal(libc::SIGTERM));
+}
+
+#[test]
+fn a_grandchild_that_holds_everything_open_delays_nothing() {
+    let _watchdog = Watchdog::new();
+    let pool = Pool::new(config());
+    let (worker, _) = pool.spawn_ready();
+    pool.call(worker, "leave_a_child", b"30");
+    let started = Instant::now();
+    pool.stage(worker, "abort", b"");
+    assert_eq!(pool.exit(worker).status, ExitCause::Signal(libc::SIGABRT));
+    drop(pool);
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "it waited for the grandchild"
+    );
+}
+
+#[test]
+fn what_a_worker_said_last_is_in_the_report() {
+    let _watchdog = Watchdog::new();
+    let pool = Pool::new(config());
+    let (worker, _) = pool.spawn_ready();
+    let much = "é and more\n".repeat(30_000);
+    pool.call(worker, "stderr", much.as_bytes());
+    pool.call(worker, "stderr", b"last words \xff\n");
+    pool.stage(worker, "abort", b"");
+    let exit = pool.exit(worker);
+    assert!(
+        exit.stderr.ends_with("é and more\nlast words \u{fffd}\n"),
+        "{}",
+        exit.stderr
+    );
+    assert!(exit.stderr.len() <= (4 << 10) + 2);
+}
+
+#[test]
+fn a_host_that_reaps_children_itself_gets_an_unknown_cause() {
+    let _watchdog = Watchdog::new();
+    let pool = Pool::new(config());
+    let (worker, pid) = pool.spawn_ready();
+    let raw = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .expect("a pid");
+    let reaper = std::thread::spawn(move || {
+        let options = rustix::process::WaitOptions::empty();
+        while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(Some(raw), options) {}
+    });
+    pool.stage(worker, "exit", b"5");
+    let exit = pool.exit(worker);
+    assert!(
+        matches!(exit.status, ExitCause::Unknown | ExitCause::Code(5)),
+        "{exit:?}"
+    );
+    reaper.join().expect("it reaps or finds nothing");
+}
+
+#[test]
+fn nothing_is_left_open_or_running() {
+    let _watchdog = Watchdog::new();
+    // Other tests of this process open and close descriptors as well, so count in one of its own.
+    let output = rerun("counts_before_and_after", "");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Run one test of this binary in a process of its own.
+fn rerun(test: &str, value: &str) -> std::process::Output {
+    std::process::Command::new("/proc/self/exe")
+        .args([
+            &format!("process::tests::deaths::{test}"),
+            "--exact",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env("ATASKER_TEST_RERUN", value)
+        .output()
+        .expect("this binary runs")
+}
+
+#[test]
+fn counts_before_and_after() {
+    if std::env::var_os("ATASKER_TEST_RERUN").is_none() {
+        return;
+    }
+    let _watchdog = Watchdog::new();
+    let threads = || {
+        std::fs::read_dir("/proc/self/task")
+            .expect("a list")
+            .count()
+    };
+    // The first pool lets std and ipc-channel open what they keep.
+    let round = || {
+        let pool = Pool::new(config());
+        for function in ["abort", "segfault", "hang"] {
+            let (worker, _) = pool.spawn_ready();
+            pool.call(worker, "echo", &[1; 1 << 20]);
+            pool.stage(worker, function, b"");
+            if function == "hang" {
+                pool.kill(worker);
+            }
+            pool.exit(worker);
+        }
+        pool.spawn_ready();
+    };
+    round();
+    let (descriptors_before, threads_before) = (open_descriptors(), threads());
+    for _ in 0..10 {
+        round();
+    }
+    wait_until("threads ended", || threads() <= threads_before);
+    wait_until("descriptors closed", || {
+        open_descriptors().len() == descriptors_before.len()
+    });
+    let own = format!("atasker-{}-", std::process::id());
+    let left = std::fs::read_dir(std::env::temp_dir())
+        .expect("a list")
+        .flatten();
+    assert_eq!(
+        left.filter(|entry| entry.file_name().to_string_lossy().starts_with(&own))
+            .count(),
+        0
+    );
+    let children =
+        std::fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()));
+    assert_eq!(children.unwrap_or_default(), "");
+}
+
+#[test]
+fn workers_and_their_files_go_with_a_killed_coordinator() {
+    let _watchdog = Watchdog::new();
+    // With the workers idle, busy, and at every moment of their start.
+    for round in 0..24_u32 {
+        let directory =
+            std::env::temp_dir().join(format!("atasker-test-{}-{round}", std::process::id()));
+        std::fs::create_dir(&directory).expect("a directory");
+        let mut coordinator = std::process::Command::new("/proc/self/exe")
+            .args([
+                "process::tests::deaths::a_coordinator",
+                "--exact",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env("ATASKER_TEST_RERUN", "1")
+            .env("TMPDIR", &directory)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("this binary runs");
+        let mut pids = Vec::new();
+        if round < 4 {
+            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(
+                coordinator.stdout.take().expect("piped"),
+            ));
+            while pids.len() < 3 {
+                let line = lines.next().expect("it tells").expect("text");
+                // libtest has begun the first line.
+                if let Some((_, pid)) = line.split_once("pid ") {
+                    pids.push(pid.parse::<u32>().expect("a pid"));
+                }
+            }
+        } else {
+            std::thread::sleep(Duration::from_micros(u64::from(round) * 300));
+        }
+        let group = coordinator.id();
+        coordinator.kill().expect("it runs");
+        coordinator.wait().expect("it ends");
+        wait_until("workers are gone", || {
+            pids.iter().all(|pid| !is_alive(*pid)) && !has_workers(group)
+        });
+        wait_until("files are gone", || {
+            std::fs::read_dir(&directory).expect("a list").count() == 0
+        });
+        std::fs::remove_dir(&directory).expect("it is empty");
+    }
+}
+
+/// Whether any process was started as a worker of `coordinator`.
+fn has_workers(coordinator: u32) -> bool {
+    let marker = format!(
+        "ATASKER_WORKER={} {coordinator} ",
+        protocol::PROTOCOL_VERSION
+    );
+    std::fs::read_dir("/proc")
+        .expect("a list")
+        .flatten()
+        .any(|entry| {
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable.starts_with(marker.as_bytes()))
+        })
+}
+
+/// Tells the pids of its workers and waits to be killed.
+#[test]
+fn a_coordinator() {
+    if std::env::var_os("ATASKER_TEST_RERUN").is_none() {
+        return;
+    }
+    let _watchdog = Watchdog::new();
+    let pool = Pool::new(config());
+    let workers = [pool.spawn_ready(), pool.spawn_ready(), pool.spawn_ready()];
+    pool.stage(workers[0].0, "hang", b"");
+    pool.stage(workers[1].0, "shell", b"sleep 1000");
+    for (_, pid) in workers {
+        println!("pid {pid}");
+    }
+    loop {
+        pool.spawn_ready();
     }
 }

@@ -69,14 +69,7 @@ functions! {
         });
         returned("")
     };
-    close_all = |_, _| {
-        faults::for_each_descriptor(|fd| {
-            let raw = std::os::fd::AsRawFd::as_raw_fd(&fd);
-            let _ = rustix::stdio::dup2_stdin(fd);
-            let _ = raw;
-        });
-        returned("")
-    };
+    overflow = |_, arguments| returned(deeper(arguments.len() as u64).to_le_bytes());
     leave_a_child = |_, arguments| {
         faults::fork_and_stay(text(arguments).parse().expect("seconds"));
         returned("")
@@ -86,6 +79,13 @@ functions! {
         returned("")
     };
     initialised_with = |_, _| returned(std::env::var("TEST_INITIALISED").unwrap_or_default());
+}
+
+#[expect(unconditional_recursion, reason = "the stack is to overflow")]
+#[inline(never)]
+fn deeper(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 64]);
+    deeper(depth + 1) + frame[3]
 }
 
 /// Descriptors and what they are.

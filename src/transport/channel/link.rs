@@ -130,6 +130,21 @@ impl Link for ChannelLink {
     }
 }
 
+impl ChannelLink {
+    /// The receiver has not found the end marker: the worker left something in the channel that looks like
+    /// the beginning of a message, and the marker was taken for its rest. Send so much that ipc-channel
+    /// gives that message up, and the marker once more for each message that goes under with it.
+    pub(crate) fn force_end(&self) {
+        let padding = vec![0; OsIpcSender::get_max_fragment_size()];
+        for _ in 0..2 {
+            send(&self.own, &padding);
+        }
+        for _ in 0..3 {
+            send(&self.own, &layout::END_MESSAGE);
+        }
+    }
+}
+
 impl Receiver {
     /// Deliver what arrives until the end marker. The marker is behind everything that the worker had
     /// committed, because both were sent into one queue.

@@ -1,0 +1,271 @@
+//! One test per rule, as short stories: what happens, and what the core answers to it.
+
+mod slots;
+mod stopping;
+mod time;
+mod workers;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{
+    Cancel, Core, CoreConfig, Effect, Ending, Finish, PoolConfig, PoolId, PoolKind, RefuseReason,
+    StopMode, Submission, Time, WorkersConfig,
+};
+use crate::task::id::{TaskId, Ticket, WorkerId};
+use crate::task::options::{Backoff, Limits, Options, Priority, RetryOn};
+
+type Name = &'static str;
+
+/// A core, and the effects of the last event in a few words.
+struct Story {
+    core: Core<Name>,
+    now: Time,
+    pool: PoolId,
+    tasks: BTreeMap<Name, TaskId>,
+    tickets: BTreeMap<Name, Ticket>,
+    answer: String,
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn priority(priority: Priority) -> Options {
+    Options {
+        priority,
+        ..Options::DEFAULT
+    }
+}
+
+fn retry(retries: u32, on: RetryOn) -> Options {
+    let mut options = Options::DEFAULT;
+    options.retry.retries = retries;
+    options.retry.set_kinds([on]);
+    options
+}
+
+const WORKERS: WorkersConfig = WorkersConfig {
+    burst: 0,
+    entries_per_worker: 1,
+    staged_is_begun: true,
+    restart_limit: 2,
+    restart_backoff: Backoff::NONE,
+    recycle_on_panic: false,
+    lazily_started: false,
+};
+
+const RINGS: WorkersConfig = WorkersConfig {
+    entries_per_worker: 3,
+    staged_is_begun: false,
+    ..WORKERS
+};
+
+fn pool(limits: Limits, kind: PoolKind) -> PoolConfig {
+    PoolConfig {
+        limits,
+        kind,
+        queue_bound: None,
+        aging: None,
+        places_max: None,
+    }
+}
+
+impl Story {
+    fn new(pool_id: PoolId, config: PoolConfig, warn: [Option<Duration>; 2]) -> Self {
+        let config = CoreConfig {
+            threads: config,
+            processes: config,
+            timeout_warning: warn[0],
+            timeout_critical: warn[1],
+        };
+        let (tasks, tickets) = (BTreeMap::new(), BTreeMap::new());
+        let core = Core::new(config);
+        Self {
+            core,
+            now: Time::ZERO,
+            pool: pool_id,
+            tasks,
+            tickets,
+            answer: String::new(),
+        }
+    }
+
+    fn slots(limits: Limits) -> Self {
+        Self::new(PoolId::Threads, pool(limits, PoolKind::Slots), [None; 2])
+    }
+
+    /// All workers are ready.
+    fn workers(limits: Limits, config: WorkersConfig) -> Self {
+        let slots = pool(Limits::new(1), PoolKind::Slots);
+        let processes = pool(limits, PoolKind::Workers(config));
+        let mut story = Self::new(PoolId::Processes, slots, [None; 2]);
+        story.core = Core::new(CoreConfig {
+            threads: slots,
+            processes,
+            timeout_warning: None,
+            timeout_critical: None,
+        });
+        story.event(Core::on_workers_wanted);
+        for worker in 1..=u64::from(limits.places()) {
+            story.ready(worker);
+        }
+        story
+    }
+
+    fn event(
+        &mut self,
+        event: impl FnOnce(&mut Core<Name>, Time, &mut Vec<Effect<Name>>),
+    ) -> &mut Self {
+        let mut out = Vec::new();
+        event(&mut self.core, self.now, &mut out);
+        self.core.check_invariants();
+        let words: Vec<String> = out.iter().map(|effect| self.word(effect)).collect();
+        self.answer = words.join(", ");
+        self
+    }
+
+    fn word(&mut self, effect: &Effect<Name>) -> String {
+        let name = |task: TaskId| {
+            let named = self.tasks.iter().find(|(_, known)| **known == task);
+            named.map_or("the new one", |(name, _)| *name)
+        };
+        match effect {
+            Effect::Run {
+                ticket, payload, ..
+            } => {
+                self.tickets.insert(payload, *ticket);
+                format!("run {payload}")
+            }
+            Effect::Stage {
+                worker,
+                ticket,
+                payload,
+            } => {
+                self.tickets.insert(payload, *ticket);
+                format!("stage {payload} on {worker}")
+            }
+            Effect::Revoke { worker, ticket } => {
+                format!("revoke {} on {worker}", name(ticket.task))
+            }
+            Effect::Kill { worker, ticket } => format!("kill {} on {worker}", name(ticket.task)),
+            Effect::Signal { worker, why } => format!("signal {worker} {why:?}"),
+            Effect::Spawn { worker, delay } if delay.is_zero() => format!("spawn {worker}"),
+            Effect::Spawn { worker, .. } => format!("spawn {worker} later"),
+            Effect::Retire { worker } => format!("retire {worker}"),
+            Effect::Resolve {
+                payload, ending, ..
+            } => format!("{payload} {}", ending_word(*ending)),
+            Effect::Warn {
+                payload,
+                level,
+                waited,
+                ..
+            } => format!("{payload} waits {waited:?} {level:?}"),
+            Effect::PoolFailed => "pool failed".to_owned(),
+            Effect::Drained => "drained".to_owned(),
+        }
+    }
+
+    #[track_caller]
+    fn is(&mut self, answer: &str) -> &mut Self {
+        assert_eq!(self.answer, answer);
+        self
+    }
+
+    fn submit(&mut self, name: Name, options: Options) -> &mut Self {
+        self.try_submit(name, options).expect("it is accepted");
+        self
+    }
+
+    fn try_submit(&mut self, name: Name, options: Options) -> Result<(), RefuseReason> {
+        let pool = self.pool;
+        let mut result = Ok(());
+        let mut task = None;
+        self.event(|core, now, out| {
+            match core.on_submitted(
+                now,
+                Submission {
+                    pool,
+                    options,
+                    payload: name,
+                },
+                out,
+            ) {
+                Ok(id) => task = Some(id),
+                Err(refused) => {
+                    assert_eq!(refused.payload, name, "a refused payload comes back");
+                    result = Err(refused.reason);
+                }
+            }
+        });
+        task.map(|task| self.tasks.insert(name, task));
+        result
+    }
+
+    fn finish(&mut self, name: Name, finish: Finish) -> &mut Self {
+        let ticket = self.tickets[name];
+        self.event(|core, now, out| core.on_finished(now, ticket, finish, out))
+    }
+
+    fn done(&mut self, name: Name) -> &mut Self {
+        self.finish(name, Finish::Returned)
+    }
+
+    #[track_caller]
+    fn cancel(&mut self, name: Name, expected: Cancel) -> &mut Self {
+        let task = self.tasks[name];
+        let mut outcome = None;
+        self.event(|core, now, out| outcome = Some(core.on_cancelled(now, task, out)));
+        assert_eq!(outcome, Some(expected));
+        self
+    }
+
+    fn wait(&mut self, time: Duration) -> &mut Self {
+        self.now = self.now + time;
+        self.event(Core::on_deadline);
+        self.core.check_nothing_is_overdue(self.now);
+        self
+    }
+
+    fn resize(&mut self, limits: Limits) -> &mut Self {
+        let pool = self.pool;
+        self.event(|core, now, out| core.on_resized(now, pool, limits, out))
+    }
+
+    fn ready(&mut self, worker: u64) -> &mut Self {
+        self.event(|core, now, out| core.on_worker_ready(now, WorkerId(worker), out))
+    }
+
+    fn revoked(&mut self, worker: u64, name: Name, revoked: bool) -> &mut Self {
+        let ticket = self.tickets[name];
+        self.event(|core, now, out| {
+            core.on_revoke_settled(now, WorkerId(worker), ticket, revoked, out);
+        })
+    }
+
+    fn killed(&mut self, worker: u64, name: Name, won: bool) -> &mut Self {
+        let ticket = self.tickets[name];
+        self.event(|core, now, out| core.on_kill_settled(now, WorkerId(worker), ticket, won, out))
+    }
+
+    fn exited(&mut self, worker: u64, begun: &[Name]) -> &mut Self {
+        let begun: Vec<Ticket> = begun.iter().map(|name| self.tickets[name]).collect();
+        self.event(|core, now, out| core.on_worker_exited(now, WorkerId(worker), &begun, out))
+    }
+
+    fn stop(&mut self, mode: StopMode) -> &mut Self {
+        self.event(|core, now, out| core.on_stopping(now, mode, out))
+    }
+}
+
+fn ending_word(ending: Ending) -> String {
+    match ending {
+        Ending::Finished => "finished".to_owned(),
+        Ending::Crashed { worker } => format!("crashed in {worker}"),
+        Ending::TimedOut { .. } => "timed out".to_owned(),
+        Ending::Cancelled { why } => format!("cancelled ({why:?})"),
+        Ending::Expired => "expired".to_owned(),
+        Ending::PoolFailed => "lost its pool".to_owned(),
+    }
+}
