@@ -58,11 +58,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for call in [endless::call(), abort::call()] {
         let error = supervisor.submit(call)?.wait().unwrap_err();
         println!("{error}");
-        assert!(matches!(error.kind(), TaskErrorKind::TimedOut { .. } | TaskErrorKind::Crashed(_)));
+        assert!(matches!(
+            error.kind(),
+            TaskErrorKind::TimedOut { .. } | TaskErrorKind::Crashed(_)
+        ));
     }
 
     // Threads, for what waits rather than computes.
-    let manifest = supervisor.submit(read::call("Cargo.toml".to_owned()))?.wait()??;
+    let manifest = supervisor
+        .submit(read::call("Cargo.toml".to_owned()))?
+        .wait()??;
     println!("Cargo.toml has {} lines", manifest.lines().count());
 
     supervisor.stop(Stop::Drain);

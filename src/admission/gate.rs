@@ -164,6 +164,7 @@ impl Admission {
         self.line_mut(class).advance(nodes, level);
     }
 
+    #[cfg(test)]
     /// Everything that waits in `class`, the front first.
     pub(crate) fn iter<'a>(
         &self,
@@ -173,6 +174,7 @@ impl Admission {
         self.line(class).iter(nodes)
     }
 
+    #[cfg(test)]
     /// Panics with a sentence if the lines contradict themselves.
     pub(crate) fn check_invariants(&self, nodes: &Nodes) {
         for class in Priority::ALL {

@@ -160,6 +160,7 @@ impl Line {
         self.len -= 1;
     }
 
+    #[cfg(test)]
     pub(super) fn iter<'a>(&self, nodes: &'a Nodes) -> impl Iterator<Item = u32> + use<'a> {
         std::iter::successors(some(self.head), |&at| some(nodes.at(at).next))
     }
@@ -183,6 +184,7 @@ impl Line {
         self.len += 1;
     }
 
+    #[cfg(test)]
     /// Panics if the links, the order or the length contradict each other.
     pub(super) fn check_invariants(&self, nodes: &Nodes) {
         let (mut prev, mut count, mut order) = (NIL, 0, 0);

@@ -136,6 +136,13 @@ impl<P: Clone> Core<P> {
     }
 
     /// The worker was seen to have begun the attempt.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "told by transports that stage ahead; the channel does not"
+        )
+    )]
     pub(crate) fn on_begun(&mut self, now: Time, worker: WorkerId, ticket: Ticket) {
         let Some(record) = self
             .tasks

@@ -27,8 +27,6 @@ pub(crate) struct TaskInfo<'a, P> {
     pub(crate) id: TaskId,
     pub(crate) payload: &'a P,
     pub(crate) pool: PoolId,
-    /// As submitted.
-    pub(crate) priority: Priority,
     /// Where it waits or waited: higher than `priority` if aging lifted it.
     pub(crate) class: Priority,
     pub(crate) state: TaskState,
@@ -83,6 +81,7 @@ impl<P: Clone> Core<P> {
         }
     }
 
+    #[cfg(test)]
     /// How many tasks of the pool wait for their begin.
     pub(crate) fn waiting(&self, pool: PoolId) -> usize {
         Priority::ALL
@@ -91,6 +90,7 @@ impl<P: Clone> Core<P> {
             .sum()
     }
 
+    #[cfg(test)]
     /// Whether a task of `class` would not be refused as `QueueFull` now.
     pub(crate) fn has_room(&self, pool: PoolId, class: Priority) -> bool {
         self.pool(pool).has_room(class)
@@ -114,12 +114,13 @@ impl<P: Clone> Core<P> {
     pub(crate) fn workers(&self) -> impl Iterator<Item = (WorkerId, Option<TaskId>)> {
         let workers = self.pool(PoolId::Processes).workers.as_ref();
         workers.into_iter().flat_map(|workers| {
-            workers.iter().map(|(id, worker)| {
-                (id, worker.entries.front().map(|&slot| self.tasks.id(slot)))
-            })
+            workers
+                .iter()
+                .map(|(id, worker)| (id, worker.entries.front().map(|&slot| self.tasks.id(slot))))
         })
     }
 
+    #[cfg(test)]
     /// Whether a process of the pool is alive, or about to be.
     pub(crate) fn has_workers(&self) -> bool {
         self.pools
@@ -144,7 +145,6 @@ impl<P: Clone> Core<P> {
             id: self.tasks.id(slot),
             payload: record.payload.as_ref()?,
             pool: record.pool,
-            priority: record.priority,
             class: if record.issue == 0 && state == TaskState::Delayed {
                 record.priority
             } else {

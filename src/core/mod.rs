@@ -19,6 +19,7 @@ mod effect;
 mod event;
 mod fleet;
 mod info;
+#[cfg(test)]
 mod invariants;
 mod machine;
 mod process;

@@ -158,6 +158,7 @@ impl<P> Record<P> {
         }
     }
 
+    #[cfg(test)]
     /// Whether it waits for its begin, in a line or behind another task.
     pub(super) fn is_waiting(&self) -> bool {
         match self.state {

@@ -184,6 +184,7 @@ impl Workers {
         cold.or_else(|| self.idle.first().copied())
     }
 
+    #[cfg(test)]
     pub(super) fn check_invariants(&self) {
         let count = |wanted: fn(WorkerState) -> bool| {
             self.all

@@ -28,7 +28,6 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) on_warning: Option<WaitHandler>,
     pub(crate) on_critical: Option<WaitHandler>,
-    pub(crate) workers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +83,9 @@ impl Default for SupervisorBuilder {
     fn default() -> Self {
         Self {
             name: "atasker".to_owned(),
-            threads: Limits::new(cores().saturating_mul(5)).reserve_normal(5).reserve_high(5),
+            threads: Limits::new(cores().saturating_mul(5))
+                .reserve_normal(5)
+                .reserve_high(5),
             min_threads: 0,
             max_threads: None,
             processes: None,
@@ -171,7 +172,10 @@ impl SupervisorBuilder {
     /// Run another program as the worker: the stock `atasker-worker`, or one of your own whose main begins
     /// with [`run_if_spawned`](crate::worker::run_if_spawned).
     pub fn worker_program(mut self, program: impl Into<PathBuf>) -> Self {
-        self.program = Program::Separate { path: program.into(), arguments: Vec::new() };
+        self.program = Program::Separate {
+            path: program.into(),
+            arguments: Vec::new(),
+        };
         self
     }
 
@@ -286,7 +290,10 @@ impl SupervisorBuilder {
                  are not free",
             );
         }
-        if self.max_threads.is_some_and(|max| max < self.min_threads.max(1)) {
+        if self
+            .max_threads
+            .is_some_and(|max| max < self.min_threads.max(1))
+        {
             return config("max_threads is below min_threads, or zero");
         }
         if self.queue_bound == Some(0) {
@@ -318,7 +325,11 @@ impl SupervisorBuilder {
             RunIn::Workers => PoolKind::Workers(workers),
             _ => PoolKind::Slots,
         };
-        let limits = if self.run_in == RunIn::Inline { Limits::new(0) } else { processes };
+        let limits = if self.run_in == RunIn::Inline {
+            Limits::new(0)
+        } else {
+            processes
+        };
         let pool = |limits, kind, places_max| PoolConfig {
             limits,
             kind,
@@ -356,7 +367,6 @@ impl SupervisorBuilder {
             }))),
         };
         let settings = Settings {
-            workers: matches!(executor, Executor::Workers(_)),
             on_warning: self.on_warning,
             on_critical: self.on_critical,
             name: self.name,

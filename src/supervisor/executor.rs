@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::error::StartError;
-use super::shared::Shared;
-use crate::core::SignalReason;
+use super::shared::{Next, Shared};
+use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, WorkerStartError};
 use crate::registry::{Catalogue, FunctionInfo, TaskEntry};
 use crate::sync::{Mutex, wait_on};
@@ -75,7 +75,7 @@ impl Workers {
         let owner: Weak<dyn Owner> = Arc::downgrade(shared) as Weak<dyn Owner>;
         let pool = Processes::start(self.config.clone(), owner)?;
         drop(self.pool.set(pool));
-        shared.drive(|core, now, effects| core.on_workers_wanted(now, effects));
+        shared.drive(Core::on_workers_wanted);
         Ok(())
     }
 
@@ -93,7 +93,9 @@ impl Workers {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(StartError::NoWorker { waited: self.config.start_timeout.saturating_mul(2) });
+                return Err(StartError::NoWorker {
+                    waited: self.config.start_timeout.saturating_mul(2),
+                });
             }
             state = wait_on(&self.changed, state, Some(left));
         }
@@ -118,9 +120,15 @@ impl Executor {
         let separate = match self {
             Self::Workers(workers) => {
                 if workers.pool.get().is_none() {
-                    self.start(shared).map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
+                    self.start(shared)
+                        .map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
                 }
-                workers.config.program.is_separate().then(|| workers.catalogue.get()).flatten()
+                workers
+                    .config
+                    .program
+                    .is_separate()
+                    .then(|| workers.catalogue.get())
+                    .flatten()
             }
             _ => None,
         };
@@ -128,7 +136,9 @@ impl Executor {
             (Function::Typed(_), None) => Ok(()),
             (Function::Typed(entry), Some(catalogue)) => check_signature(entry, catalogue),
             (Function::Named(name), None) => crate::registry::find(name).map(drop).map_err(unknown),
-            (Function::Named(name), Some(catalogue)) => catalogue.find(name).map(drop).map_err(unknown),
+            (Function::Named(name), Some(catalogue)) => {
+                catalogue.find(name).map(drop).map_err(unknown)
+            }
         });
         checked.unwrap_or(Ok(()))
     }
@@ -143,18 +153,24 @@ impl Executor {
     pub(crate) fn stage(&self, worker: WorkerId, ticket: Ticket, cell: &TaskCell) {
         if let Some(pool) = self.pool() {
             cell.with_encoded(|function, codec, arguments| {
-                let call = CallFrame { function: function.name(), codec, arguments };
+                let call = CallFrame {
+                    function: function.name(),
+                    codec,
+                    arguments,
+                };
                 pool.stage(worker, ticket, call);
             });
         }
     }
 
     pub(crate) fn revoke(&self, worker: WorkerId, ticket: Ticket) -> bool {
-        self.pool().is_some_and(|pool| pool.revoke(worker, ticket) == Revoke::Revoked)
+        self.pool()
+            .is_some_and(|pool| pool.revoke(worker, ticket) == Revoke::Revoked)
     }
 
     pub(crate) fn try_kill(&self, worker: WorkerId, ticket: Ticket) -> bool {
-        self.pool().is_some_and(|pool| pool.try_kill(worker, ticket) == Kill::Won)
+        self.pool()
+            .is_some_and(|pool| pool.try_kill(worker, ticket) == Kill::Won)
     }
 
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
@@ -184,7 +200,9 @@ impl Executor {
 
     /// The process of a worker, also of one that died lately.
     pub(crate) fn pid(&self, worker: WorkerId) -> Option<u32> {
-        let Self::Workers(workers) = self else { return None };
+        let Self::Workers(workers) = self else {
+            return None;
+        };
         let state = workers.state.lock();
         state
             .live
@@ -194,15 +212,24 @@ impl Executor {
     }
 
     pub(crate) fn crash_report(&self, worker: WorkerId, ran: Duration) -> Option<CrashReport> {
-        let Self::Workers(workers) = self else { return None };
+        let Self::Workers(workers) = self else {
+            return None;
+        };
         let exit = workers.state.lock().exits.get(&worker).cloned()?;
         let stderr = exit.stderr.clone();
-        Some(CrashReport { cause: exit.status, pid: exit.pid?, ran, stderr })
+        Some(CrashReport {
+            cause: exit.status,
+            pid: exit.pid?,
+            ran,
+            stderr,
+        })
     }
 
     /// Why no worker starts any more.
     pub(crate) fn failure_reason(&self) -> String {
-        let Self::Workers(workers) = self else { return String::new() };
+        let Self::Workers(workers) = self else {
+            return String::new();
+        };
         match &workers.state.lock().start_error {
             Some(error) => format!("the process pool has given up starting workers: {error}"),
             None => "the process pool has given up: its workers keep dying before they run a task"
@@ -245,11 +272,13 @@ fn check_signature(entry: &TaskEntry, catalogue: &Catalogue) -> Result<(), Submi
 impl Owner for Shared {
     fn on_outcome(&self, worker: WorkerId, ticket: Ticket, frame: OutcomeFrame) {
         let judged = super::run::judge(frame, self.executor.pid(worker));
-        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut None);
+        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
 
     fn on_ready(&self, worker: WorkerId, pid: u32, functions: Option<Vec<FunctionInfo>>) {
-        let Executor::Workers(workers) = &self.executor else { return };
+        let Executor::Workers(workers) = &self.executor else {
+            return;
+        };
         tracing::debug!(target: "atasker::process", worker = worker.0, pid, "worker ready");
         if let Some(functions) = functions {
             drop(workers.catalogue.set(Catalogue::new(functions)));
@@ -268,7 +297,9 @@ impl Owner for Shared {
     }
 
     fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>) {
-        let Executor::Workers(workers) = &self.executor else { return };
+        let Executor::Workers(workers) = &self.executor else {
+            return;
+        };
         tracing::debug!(
             target: "atasker::process", worker = worker.0, pid = exit.pid, status = ?exit.status,
             "worker ended"

@@ -15,7 +15,11 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(crate) fn new(shared: Weak<Shared>, ticket: Ticket) -> Self {
-        Self { shared, ticket, open: true }
+        Self {
+            shared,
+            ticket,
+            open: true,
+        }
     }
 
     fn finish(&mut self, outcome: Result<Returned, ExternalFailure>) {
@@ -37,10 +41,8 @@ pub(crate) enum ExternalFailure {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.open {
-            self.finish(Err(match std::thread::panicking() {
-                true => ExternalFailure::Panicked,
-                false => ExternalFailure::Dropped,
-            }));
+            let panicking = std::thread::panicking();
+            self.finish(Err(if panicking { ExternalFailure::Panicked } else { ExternalFailure::Dropped }));
         }
     }
 }
@@ -59,7 +61,10 @@ pub struct Completer<T> {
 impl<T: Send + 'static> Completer<T> {
     /// End the task with its value.
     pub fn complete(mut self, value: T) {
-        self.slot.finish(Ok(Returned { value: Box::new(value), error: None }));
+        self.slot.finish(Ok(Returned {
+            value: Box::new(value),
+            error: None,
+        }));
     }
 }
 
@@ -78,5 +83,7 @@ where
     T: Send + 'static,
     F: FnOnce(Completer<T>) + Send + 'static,
 {
-    move |slot| start(Completer { slot, value: std::marker::PhantomData })
+    move |slot| {
+        start(Completer { slot, value: std::marker::PhantomData });
+    }
 }

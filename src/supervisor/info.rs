@@ -13,6 +13,7 @@ use crate::task::error::SubmitError;
 use crate::task::id::{TaskId, WorkerId};
 use crate::task::info::{Ended, Pool, TaskInfo, TaskStatus};
 use crate::task::options::{Limits, Priority};
+use crate::threads::ThreadPool;
 
 /// How a supervisor stands at one moment.
 #[derive(Clone, Debug)]
@@ -211,7 +212,7 @@ impl Shared {
             name: self.settings.name.clone(),
             threads,
             processes,
-            thread_count: self.threads.get().map_or(0, |pool| pool.threads()),
+            thread_count: self.threads.get().map_or(0, ThreadPool::threads),
             workers: workers
                 .into_iter()
                 .map(|(worker, task)| WorkerInfo {
@@ -261,7 +262,9 @@ impl Shared {
             pool: view.pool.into(),
             attempts: view.attempts,
             queued: waited_until.since(view.queued_from),
-            ran: view.begun_at.map_or(Duration::ZERO, |begun| now.since(begun)),
+            ran: view
+                .begun_at
+                .map_or(Duration::ZERO, |begun| now.since(begun)),
             pid: view.worker.and_then(|worker| self.executor.pid(worker)),
             returned_error: None,
         };
@@ -278,11 +281,14 @@ impl Shared {
         let _settled_below = self.drive(|core, now, effects| core.on_cancelled(now, task, effects));
         // Whatever had to be settled was settled while the effects were performed, here or in the thread
         // that had begun to settle it first.
-        cell.ended().is_some_and(|ended| ended.status == TaskStatus::Cancelled)
+        cell.ended()
+            .is_some_and(|ended| ended.status == TaskStatus::Cancelled)
     }
 
     pub(crate) fn functions(&self) -> Result<Functions, SubmitError> {
-        let Some(this) = self.this.upgrade() else { return Err(SubmitError::Stopped) };
+        let Some(this) = self.this.upgrade() else {
+            return Err(SubmitError::Stopped);
+        };
         if matches!(&self.executor, Executor::Workers(_)) {
             let start = self.executor.start(&this);
             start.map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;

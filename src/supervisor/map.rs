@@ -23,7 +23,11 @@ const WINDOW_MIN: usize = 16;
 
 fn window(shared: &Shared) -> usize {
     let info = shared.info();
-    let places = info.threads.limits.places().max(info.processes.limits.places());
+    let places = info
+        .threads
+        .limits
+        .places()
+        .max(info.processes.limits.places());
     (places as usize).saturating_mul(PER_PLACE).max(WINDOW_MIN)
 }
 
@@ -48,7 +52,9 @@ enum Taken<T> {
 impl<I: Iterator<Item = Call<T>>, T> Source<I, T> {
     /// Submit the next call. `wait`: for a place in a full queue.
     fn take(&mut self, wait: bool) -> Taken<T> {
-        let Some(call) = self.held.take().or_else(|| self.calls.next()) else { return Taken::End };
+        let Some(call) = self.held.take().or_else(|| self.calls.next()) else {
+            return Taken::End;
+        };
         let name = call.name.clone();
         let answer = if wait {
             self.shared.submit(call)
@@ -70,7 +76,14 @@ impl<I: Iterator<Item = Call<T>>, T> Source<I, T> {
 }
 
 fn refusal(name: Name, error: &SubmitError) -> TaskError {
-    TaskError::new(None, name, 0, TaskErrorKind::Rejected { reason: error.to_string() })
+    TaskError::new(
+        None,
+        name,
+        0,
+        TaskErrorKind::Rejected {
+            reason: error.to_string(),
+        },
+    )
 }
 
 /// A result that waits for its turn.
@@ -91,7 +104,11 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
         Self {
             window: window(shared),
-            source: Source { calls, held: None, shared: Arc::clone(shared) },
+            source: Source {
+                calls,
+                held: None,
+                shared: Arc::clone(shared),
+            },
             slots: VecDeque::new(),
             supervisor: std::marker::PhantomData,
         }
@@ -154,7 +171,11 @@ impl<I: Iterator<Item = Call<T>>, T> MapUnordered<'_, I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
         Self {
             window: window(shared),
-            source: Source { calls, held: None, shared: Arc::clone(shared) },
+            source: Source {
+                calls,
+                held: None,
+                shared: Arc::clone(shared),
+            },
             running: HashMap::new(),
             refused: VecDeque::new(),
             queue: Arc::default(),
@@ -189,7 +210,11 @@ impl<I: Iterator<Item = Call<T>>, T> Iterator for MapUnordered<'_, I, T> {
             self.given += 1;
         }
         if let Some((index, error)) = self.refused.pop_front() {
-            return Some(Completion { index, info: refused_info(&error), result: Err(error) });
+            return Some(Completion {
+                index,
+                info: refused_info(&error),
+                result: Err(error),
+            });
         }
         if self.running.is_empty() {
             return None;
@@ -239,7 +264,11 @@ impl<I: Iterator<Item = Call<T>>, T> MapStream<I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
         Self {
             window: window(shared),
-            source: Source { calls, held: None, shared: Arc::clone(shared) },
+            source: Source {
+                calls,
+                held: None,
+                shared: Arc::clone(shared),
+            },
             slots: VecDeque::new(),
         }
     }
@@ -273,10 +302,12 @@ impl<I: Iterator<Item = Call<T>> + Unpin, T> Stream for MapStream<I, T> {
             };
             if full && this.slots.is_empty() {
                 let shared = Arc::clone(&this.source.shared);
-                let taken = shared.space.poll(context.waker(), || match this.source.take(false) {
-                    Taken::Full => None,
-                    taken => Some(taken),
-                });
+                let taken = shared
+                    .space
+                    .poll(context.waker(), || match this.source.take(false) {
+                        Taken::Full => None,
+                        taken => Some(taken),
+                    });
                 match taken {
                     None => return Poll::Pending,
                     Some(Taken::Submitted(handle)) => this.slots.push_back(Slot::Running(handle)),

@@ -96,6 +96,7 @@ impl Supervisor {
     /// # drop((running, waiting));
     /// # Ok(()) }
     /// ```
+    #[expect(clippy::result_large_err, reason = "the error gives the call back, as it was")]
     pub fn try_submit<T>(&self, call: Call<T>) -> Result<TaskHandle<T>, TrySubmitError<T>> {
         self.shared.try_submit(call).map_err(Into::into)
     }
@@ -107,7 +108,10 @@ impl Supervisor {
         let mut call = Some(call);
         poll_fn(|context| {
             let answer = self.shared.space.poll(context.waker(), || {
-                match self.shared.try_submit(call.take().expect("it comes back while full")) {
+                match self
+                    .shared
+                    .try_submit(call.take().expect("it comes back while full"))
+                {
                     Ok(handle) => Some(Ok(handle)),
                     Err(NotTaken::Refused(error)) => Some(Err(error)),
                     Err(NotTaken::Full(back)) => {
@@ -308,6 +312,8 @@ impl Drop for Supervisor {
 
 impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Supervisor").field("name", &self.shared.settings.name).finish_non_exhaustive()
+        f.debug_struct("Supervisor")
+            .field("name", &self.shared.settings.name)
+            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use super::context::{self, Context, Place};
 use super::executor::Executor;
 use super::external::{ExternalFailure, Slot};
 use super::perform::{Arrived, Payload};
-use super::shared::{Shared, ThreadItem};
+use super::shared::{Next, Shared, ThreadItem};
 use crate::codec::CodecId;
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
@@ -28,32 +28,48 @@ impl Shared {
         match (item.pool, &self.executor) {
             #[cfg(feature = "rayon")]
             (PoolId::Processes, Executor::Rayon(pool)) => {
-                let Some(shared) = self.this.upgrade() else { return };
+                let Some(shared) = self.this.upgrade() else {
+                    return;
+                };
                 pool.spawn(move || {
-                    shared.run_here(item, &mut None);
+                    shared.run_here(item, &mut Next::Unwanted);
                 });
             }
             (PoolId::Processes, Executor::Inline) if context::is_submitting() => {
-                self.run_here(item, &mut None);
+                self.run_here(item, &mut Next::Unwanted);
             }
-            _ => self.threads.get().expect("threads start with the supervisor").execute(item),
+            _ => self
+                .threads
+                .get()
+                .expect("threads start with the supervisor")
+                .execute(item),
         }
     }
 
     /// Run an attempt in this thread, and report how it ended.
-    pub(crate) fn run_here(&self, item: ThreadItem, next: &mut Option<Option<ThreadItem>>) {
+    pub(crate) fn run_here(&self, item: ThreadItem, next: &mut Next) {
         let ThreadItem { pool, ticket, cell } = item;
         tracing::trace!(target: "atasker::task", task = ticket.task.number(), "begins on a thread");
-        let context = Context { owner: self.address(), place: Place::Task(pool) };
+        let context = Context {
+            owner: self.address(),
+            place: Place::Task(pool),
+        };
         let work = cell.take_work();
         let started = Instant::now();
         let mut judged = match work {
-            Work::Once(closure) => judge_closure(context::within(context, || panics::catch(closure))),
-            Work::Repeatable(closure) => {
-                judge_closure(context::within(context, || panics::catch(|| closure.call())))
+            Work::Once(closure) => {
+                judge_closure(context::within(context, || panics::catch(closure)))
             }
-            Work::Encoded { function, codec, arguments: Ok(arguments) } => {
-                let outcome = context::within(context, || run_encoded(&function, codec, &arguments));
+            Work::Repeatable(closure) => judge_closure(context::within(context, || {
+                panics::catch(|| closure.call())
+            })),
+            Work::Encoded {
+                function,
+                codec,
+                arguments: Ok(arguments),
+            } => {
+                let outcome =
+                    context::within(context, || run_encoded(&function, codec, &arguments));
                 judge(OutcomeFrame { outcome, ran_ns: 0 }, None)
             }
             Work::External(start) => {
@@ -85,7 +101,7 @@ impl Shared {
                 failed(Finish::Panicked, panicked(message, None, None))
             }
         };
-        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut None);
+        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
 }
 
@@ -94,7 +110,9 @@ fn run_encoded(function: &Function, codec: CodecId, arguments: &[u8]) -> Outcome
         Function::Typed(entry) => (entry.run)(codec, arguments),
         Function::Named(name) => match registry::find(name) {
             Ok(entry) => (entry.run)(codec, arguments),
-            Err(error) => Outcome::UnknownFunction { message: error.to_string() },
+            Err(error) => Outcome::UnknownFunction {
+                message: error.to_string(),
+            },
         },
     }
 }
@@ -102,14 +120,21 @@ fn run_encoded(function: &Function, codec: CodecId, arguments: &[u8]) -> Outcome
 fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
     match result {
         Ok(Returned { value, error }) => Judged {
-            finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },
+            finish: if error.is_some() {
+                Finish::ReturnedError
+            } else {
+                Finish::Returned
+            },
             arrived: Arrived {
                 outcome: Ok(Payload::Value(value)),
                 returned_error: error.map(|chain| chain.join(": ")),
                 ran: None,
             },
         },
-        Err(caught) => failed(Finish::Panicked, panicked(caught.message, caught.location, None)),
+        Err(caught) => failed(
+            Finish::Panicked,
+            panicked(caught.message, caught.location, None),
+        ),
     }
 }
 
@@ -118,7 +143,11 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
     let ran = Some(std::time::Duration::from_nanos(frame.ran_ns));
     let mut judged = match frame.outcome {
         Outcome::Returned { value, error } => Judged {
-            finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },
+            finish: if error.is_some() {
+                Finish::ReturnedError
+            } else {
+                Finish::Returned
+            },
             arrived: Arrived {
                 outcome: Ok(Payload::Bytes(value)),
                 returned_error: error.map(|chain| chain.join(": ")),
@@ -132,7 +161,8 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
             let reason = format!("the worker could not encode it: {message}");
             failed(Finish::Returned, TaskErrorKind::Undeliverable { reason })
         }
-        Outcome::UnknownFunction { message: reason } | Outcome::BadArguments { message: reason } => {
+        Outcome::UnknownFunction { message: reason }
+        | Outcome::BadArguments { message: reason } => {
             failed(Finish::Refused, TaskErrorKind::Rejected { reason })
         }
     };
@@ -141,11 +171,22 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
 }
 
 fn panicked(message: String, location: Option<String>, pid: Option<u32>) -> TaskErrorKind {
-    TaskErrorKind::Panicked(PanicReport { message, location, pid })
+    TaskErrorKind::Panicked(PanicReport {
+        message,
+        location,
+        pid,
+    })
 }
 
 fn failed(finish: Finish, kind: TaskErrorKind) -> Judged {
-    Judged { finish, arrived: Arrived { outcome: Err(kind), returned_error: None, ran: None } }
+    Judged {
+        finish,
+        arrived: Arrived {
+            outcome: Err(kind),
+            returned_error: None,
+            ran: None,
+        },
+    }
 }
 
 /// The body of a thread of the pool.
@@ -154,9 +195,11 @@ pub(crate) fn thread_body(
 ) -> impl Fn(ThreadItem) -> Option<ThreadItem> + Send + Sync {
     move |item| {
         let shared: Arc<Shared> = shared.upgrade()?;
-        let mut next = Some(None);
+        let mut next = Next::Wanted;
         shared.run_here(item, &mut next);
-        next.flatten()
+        match next {
+            Next::Given(item) => Some(item),
+            Next::Wanted | Next::Unwanted => None,
+        }
     }
 }
-

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use super::context::{self, Place};
-use super::shared::{Effects, Shared};
+use super::shared::{Effects, Next, Shared};
 use crate::core::{PoolId, RefuseReason, Submission};
 use crate::task::call::Call;
 use crate::task::cell::{TaskCell, Work};
@@ -41,28 +41,39 @@ impl Shared {
             _ => {}
         }
         let mut call = Some(call);
-        self.space.wait(|| match self.try_submit(call.take().expect("it comes back while full")) {
-            Ok(handle) => Some(Ok(handle)),
-            Err(NotTaken::Refused(error)) => Some(Err(error)),
-            Err(NotTaken::Full(back)) => {
-                call = Some(back);
-                None
-            }
-        })
+        self.space.wait(
+            || match self.try_submit(call.take().expect("it comes back while full")) {
+                Ok(handle) => Some(Ok(handle)),
+                Err(NotTaken::Refused(error)) => Some(Err(error)),
+                Err(NotTaken::Full(back)) => {
+                    call = Some(back);
+                    None
+                }
+            },
+        )
     }
 
     /// Submit if there is a place in the queue.
+    #[expect(clippy::result_large_err, reason = "the error gives the call back, as it was")]
     pub(crate) fn try_submit<T>(
         self: &Arc<Self>,
         call: Call<T>,
     ) -> Result<TaskHandle<T>, NotTaken<T>> {
-        let Call { name, work, options, pool, read } = call;
+        let Call {
+            name,
+            work,
+            options,
+            pool,
+            read,
+        } = call;
         if let Err(error) = check(&name.function, &work, options.retry.retries) {
             return Err(NotTaken::Refused(error));
         }
         let cell = TaskCell::new(name, pool, options.priority, work);
         if matches!(pool, crate::Pool::Processes) {
-            self.executor.admit(self, &cell).map_err(NotTaken::Refused)?;
+            self.executor
+                .admit(self, &cell)
+                .map_err(NotTaken::Refused)?;
         }
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
         let mut effects = Effects::new();
@@ -73,7 +84,11 @@ impl Shared {
         {
             return Err(NotTaken::Refused(SubmitError::DuplicateId(id.to_string())));
         }
-        let submission = Submission { pool: pool.into(), options, payload: Arc::clone(&cell) };
+        let submission = Submission {
+            pool: pool.into(),
+            options,
+            payload: Arc::clone(&cell),
+        };
         let answer = self.tell(&mut effects, |core, now, effects| {
             core.on_submitted(now, submission, effects)
         });
@@ -87,7 +102,7 @@ impl Shared {
                     target: "atasker::task", task = task.number(), name = %cell.name.function,
                     priority = %options.priority, "submitted"
                 );
-                context::submitting(|| self.perform(effects, None, &mut None));
+                context::submitting(|| self.perform(effects, None, &mut Next::Unwanted));
                 let owner: Weak<dyn TaskOwner> = self.this.clone();
                 Ok(TaskHandle::new(cell, task, owner, read))
             }
@@ -95,10 +110,14 @@ impl Shared {
                 drop(refused.payload);
                 Err(match refused.reason {
                     RefuseReason::Stopped => NotTaken::Refused(SubmitError::Stopped),
-                    RefuseReason::PoolFailed => NotTaken::Refused(SubmitError::NoWorkers(Arc::new(
-                        super::error::StartError::Config(self.executor.failure_reason()),
-                    ))),
-                    RefuseReason::QueueFull => NotTaken::Full(call_again(&cell, options, pool, read)),
+                    RefuseReason::PoolFailed => {
+                        NotTaken::Refused(SubmitError::NoWorkers(Arc::new(
+                            super::error::StartError::Config(self.executor.failure_reason()),
+                        )))
+                    }
+                    RefuseReason::QueueFull => {
+                        NotTaken::Full(call_again(&cell, options, pool, read))
+                    }
                 })
             }
         }
@@ -111,7 +130,13 @@ fn call_again<T>(
     pool: crate::Pool,
     read: crate::task::call::ReadResult<T>,
 ) -> Call<T> {
-    Call { name: cell.name.clone(), work: cell.retire_work(), options, pool, read }
+    Call {
+        name: cell.name.clone(),
+        work: cell.retire_work(),
+        options,
+        pool,
+        read,
+    }
 }
 
 fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {
@@ -119,7 +144,10 @@ fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {
         return Err(SubmitError::InsideWorker);
     }
     match work {
-        Work::Encoded { arguments: Err(error), .. } => Err(SubmitError::Unencodable {
+        Work::Encoded {
+            arguments: Err(error),
+            ..
+        } => Err(SubmitError::Unencodable {
             function: name.to_owned(),
             reason: error.to_string(),
         }),

@@ -44,7 +44,11 @@ pub(crate) type ExternalClosure = Box<dyn FnOnce(crate::supervisor::external::Sl
 /// What is to be run.
 pub(crate) enum Work {
     /// A registered function, found by name in a worker process.
-    Encoded { function: Function, codec: CodecId, arguments: Result<Vec<u8>, EncodeError> },
+    Encoded {
+        function: Function,
+        codec: CodecId,
+        arguments: Result<Vec<u8>, EncodeError>,
+    },
     /// A closure that can run once.
     Once(OnceClosure),
     /// A closure that can run again, for a retry.
@@ -116,8 +120,16 @@ pub(crate) struct Name {
 impl Name {
     /// As the attribute of a function says it.
     pub(crate) fn declared(function: &'static str, label: Option<&'static str>) -> Self {
-        let given = label.map(|label| Box::new(Given { label: Some(label.into()), id: None }));
-        Self { function: Cow::Borrowed(function), given }
+        let given = label.map(|label| {
+            Box::new(Given {
+                label: Some(label.into()),
+                id: None,
+            })
+        });
+        Self {
+            function: Cow::Borrowed(function),
+            given,
+        }
     }
 }
 
@@ -147,16 +159,25 @@ impl TaskCell {
             priority,
             work: Mutex::new(work),
             done: AtomicBool::new(false),
-            meeting: Mutex::new(Meeting { outcome: None, ended: None, listener: Listener::Nobody }),
+            meeting: Mutex::new(Meeting {
+                outcome: None,
+                ended: None,
+                listener: Listener::Nobody,
+            }),
         })
     }
 
     /// Look at an encoded call. `None`: it is none, or no longer needed.
-    pub(crate) fn with_encoded<R>(&self, use_it: impl FnOnce(&Function, CodecId, &[u8]) -> R) -> Option<R> {
+    pub(crate) fn with_encoded<R>(
+        &self,
+        use_it: impl FnOnce(&Function, CodecId, &[u8]) -> R,
+    ) -> Option<R> {
         match &*self.work.lock() {
-            Work::Encoded { function, codec, arguments: Ok(bytes) } => {
-                Some(use_it(function, *codec, bytes))
-            }
+            Work::Encoded {
+                function,
+                codec,
+                arguments: Ok(bytes),
+            } => Some(use_it(function, *codec, bytes)),
             _ => None,
         }
     }
@@ -174,12 +195,18 @@ impl TaskCell {
         let mut work = self.work.lock();
         match &*work {
             Work::Repeatable(closure) => Work::Repeatable(closure.clone()),
-            Work::Encoded { function, codec, arguments } => Work::Encoded {
+            Work::Encoded {
+                function,
+                codec,
+                arguments,
+            } => Work::Encoded {
                 function: function.clone(),
                 codec: *codec,
                 arguments: arguments.clone(),
             },
-            Work::Once(_) | Work::External(_) | Work::Spent => std::mem::replace(&mut *work, Work::Spent),
+            Work::Once(_) | Work::External(_) | Work::Spent => {
+                std::mem::replace(&mut *work, Work::Spent)
+            }
         }
     }
 

@@ -99,7 +99,12 @@ pub struct CrashReport {
 
 impl TaskError {
     pub(crate) fn new(id: Option<TaskId>, name: Name, attempts: u32, kind: TaskErrorKind) -> Self {
-        Self(Box::new(Inner { id, name, attempts, kind }))
+        Self(Box::new(Inner {
+            id,
+            name,
+            attempts,
+            kind,
+        }))
     }
 
     /// What happened.
@@ -176,8 +181,14 @@ impl fmt::Display for TaskErrorKind {
                 }
             }
             Self::Crashed(report) => report.fmt(f),
-            Self::TimedOut { pid: Some(pid), ran } => {
-                write!(f, "timed out after {ran:.1?}; its worker process {pid} was killed")
+            Self::TimedOut {
+                pid: Some(pid),
+                ran,
+            } => {
+                write!(
+                    f,
+                    "timed out after {ran:.1?}; its worker process {pid} was killed"
+                )
             }
             Self::TimedOut { pid: None, ran } => write!(
                 f,
@@ -187,11 +198,17 @@ impl fmt::Display for TaskErrorKind {
             Self::Cancelled => write!(f, "was cancelled"),
             Self::Stopped => write!(f, "was cancelled because its supervisor stopped"),
             Self::Expired { waited } => {
-                write!(f, "expired: it had not begun after {waited:.1?} in the queue")
+                write!(
+                    f,
+                    "expired: it had not begun after {waited:.1?} in the queue"
+                )
             }
             Self::Rejected { reason } => write!(f, "was rejected: {reason}"),
             Self::Undeliverable { reason } => {
-                write!(f, "completed, but its value could not be delivered: {reason}")
+                write!(
+                    f,
+                    "completed, but its value could not be delivered: {reason}"
+                )
             }
         }
     }
@@ -294,7 +311,9 @@ pub enum SubmitError {
     #[error("the process pool can't run tasks: {0}")]
     NoWorkers(std::sync::Arc<crate::StartError>),
     /// This process is itself a worker.
-    #[error("this is a worker process: tasks can't submit tasks; return what should be run next instead")]
+    #[error(
+        "this is a worker process: tasks can't submit tasks; return what should be run next instead"
+    )]
     InsideWorker,
 }
 

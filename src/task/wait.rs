@@ -29,11 +29,15 @@ pub fn wait_all<T>(
     timeout: impl Into<Option<Duration>>,
 ) -> Result<Vec<Result<T, TaskError>>, StillRunning<T>> {
     let handles: Vec<_> = handles.into_iter().collect();
-    let deadline = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = timeout
+        .into()
+        .and_then(|timeout| Instant::now().checked_add(timeout));
     let queue = CompletionQueue::over(&handles);
     for _ in 0..handles.len() {
         if queue.next(deadline).is_none() {
-            handles.iter().for_each(|handle| handle.cell().stop_listening());
+            for handle in &handles {
+                handle.cell().stop_listening();
+            }
             return Err(StillRunning { handles });
         }
     }
@@ -49,8 +53,16 @@ pub struct StillRunning<T> {
 
 impl<T> std::fmt::Display for StillRunning<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let running = self.handles.iter().filter(|handle| !handle.is_done()).count();
-        write!(f, "{running} of {} tasks had not ended when the timeout passed", self.handles.len())
+        let running = self
+            .handles
+            .iter()
+            .filter(|handle| !handle.is_done())
+            .count();
+        write!(
+            f,
+            "{running} of {} tasks had not ended when the timeout passed",
+            self.handles.len()
+        )
     }
 }
 
@@ -87,7 +99,11 @@ pub struct Completion<T> {
 pub fn as_completed<T>(handles: impl IntoIterator<Item = TaskHandle<T>>) -> AsCompleted<T> {
     let handles: Vec<_> = handles.into_iter().collect();
     let queue = CompletionQueue::over(&handles);
-    AsCompleted { left: handles.len(), handles: handles.into_iter().map(Some).collect(), queue }
+    AsCompleted {
+        left: handles.len(),
+        handles: handles.into_iter().map(Some).collect(),
+        queue,
+    }
 }
 
 /// The iterator of [`as_completed`].
@@ -120,7 +136,11 @@ impl<T> ExactSizeIterator for AsCompleted<T> {}
 
 /// The completion of a task that has ended.
 pub(crate) fn completion<T>(index: usize, handle: &TaskHandle<T>) -> Completion<T> {
-    Completion { index, info: handle.info(), result: handle.take() }
+    Completion {
+        index,
+        info: handle.info(),
+        result: handle.take(),
+    }
 }
 
 /// Indexes of ended tasks in the order in which they ended.

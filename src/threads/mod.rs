@@ -108,7 +108,8 @@ impl<J: Send + 'static> ThreadPool<J> {
     }
 
     /// How long a thread above the minimum may idle from now on.
-    pub(crate) fn set_keep_alive(&self, keep_alive: Duration) {
+    #[cfg(test)]
+    fn set_keep_alive(&self, keep_alive: Duration) {
         self.shared.state.lock().keep_alive = keep_alive;
         self.shared.changed.notify_all();
     }
@@ -161,7 +162,10 @@ impl<J: Send + 'static> Drop for ThreadPool<J> {
 
 fn spawn<J: Send + 'static>(shared: &Arc<Shared<J>>) -> std::io::Result<()> {
     let mine = Arc::clone(shared);
-    std::thread::Builder::new().name(shared.name.clone()).spawn(move || mine.work()).map(drop)
+    std::thread::Builder::new()
+        .name(shared.name.clone())
+        .spawn(move || mine.work())
+        .map(drop)
 }
 
 impl<J: Send + 'static> Shared<J> {
@@ -238,7 +242,9 @@ mod tests {
             }));
         }
         for _ in 0..8 {
-            begins.recv().expect("all eight begin without any of them ending");
+            begins
+                .recv()
+                .expect("all eight begin without any of them ending");
         }
         assert_eq!(pool.threads(), 8);
         drop(release);

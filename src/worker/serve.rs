@@ -39,10 +39,18 @@ pub(super) fn serve(mut end: WorkerEnd) -> io::Result<()> {
     }
 }
 
-fn run(function: &str, codec: CodecId, arguments: &[u8]) -> Outcome {
-    match registry::find(function) {
-        Ok(entry) => (entry.run)(codec, arguments),
-        Err(error) => Outcome::UnknownFunction {
+fn run(function: &str, codec: u8, arguments: &[u8]) -> Outcome {
+    let entry = match registry::find(function) {
+        Ok(entry) => entry,
+        Err(error) => {
+            return Outcome::UnknownFunction {
+                message: error.to_string(),
+            };
+        }
+    };
+    match CodecId::try_from(codec) {
+        Ok(codec) => (entry.run)(codec, arguments),
+        Err(error) => Outcome::BadArguments {
             message: error.to_string(),
         },
     }

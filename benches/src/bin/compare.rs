@@ -47,13 +47,20 @@ impl Echo {
         let (_, give) = server.accept().expect("it connects");
         let (send, childs_receive) = ipc::bytes_channel().expect("a channel");
         let (childs_send, receive) = ipc::bytes_channel().expect("a channel");
-        give.send((childs_receive, childs_send)).expect("it listens");
-        Self { send, receive, child }
+        give.send((childs_receive, childs_send))
+            .expect("it listens");
+        Self {
+            send,
+            receive,
+            child,
+        }
     }
 
     fn serve(name: String) {
         let (give, get) = ipc::channel::<Ends>().expect("a channel");
-        IpcSender::connect(name).and_then(|parent| parent.send(give).map_err(std::io::Error::other)).expect("a parent");
+        IpcSender::connect(name)
+            .and_then(|parent| parent.send(give).map_err(std::io::Error::other))
+            .expect("a parent");
         let (receive, send) = get.recv().expect("the ends");
         while let Ok(bytes) = receive.recv() {
             send.send(&bytes).expect("the parent listens");
@@ -62,7 +69,10 @@ impl Echo {
 
     fn round_trip(&self, n: u64) {
         self.send.send(&n.to_le_bytes()).expect("the child listens");
-        assert_eq!(self.receive.recv().expect("the child answers"), n.to_le_bytes());
+        assert_eq!(
+            self.receive.recv().expect("the child answers"),
+            n.to_le_bytes()
+        );
     }
 }
 
@@ -75,12 +85,22 @@ struct Contender<'a> {
 
 impl<'a> Contender<'a> {
     fn new(name: &'static str, run: impl FnMut() -> f64 + 'a) -> Self {
-        Self { name, run: Box::new(run), samples: Vec::new() }
+        Self {
+            name,
+            run: Box::new(run),
+            samples: Vec::new(),
+        }
     }
 }
 
 /// Run the contenders in turn, round after round, and print the medians relative to the first.
-fn compare(title: &str, bar: &str, unit: (&str, f64), rounds: usize, mut contenders: Vec<Contender<'_>>) {
+fn compare(
+    title: &str,
+    bar: &str,
+    unit: (&str, f64),
+    rounds: usize,
+    mut contenders: Vec<Contender<'_>>,
+) {
     for contender in &mut contenders {
         (contender.run)();
     }
@@ -92,15 +112,28 @@ fn compare(title: &str, bar: &str, unit: (&str, f64), rounds: usize, mut contend
             contender.samples.push(sample);
         }
     }
-    println!("\n**{title}** ({bar})\n\n| | {} | ours ÷ theirs |\n|---|---:|---:|", unit.0);
+    println!(
+        "\n**{title}** ({bar})\n\n| | {} | ours ÷ theirs |\n|---|---:|---:|",
+        unit.0
+    );
     let ours = median(contenders[0].samples.clone());
     for contender in &contenders {
         let value = median(contender.samples.clone());
-        println!("| {} | {:.3} | {:.3} |", contender.name, value * unit.1, ours / value);
+        println!(
+            "| {} | {:.3} | {:.3} |",
+            contender.name,
+            value * unit.1,
+            ours / value
+        );
     }
 }
 
-fn round_trips(processes: &Supervisor, rayon: &rayon::ThreadPool, pool: &procspawn::Pool, echo: &Echo) {
+fn round_trips(
+    processes: &Supervisor,
+    rayon: &rayon::ThreadPool,
+    pool: &procspawn::Pool,
+    echo: &Echo,
+) {
     const TRIPS: u64 = 2_000;
     let per_trip = |total: f64| total / TRIPS as f64;
     compare(
@@ -123,7 +156,10 @@ fn round_trips(processes: &Supervisor, rayon: &rayon::ThreadPool, pool: &procspa
             Contender::new("procspawn pool", || {
                 per_trip(seconds(|| {
                     for n in 0..TRIPS {
-                        assert_eq!(pool.spawn(n, procspawn_increment).join().expect("it runs"), n + 1);
+                        assert_eq!(
+                            pool.spawn(n, procspawn_increment).join().expect("it runs"),
+                            n + 1
+                        );
                     }
                 }))
             }),
@@ -151,8 +187,9 @@ fn throughput(processes: &Supervisor, pool: &procspawn::Pool) {
         vec![
             Contender::new("atasker, channel", || {
                 let total = seconds(|| {
-                    let tasks: Vec<_> =
-                        (0..TASKS).map(|n| processes.submit(increment::call(n)).expect("accepted")).collect();
+                    let tasks: Vec<_> = (0..TASKS)
+                        .map(|n| processes.submit(increment::call(n)).expect("accepted"))
+                        .collect();
                     for (n, task) in (0..TASKS).zip(tasks) {
                         assert_eq!(task.wait().expect("it runs"), n + 1);
                     }
@@ -161,7 +198,9 @@ fn throughput(processes: &Supervisor, pool: &procspawn::Pool) {
             }),
             Contender::new("procspawn pool", || {
                 let total = seconds(|| {
-                    let tasks: Vec<_> = (0..TASKS).map(|n| pool.spawn(n, procspawn_increment)).collect();
+                    let tasks: Vec<_> = (0..TASKS)
+                        .map(|n| pool.spawn(n, procspawn_increment))
+                        .collect();
                     for (n, task) in (0..TASKS).zip(tasks) {
                         assert_eq!(task.join().expect("it runs"), n + 1);
                     }
@@ -176,7 +215,9 @@ fn batch(processes: &Supervisor, rayon: &Supervisor, pool: &procspawn::Pool) {
     const TASKS: u64 = 1_000;
     let run = |supervisor: &Supervisor| {
         seconds(|| {
-            let results = supervisor.map((0..TASKS).map(work::call)).window(2 * TASKS as usize);
+            let results = supervisor
+                .map((0..TASKS).map(work::call))
+                .window(2 * TASKS as usize);
             assert!(results.map(|result| result.expect("it runs")).eq(1..=TASKS));
         })
     };
@@ -226,7 +267,10 @@ fn start_up() {
             Contender::new("atasker, channel", || {
                 let mut supervisor = None;
                 let total = seconds(|| {
-                    let started = Supervisor::builder().processes(Limits::new(2)).start().expect("starts");
+                    let started = Supervisor::builder()
+                        .processes(Limits::new(2))
+                        .start()
+                        .expect("starts");
                     let tasks = [0, 1].map(|n| started.submit(hold::call(n)).expect("accepted"));
                     let answers = tasks.map(|task| task.wait().expect("it runs"));
                     assert_eq!(answers, [1, 2]);
@@ -265,8 +309,14 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     println!("{cores} cores; nothing pinned; medians of {ROUNDS} interleaved rounds");
 
-    let one = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("starts");
+    let one = Supervisor::builder()
+        .processes(Limits::new(1))
+        .start()
+        .expect("starts");
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .expect("starts");
     let pool = procspawn::Pool::new(1).expect("starts");
     let mut echo = Echo::start();
     round_trips(&one, &threads, &pool, &echo);
@@ -274,8 +324,14 @@ fn main() {
     echo.child.kill().expect("it runs");
     echo.child.wait().expect("it is ours");
 
-    let two = Supervisor::builder().processes(Limits::new(2)).start().expect("starts");
-    let rayon = Supervisor::builder().rayon(Limits::new(2)).start().expect("starts");
+    let two = Supervisor::builder()
+        .processes(Limits::new(2))
+        .start()
+        .expect("starts");
+    let rayon = Supervisor::builder()
+        .rayon(Limits::new(2))
+        .start()
+        .expect("starts");
     let pool = procspawn::Pool::new(2).expect("starts");
     throughput(&two, &pool);
     batch(&two, &rayon, &pool);

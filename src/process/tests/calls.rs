@@ -154,7 +154,7 @@ fn a_kill_before_the_call_is_sent_wins() {
     let ticket = pool.ticket();
     assert_eq!(pool.processes.try_kill(worker, ticket), Kill::Won);
     let call = CallFrame {
-        function: "abort",
+        function: "process::tests::functions::abort",
         codec: CodecId::Postcard,
         arguments: b"",
     };
@@ -192,7 +192,7 @@ fn a_task_knows_itself() {
     let told = pool.call_text(worker, "current", "");
     assert_eq!(
         told,
-        r#"Some(CurrentTask { number: 1, attempt: 1, function: "current" })"#
+        r#"Some(CurrentTask { number: 1, attempt: 1, function: "process::tests::functions::current" })"#
     );
     assert_eq!(crate::worker::current_task(), None);
 }

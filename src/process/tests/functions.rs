@@ -3,8 +3,10 @@
 use std::io::Write;
 
 use crate::codec::CodecId;
-use crate::registry::{TaskEntry, WorkerInit};
+use crate::registry::entry::{RegisteredTask, TaskEntry};
+use crate::registry::init::WorkerInit;
 use crate::sys::faults;
+use crate::task::options::Declared;
 use crate::transport::frame::Outcome;
 
 fn returned(value: impl Into<Vec<u8>>) -> Outcome {
@@ -21,7 +23,17 @@ fn text(arguments: &[u8]) -> &str {
 macro_rules! functions {
     ($($name:ident = $run:expr;)*) => {
         $(inventory::submit! {
-            TaskEntry { name: stringify!($name), run: { let run: fn(CodecId, &[u8]) -> Outcome = $run; run } }
+            RegisteredTask(&TaskEntry {
+                path: concat!(module_path!(), "::", stringify!($name)),
+                signature: "",
+                parameters: &[],
+                docs: "",
+                file: file!(),
+                line: line!(),
+                digest: || 0,
+                declared: Declared::DEFAULT,
+                run: { let run: fn(CodecId, &[u8]) -> Outcome = $run; run },
+            })
         })*
     };
 }
@@ -104,18 +116,22 @@ pub(super) fn open_descriptors() -> Vec<String> {
 }
 
 inventory::submit! {
-    WorkerInit {
-        run: |data| match data {
-            None => Ok(()),
-            Some((_, b"fail")) => Err("no licence".to_owned()),
-            Some((_, b"panic")) => panic!("init panics"),
-            Some((_, b"exit")) => std::process::exit(9),
-            Some((_, b"hang")) => loop { std::thread::park() },
-            Some((name, bytes)) => {
-                crate::sys::environment::set_at_start("TEST_INITIALISED",
-                    format!("{name}: {}", String::from_utf8_lossy(bytes)).as_ref());
-                Ok(())
-            }
+    WorkerInit { path: "process_tests", file: file!(), line: line!(), run: initialise }
+}
+
+fn initialise(data: Option<(&str, &[u8])>) -> Result<(), String> {
+    match data {
+        Some((_, b"fail")) => Err("no licence".to_owned()),
+        Some((_, b"panic")) => panic!("init panics"),
+        Some((_, b"exit")) => std::process::exit(9),
+        Some((_, b"hang")) => loop {
+            std::thread::park();
         },
+        Some((name @ "a::Type", bytes)) => {
+            let value = format!("{name}: {}", String::from_utf8_lossy(bytes));
+            crate::sys::environment::set_at_start("TEST_INITIALISED", value.as_ref());
+            Ok(())
+        }
+        _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ mod functions;
 
 mod calls;
 mod deaths;
+mod measure;
 mod starts;
 
 use std::sync::{Arc, Condvar, Weak};
@@ -11,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::codec::CodecId;
-use crate::core::effect::SignalReason;
+use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::sync::{Mutex, wait_on};
+use crate::task::cause::ExitCause;
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::transport::frame::Outcome;
 use crate::transport::{CallFrame, OutcomeFrame};
@@ -174,8 +176,9 @@ impl Pool {
         }
     }
 
-    pub(super) fn stage(&self, worker: WorkerId, function: &str, arguments: &[u8]) -> Ticket {
+    pub(super) fn stage(&self, worker: WorkerId, name: &str, arguments: &[u8]) -> Ticket {
         let ticket = self.ticket();
+        let function = &format!("process::tests::functions::{name}");
         self.processes.stage(
             worker,
             ticket,

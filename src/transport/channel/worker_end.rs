@@ -6,7 +6,6 @@ use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
 
 use super::layout::{self, ToWorker};
 use super::waiting::{Closed, Receiving};
-use crate::codec::CodecId;
 use crate::task::id::Ticket;
 use crate::transport::OutcomeFrame;
 
@@ -29,7 +28,7 @@ pub(crate) struct WorkerEnd {
 pub(crate) enum Incoming<'a> {
     Call {
         ticket: Ticket,
-        codec: CodecId,
+        codec: u8,
         function: &'a str,
         arguments: &'a [u8],
     },
