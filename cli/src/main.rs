@@ -6,6 +6,7 @@
 mod bench;
 mod failure;
 mod list;
+mod log;
 mod options;
 mod run;
 mod screen;

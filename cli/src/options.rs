@@ -14,7 +14,7 @@ use crate::failure::{self, complain};
 /// A job that segfaults, aborts, overflows its stack, exits or hangs costs that job and nothing else, and
 /// the result says what happened to it.
 #[derive(Debug, Parser)]
-#[command(name = "atasker", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "atasker", version, max_term_width = 80, after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// What to do.
     #[command(subcommand)]
@@ -23,10 +23,10 @@ pub(crate) struct Options {
 
 const EXAMPLES: &str = "\
 Examples:
-  atasker run jobs.jsonl > results.jsonl       run a batch file
-  atasker list                                 which tasks there are
-  atasker run --worker ./my-worker jobs.jsonl  your own tasks, crash-isolated
-  atasker bench                                what a process costs beside a thread here
+  atasker run jobs.jsonl > results.jsonl      run a batch file
+  atasker list                                which tasks there are
+  atasker run --worker ./mine jobs.jsonl      your own tasks, crash-isolated
+  atasker bench                               what a process costs beside a thread
 
 `atasker help run` explains the lines of a batch file and of the results.";
 
@@ -48,38 +48,47 @@ pub(crate) enum Command {
 const RUN_ABOUT: &str = "\
 Run a batch of jobs in worker processes.
 
-A job is a line of JSON. Only \"task\" must be there:
+A job is a line of JSON, of which only \"task\" must be there:
   {\"task\": \"sha256_file\", \"args\": [\"README.md\"], \"id\": \"readme\",
    \"priority\": \"high\", \"timeout\": \"30s\", \"retries\": 1}
-args is an array, or an object by parameter name. priority is low, normal, high or critical. There are
-also \"queue_timeout\" and \"delay\" (durations), and \"label\" (a text for your own use). Blank lines are
-skipped. Lines are read as they are needed, so a file may have millions, and standard input may go on.
+args is an array, or an object by parameter name; priority is low, normal,
+high or critical. There are also queue_timeout and delay (durations), and
+label (a text, for logs). Blank lines are skipped. Lines are read as they are
+needed: a file may have millions, and standard input may go on for ever.
 
-Each job gives one line of JSON, in the order in which the jobs end:
-  {\"id\", \"line\", \"task\", \"status\", \"result\", \"error\", \"attempts\", \"queued_ms\", \"run_ms\", \"pid\"}
-status is completed, or: failed (the function returned an error), panicked, crashed, timed_out,
-cancelled, expired (its queue timeout passed), rejected (a bad line, an unknown task, wrong arguments),
-quarantined. What does not apply is left out. error has kind and message, after a crash also signal or
-exit_code, and stderr: the last that the worker wrote.
+Each job gives a line of JSON, in the order in which the jobs end:
+  {\"id\", \"line\", \"task\", \"status\", \"result\", \"error\", \"attempts\",
+   \"queued_ms\", \"run_ms\", \"pid\"}
+What does not apply is left out. status is completed, or failed (the function
+returned an error), panicked, crashed, timed_out, cancelled, expired (its
+queue_timeout passed), rejected (a bad line, an unknown task, wrong
+arguments) or quarantined. error has kind and message; after a crash also
+signal or exit_code, and stderr, the last that the worker wrote.
 
-Ctrl-C or SIGTERM: what runs is finished, what waits is cancelled, nothing more is read. A second one
-kills what runs. Either way the results are complete up to there.";
+Ctrl-C or SIGTERM: what runs is finished, what waits is cancelled, and nothing
+more is read. The second kills what runs. What had ended is in the results.";
 
-const RUN_HINT: &str = "See `atasker help run` for the format of jobs and results, exit codes and examples.";
+const RUN_HINT: &str = "\
+`atasker help run` explains jobs and results, and has exit codes and examples.";
 
 const RUN_EXAMPLES: &str = "\
 Exit codes:
-  0  every job completed
-  1  some jobs failed
-  2  could not run: bad options, no such file, a worker that does not start
-  130  interrupted          141  the reader of standard output went away
+    0  every job completed
+    1  some jobs failed
+    2  could not run: bad options, no such file, a worker that does not start
+  130  interrupted
+  141  the reader of standard output went away, as with `| head`
+
+Environment:
+  ATASKER_LOG   error, warn (the default), info, debug or trace: which log
+                records of worker programs are shown on standard error
 
 Examples:
   atasker run jobs.jsonl > results.jsonl
   atasker run -j 8 --timeout 30s --retries 1 jobs.jsonl -o results.jsonl
-  atasker run --worker target/release/my-worker jobs.jsonl
-  ls *.jpg | jq -Rc '{task: \"sha256_file\", args: [.], id: .}' | atasker run | jq .result
-  jq -r 'select(.status != \"completed\") | .line' results.jsonl      lines to run again";
+  atasker run --worker target/release/mine jobs.jsonl
+  ls | jq -Rc '{task: \"sha256_file\", args: [.]}' | atasker run -q
+  jq 'select(.status != \"completed\") | .line' results.jsonl   lines to run again";
 
 /// What `atasker run` is told.
 #[derive(Debug, Args)]

@@ -32,6 +32,7 @@ use self::progress::{Progress, Standing};
 use self::results::{Output, Record};
 use self::summary::Summary;
 use crate::failure::{self, Failure, complain};
+use crate::log;
 use crate::options::{RunOptions, cores};
 use crate::screen::Screen;
 
@@ -57,6 +58,7 @@ const AHEAD_MIN: usize = 256;
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let input = Input::open(options.file.as_deref())?;
     let screen = if options.quiet { None } else { Screen::open() };
+    log::show(screen.clone())?;
     let supervisor = Arc::new(start(options, screen.as_ref())?);
     // Only now, so that a program that does not start leaves the results of yesterday alone.
     let output = Output::open(options.output.as_deref(), input.identity.as_ref())?;
@@ -276,7 +278,8 @@ impl Batch {
     /// Everything has been answered, or nothing more can be.
     fn finish(mut self, driven: Result<(), Failure>, took: Duration) -> Result<ExitCode, Failure> {
         self.progress.finish();
-        self.supervisor.stop(Stop::KillNow);
+        // Nothing runs any more, unless the results can't be written.
+        self.supervisor.stop(if driven.is_ok() { Stop::Drain } else { Stop::KillNow });
         driven?;
         if !self.quiet {
             let mut text = self.summary.show(took);

@@ -94,7 +94,7 @@ fn line(standing: &Standing, rate: f64) -> String {
     }
     let _ = write!(text, "{} done", thousands(standing.done));
     if standing.failed > 0 {
-        let _ = write!(text, ", {} failed", thousands(standing.failed));
+        let _ = write!(text, " ({} failed)", thousands(standing.failed));
     }
     let _ = write!(text, ", {} running, {}/s", standing.running, show_rate(rate));
     if let Some(jobs) = jobs
@@ -102,7 +102,10 @@ fn line(standing: &Standing, rate: f64) -> String {
     {
         let left = jobs.saturating_sub(standing.done) as f64 / rate;
         if let Ok(left) = Duration::try_from_secs_f64(left.ceil()) {
-            let _ = write!(text, ", ETA {}", show_duration(left));
+            let _ = match left.as_secs() {
+                seconds @ ..10 => write!(text, ", ETA {seconds} s"),
+                _ => write!(text, ", ETA {}", show_duration(left)),
+            };
         }
     }
     text
@@ -124,9 +127,9 @@ mod tests {
             bytes_read: 1_000,
             bytes: Some(4_000),
         };
-        assert_eq!(line(&file, 2.5), " 12 %  50 done, 3 failed, 2 running, 2.50/s, ETA 2 min 20 s");
+        assert_eq!(line(&file, 2.5), " 12 %  50 done (3 failed), 2 running, 2.50/s, ETA 2 min 20 s");
         let read = Standing { bytes_read: 4_000, ..file };
-        assert_eq!(line(&read, 50.0), " 50 %  50 done, 3 failed, 2 running, 50.0/s, ETA 1.0 s");
+        assert_eq!(line(&read, 50.0), " 50 %  50 done (3 failed), 2 running, 50.0/s, ETA 1 s");
         assert_eq!(line(&Standing { bytes: Some(0), ..Standing::default() }, 0.0), "100 %  0 done, 0 running, 0.00/s");
     }
 }

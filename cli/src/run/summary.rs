@@ -88,7 +88,7 @@ impl Summary {
             "{} in {}, {}/s",
             count_of(self.done(), "job"),
             show_duration(took),
-            show_rate(self.done() as f64 / took.as_secs_f64().max(1e-3))
+            show_rate((self.done() - self.cancelled()) as f64 / took.as_secs_f64().max(1e-3))
         );
         for (count, word) in [
             (self.total.of(Status::Completed), "completed"),
