@@ -175,11 +175,6 @@ impl Processes {
         }
     }
 
-    /// The process id, once the worker has one.
-    pub(crate) fn pid(&self, worker: WorkerId) -> Option<u32> {
-        self.shared.find(worker)?.pid()
-    }
-
     /// Kill what is left and wait a few seconds for the deaths. Exits are told meanwhile.
     ///
     /// From within a call to the owner it does not wait, since it would wait for itself.

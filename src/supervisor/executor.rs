@@ -301,7 +301,13 @@ impl Owner for Shared {
             return;
         };
         tracing::debug!(
-            target: "atasker::process", worker = worker.0, pid = exit.pid, status = ?exit.status,
+            target: "atasker::process",
+            worker = exit.worker.0,
+            pid = exit.pid,
+            status = %exit.status,
+            was_ready = exit.started,
+            killed_because = ?exit.signalled,
+            lived = ?exit.lived,
             "worker ended"
         );
         let mut state = workers.state.lock();
