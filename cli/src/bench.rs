@@ -100,7 +100,8 @@ impl Peers {
         let limits = Limits::new(workers);
         let threads = Supervisor::builder().threads(limits).min_threads(workers).start()?;
         let rayon = rayon::ThreadPoolBuilder::new().num_threads(workers as usize).build();
-        let rayon = rayon.map_err(|error| Failure::Told(format!("can't start threads: {error}")))?;
+        let rayon =
+            rayon.map_err(|error| Failure::Told(format!("can't start threads: {error}")))?;
         let processes = Supervisor::builder().processes(limits).start()?;
         Ok(Self { workers, threads, rayon, processes })
     }
@@ -111,7 +112,7 @@ impl Peers {
         let calls = |count: u64| (0..count).map(move |_| burn::call(rounds));
         let threads = figures(
             ideal,
-            || Ok(drop(self.threads.submit(Call::closure(move || burn(rounds)))?.wait())),
+            || Ok(self.threads.submit(Call::closure(move || burn(rounds)))?.wait().map(drop)?),
             |count| run_all(self.threads.map_unordered(closures(count))),
         )?;
         let rayon = figures(
@@ -134,7 +135,7 @@ impl Peers {
         )?;
         let processes = figures(
             ideal,
-            || Ok(drop(self.processes.submit(burn::call(rounds))?.wait())),
+            || Ok(self.processes.submit(burn::call(rounds))?.wait().map(drop)?),
             |count| run_all(self.processes.map_unordered(calls(count))),
         )?;
         Ok(Size { task_us, threads, rayon, processes })
@@ -167,7 +168,7 @@ impl Peers {
 
 fn run_all<T>(results: impl Iterator<Item = atasker::Completion<T>>) -> Result<(), Failure> {
     for completion in results {
-        completion.result.map_err(|error| Failure::Told(error.to_string()))?;
+        completion.result?;
     }
     Ok(())
 }
@@ -232,6 +233,9 @@ fn show_us(time: f64) -> String {
     }
 }
 
+/// What a table shows of some figures, if it can be told.
+type Cell = fn(&Figures) -> Option<String>;
+
 impl Report {
     fn as_json(&self) -> Result<String, Failure> {
         let mut text = serde_json::to_string_pretty(self)
@@ -245,16 +249,18 @@ impl Report {
             "{} workers of each kind, {} cores. Compare columns, not machines.\n",
             self.workers, self.cores
         );
-        type Cell = fn(&Figures) -> Option<String>;
         let tables: [(&str, Cell); 3] = [
             ("round trip, one at a time", |figures| Some(show_us(figures.round_trip_us))),
-            ("tasks per second, many at a time", |figures| Some(show_rate(figures.tasks_per_second))),
+            ("tasks per second, many at a time", |figures| {
+                Some(show_rate(figures.tasks_per_second))
+            }),
             ("efficiency: share of what bare threads do", |figures| {
                 figures.efficiency.map(|share| format!("{:.1} %", 100.0 * share))
             }),
         ];
         for (title, cell) in tables {
-            let mut lines = vec![[title, "threads", "rayon", "processes"].map(str::to_owned).to_vec()];
+            let mut lines =
+                vec![[title, "threads", "rayon", "processes"].map(str::to_owned).to_vec()];
             for size in &self.sizes {
                 let cells = [&size.threads, &size.rayon, &size.processes].map(cell);
                 if cells.iter().any(Option::is_some) {

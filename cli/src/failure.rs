@@ -56,6 +56,12 @@ impl From<atasker::SubmitError> for Failure {
     }
 }
 
+impl From<atasker::TaskError> for Failure {
+    fn from(error: atasker::TaskError) -> Self {
+        Self::Told(error.to_string())
+    }
+}
+
 /// Write `text` to standard error, as coming from this command.
 pub(crate) fn complain(text: &str) {
     use std::io::Write as _;

@@ -3,6 +3,12 @@
 //! Read `options`, then `run`, which is the command's main job; `list` and `bench` stand beside it. Every
 //! subcommand returns what it was stopped by as a [`Failure`], and main says it.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "rates, shares and times, none of them negative, are rounded for people anyway"
+)]
+
 mod bench;
 mod failure;
 mod list;

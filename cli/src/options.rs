@@ -137,8 +137,8 @@ pub(crate) struct RunOptions {
 pub(crate) struct WorkerOption {
     /// The program that has the tasks, such as your own; the stock tasks unless said
     ///
-    /// Any program with functions marked #[atasker::task] and with #[atasker::main], or with
-    /// atasker::worker::run_if_spawned() first in main.
+    /// Any program with functions marked `#[atasker::task]` and with `#[atasker::main]`, or with
+    /// `atasker::worker::run_if_spawned()` first in main.
     #[arg(long = "worker", value_name = "PROGRAM")]
     pub(crate) program: Option<PathBuf>,
 }
@@ -193,7 +193,8 @@ pub(crate) fn parse() -> Result<Options, ExitCode> {
 
 /// As many as this machine has cores for this process.
 pub(crate) fn cores() -> u32 {
-    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
+    std::thread::available_parallelism()
+        .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

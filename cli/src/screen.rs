@@ -21,7 +21,8 @@ impl Screen {
 
     /// Put `text` into the bottom line.
     pub(crate) fn show(&self, text: String) {
-        let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        let width =
+            rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
         let width = if width == 0 { WIDTH_UNKNOWN } else { width };
         // One column less, so that no terminal wraps.
         let text: String = text.chars().take(width - 1).collect();

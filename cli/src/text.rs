@@ -77,7 +77,12 @@ pub(crate) fn show_rate(rate: f64) -> String {
 pub(crate) fn align(text: &mut String, lines: &[Vec<String>]) {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        lines.iter().filter_map(|cells| cells.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        lines
+            .iter()
+            .filter_map(|cells| cells.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<_> = (0..columns).map(width).collect();
     for cells in lines {
@@ -109,14 +114,18 @@ mod tests {
         check("1m30s", Some(90_000));
         check(" 1h 5min ", Some(3_900_000));
         check("0s", Some(0));
-        for wrong in ["", "30", "s", "-1s", "1..2s", "30 parsecs", "1e3s", "99999999999999999999h", "30s!"] {
+        for wrong in
+            ["", "30", "s", "-1s", "1..2s", "30 parsecs", "1e3s", "99999999999999999999h", "30s!"]
+        {
             check(wrong, None);
         }
     }
 
     #[test]
     fn durations_and_numbers_are_shown() {
-        let check = |micros: u64, expected: &str| assert_eq!(show_duration(Duration::from_micros(micros)), expected);
+        let check = |micros: u64, expected: &str| {
+            assert_eq!(show_duration(Duration::from_micros(micros)), expected);
+        };
         check(0, "0 µs");
         check(1_234, "1.2 ms");
         check(12_345, "12 ms");

@@ -30,7 +30,10 @@ struct Places {
 
 impl Window {
     pub(crate) fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { places: Mutex::new(Places { free: places, closed: false }), freed: Condvar::new() })
+        Arc::new(Self {
+            places: Mutex::new(Places { free: places, closed: false }),
+            freed: Condvar::new(),
+        })
     }
 
     /// Wait for a place and take it. `false`: nothing more is wanted.
@@ -93,7 +96,9 @@ impl Input {
         };
         let cannot = |error: io::Error| {
             let advice = match error.kind() {
-                io::ErrorKind::NotFound => "; give the path of a file with a JSON job on each line, or `-`",
+                io::ErrorKind::NotFound => {
+                    "; give the path of a file with a JSON job on each line, or `-`"
+                }
                 _ => "",
             };
             Failure::Told(format!("can't read `{}`: {error}{advice}", path.display()))
@@ -156,7 +161,8 @@ impl Input {
         let mut number = 0;
         loop {
             line.clear();
-            let mut bytes = (&mut self.reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? as u64;
+            let mut bytes =
+                (&mut self.reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? as u64;
             if bytes == 0 {
                 return Ok(());
             }
@@ -177,11 +183,14 @@ impl Input {
             }
             position.jobs.fetch_add(1, Ordering::Relaxed);
             let job = if too_long {
-                Job::unreadable(number, format!("the line is longer than {} MiB", LINE_BYTES_MAX >> 20))
+                Job::unreadable(
+                    number,
+                    format!("the line is longer than {} MiB", LINE_BYTES_MAX >> 20),
+                )
             } else {
                 Job::parse(number, text, defaults)
             };
-            if events.send(Event::Read(job)).is_err() {
+            if events.send(Event::Read(Box::new(job))).is_err() {
                 return Ok(());
             }
         }
@@ -215,8 +224,12 @@ mod tests {
 
     #[test]
     fn lines_are_numbered_and_blank_ones_skipped() {
-        let text = b"\xEF\xBB\xBF{\"task\":\"f\"}\r\n\n  \t\n{\"task\":\"g\"}\n\xFF\n{\"task\":\"h\"}";
-        assert_eq!(read(text), (vec![(1, true), (4, true), (5, false), (6, true)], text.len() as u64));
+        let text =
+            b"\xEF\xBB\xBF{\"task\":\"f\"}\r\n\n  \t\n{\"task\":\"g\"}\n\xFF\n{\"task\":\"h\"}";
+        assert_eq!(
+            read(text),
+            (vec![(1, true), (4, true), (5, false), (6, true)], text.len() as u64)
+        );
         assert_eq!(read(b""), (vec![], 0));
         assert_eq!(read(b"\n\n"), (vec![], 2));
     }

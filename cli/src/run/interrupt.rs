@@ -37,7 +37,8 @@ pub(crate) fn watch(supervisor: Arc<Supervisor>, events: Sender<Event>) -> Resul
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(cannot)?;
     let body = move || {
         let mut arriving = signals.forever();
-        if arriving.next().is_none() || events.send(Event::Interrupted(Interrupt::Finish)).is_err() {
+        if arriving.next().is_none() || events.send(Event::Interrupted(Interrupt::Finish)).is_err()
+        {
             return;
         }
         if arriving.next().is_none() {

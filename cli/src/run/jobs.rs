@@ -86,7 +86,11 @@ fn parse(text: &[u8], name: &mut JobName, defaults: &Defaults) -> Result<Call<Va
     build(task, fields, defaults)
 }
 
-fn build(task: &str, mut fields: Map<String, Value>, defaults: &Defaults) -> Result<Call<Value>, String> {
+fn build(
+    task: &str,
+    mut fields: Map<String, Value>,
+    defaults: &Defaults,
+) -> Result<Call<Value>, String> {
     let arguments = match fields.remove("args") {
         None => Value::Array(Vec::new()),
         Some(arguments @ (Value::Array(_) | Value::Object(_))) => arguments,
@@ -206,7 +210,10 @@ mod tests {
         check(r#"{"task": "f", "priority": 1}"#, Err("`priority` must be a text, not 1"));
         check(r#"{"task": "f", "timeout": "soon"}"#, Err("`timeout`: `soon` is no duration"));
         check(r#"{"task": "f", "timeout": -1}"#, Err("`timeout` must be a duration such as"));
-        check(r#"{"task": "f", "retries": -1}"#, Err("`retries` must be a whole number from 0, not -1"));
+        check(
+            r#"{"task": "f", "retries": -1}"#,
+            Err("`retries` must be a whole number from 0, not -1"),
+        );
         check(r#"{"task": "f", "retries": 1.5}"#, Err("not 1.5"));
     }
 

@@ -13,12 +13,13 @@ mod results;
 mod summary;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ use crate::screen::Screen;
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A line that is not blank was read.
-    Read(Job),
+    Read(Box<Job>),
     /// Nothing more will be read; `Err`: because it can't be.
     InputEnded(Result<(), String>),
     /// The task of this line has probably ended.
@@ -184,7 +185,7 @@ impl Batch {
 
     fn on_event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
-            Event::Read(job) => self.on_read(job),
+            Event::Read(job) => self.on_read(*job),
             Event::Woken(line) => self.on_woken(line),
             Event::InputEnded(end) => {
                 self.input_end = Some(end);
@@ -237,7 +238,9 @@ impl Batch {
         if !self.stopping && self.max_fails.is_some_and(|max| self.summary.failed() >= max) {
             self.say(&format!(
                 "stopping after {} (--max-fails): finishing what runs; Ctrl-C kills it",
-                if self.summary.failed() == 1 { "a failure".to_owned() } else {
+                if self.summary.failed() == 1 {
+                    "a failure".to_owned()
+                } else {
                     format!("{} failures", self.summary.failed())
                 }
             ));
@@ -280,17 +283,22 @@ impl Batch {
         self.progress.finish();
         // Nothing runs any more, unless the results can't be written.
         self.supervisor.stop(if driven.is_ok() { Stop::Drain } else { Stop::KillNow });
-        driven?;
-        if !self.quiet {
+        if !self.quiet && !matches!(driven, Err(Failure::BrokenPipe)) {
             let mut text = self.summary.show(took);
             if self.input_end.is_none() {
-                text.push_str(&format!("\nstopped at line {}; what follows was not run\n", self.last_line));
+                let last = self.last_line;
+                // Writing to a String does not fail.
+                let _ = writeln!(text, "\nstopped at line {last}; what follows was not run");
             }
             // Nothing depends on the summary.
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
+        driven?;
         if let Some(Err(error)) = self.input_end {
-            return Err(Failure::Told(format!("{error}; the jobs after line {} are missing", self.last_line)));
+            return Err(Failure::Told(format!(
+                "{error}; the jobs after line {} are missing",
+                self.last_line
+            )));
         }
         Ok(ExitCode::from(if self.interrupted {
             failure::INTERRUPTED
@@ -305,8 +313,5 @@ impl Batch {
 /// The next event. `None`: it is `deadline`.
 fn wait_until(received: &Receiver<Event>, deadline: Option<Instant>) -> Option<Event> {
     let Some(deadline) = deadline else { return received.recv().ok() };
-    match received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(event) => Some(event),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    received.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
 }

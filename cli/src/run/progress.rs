@@ -127,9 +127,15 @@ mod tests {
             bytes_read: 1_000,
             bytes: Some(4_000),
         };
-        assert_eq!(line(&file, 2.5), " 12 %  50 done (3 failed), 2 running, 2.50/s, ETA 2 min 20 s");
+        assert_eq!(
+            line(&file, 2.5),
+            " 12 %  50 done (3 failed), 2 running, 2.50/s, ETA 2 min 20 s"
+        );
         let read = Standing { bytes_read: 4_000, ..file };
         assert_eq!(line(&read, 50.0), " 50 %  50 done (3 failed), 2 running, 50.0/s, ETA 1 s");
-        assert_eq!(line(&Standing { bytes: Some(0), ..Standing::default() }, 0.0), "100 %  0 done, 0 running, 0.00/s");
+        assert_eq!(
+            line(&Standing { bytes: Some(0), ..Standing::default() }, 0.0),
+            "100 %  0 done, 0 running, 0.00/s"
+        );
     }
 }

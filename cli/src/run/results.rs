@@ -360,7 +360,10 @@ mod tests {
         );
         for status in Status::ALL {
             let word = serde_json::to_value(status).expect("a word");
-            assert_eq!(word.as_str().map(|word| word.replace('_', " ")).as_deref(), Some(status.as_str()));
+            assert_eq!(
+                word.as_str().map(|word| word.replace('_', " ")).as_deref(),
+                Some(status.as_str())
+            );
         }
     }
 }

@@ -48,7 +48,8 @@ fn a_good_batch() {
 #[test]
 fn fields_stand_in_their_order() {
     let done = batch(&["-q"], &[r#"{"id": "x", "task": "count_primes", "args": [0, 3]}"#]);
-    let fields = ["id", "line", "task", "status", "result", "attempts", "queued_ms", "run_ms", "pid"];
+    let fields =
+        ["id", "line", "task", "status", "result", "attempts", "queued_ms", "run_ms", "pid"];
     let places = fields.map(|field| done.stdout.find(&format!("\"{field}\":")).expect(field));
     assert!(places.is_sorted(), "{}", done.stdout);
     assert_eq!(done.stderr, "");
@@ -75,8 +76,10 @@ fn an_empty_batch_is_all_good() {
 fn results_go_to_a_file() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (jobs, results) = (directory.path().join("jobs"), directory.path().join("results"));
-    fs::write(&jobs, "{\"task\": \"count_primes\", \"args\": [0, 10]}\n").expect("it can be written");
-    fs::write(&results, "of yesterday, and longer than what is written today".repeat(99)).expect("so can this");
+    fs::write(&jobs, "{\"task\": \"count_primes\", \"args\": [0, 10]}\n")
+        .expect("it can be written");
+    fs::write(&results, "of yesterday, and longer than what is written today".repeat(99))
+        .expect("so can this");
     let done = run(&["run", path_text(&jobs), "--output", path_text(&results)], "");
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), ""));
     let written = results_of(&fs::read_to_string(&results).expect("it was written"));
@@ -130,7 +133,12 @@ fn reserves_are_kept_for_their_class() {
     let primes = r#"{"task": "count_primes", "args": [0, 10]}"#;
     let done = batch(&["-j", "1", "--reserve-normal", "1"], &[hang, hang, primes]);
     assert_eq!(done.code, Some(1));
-    let first: Value = done.stdout.lines().next().and_then(|line| serde_json::from_str(line).ok()).expect("a result");
+    let first: Value = done
+        .stdout
+        .lines()
+        .next()
+        .and_then(|line| serde_json::from_str(line).ok())
+        .expect("a result");
     assert_eq!(first["line"], 3);
 }
 

@@ -88,7 +88,7 @@ fn a_signal_while_nothing_runs_ends_it_at_once() {
 
 #[test]
 fn max_fails_cancels_the_rest() {
-    let done = batch(&["-j", "1", "--max-fails", "3"], &[r#"{"task": "segfault"}"#; 2000]);
+    let done = batch(&["-j", "1", "--max-fails", "3"], &vec![r#"{"task": "segfault"}"#; 2000]);
     assert_eq!(done.code, Some(1));
     let results = done.results();
     assert!(results.len() < 2000, "what follows is not even read");

@@ -1,6 +1,7 @@
 //! Many jobs: none is lost, whatever the others do, and their number costs no memory.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use crate::support::{Running, atasker, run};
 
@@ -25,7 +26,8 @@ fn of_ten_thousand_jobs_a_hundred_die_and_none_is_lost() {
             jobs.push_str(job);
             expected.insert(line, status);
         } else {
-            jobs.push_str(&format!(r#"{{"task": "count_primes", "args": [0, {line}], "id": {line}}}"#));
+            write!(jobs, r#"{{"task": "count_primes", "args": [0, {line}], "id": {line}}}"#)
+                .expect("it is a text");
         }
         jobs.push('\n');
     }
@@ -46,7 +48,10 @@ fn of_ten_thousand_jobs_a_hundred_die_and_none_is_lost() {
             assert!((primes..=primes + 2).contains(&count), "{result}");
             primes = count;
         } else {
-            assert!(result["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{result}");
+            assert!(
+                result["error"]["message"].as_str().is_some_and(|text| !text.is_empty()),
+                "{result}"
+            );
         }
     }
     assert_eq!(primes, 1229, "below 10,000");
@@ -63,8 +68,10 @@ fn memory_after(jobs: usize) -> u64 {
             assert_eq!(running.result()["result"], 4);
         }
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("it runs");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is in proc(5)");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("it runs");
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is in proc(5)");
     let peak = peak.trim().trim_end_matches(" kB").parse().expect("a number");
     assert_eq!(running.finish().code, Some(0));
     peak

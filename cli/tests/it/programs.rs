@@ -30,7 +30,10 @@ fn a_separate_worker_program() {
 fn programs_that_are_no_workers() {
     for (program, part) in [
         ("/no/such/program", "can't start the worker program `/no/such/program`"),
-        ("no-such-program-in-the-path", "can't start the worker program `no-such-program-in-the-path`"),
+        (
+            "no-such-program-in-the-path",
+            "can't start the worker program `no-such-program-in-the-path`",
+        ),
         ("/etc/passwd", "may it be executed?"),
         ("/bin/true", "exited with code 0 without becoming a worker"),
     ] {
@@ -49,7 +52,8 @@ fn results_of_yesterday_survive_a_worker_that_does_not_start() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let output = directory.path().join("results");
     std::fs::write(&output, "precious").expect("it can be written");
-    let done = run(&["run", "--worker", "/no/such", "-o", crate::support::path_text(&output)], PRIMES);
+    let done =
+        run(&["run", "--worker", "/no/such", "-o", crate::support::path_text(&output)], PRIMES);
     assert_eq!(done.code, Some(2));
     assert_eq!(std::fs::read_to_string(&output).expect("it is there"), "precious");
 }
@@ -70,11 +74,14 @@ fn the_list_shows_signatures_and_docs() {
 
 #[test]
 fn the_list_as_json() {
-    for arguments in [&["list", "--json"][..], &["list", "--json", "--worker", env!("CARGO_BIN_EXE_atasker")]] {
+    for arguments in
+        [&["list", "--json"][..], &["list", "--json", "--worker", env!("CARGO_BIN_EXE_atasker")]]
+    {
         let done = run(arguments, "");
         assert_eq!(done.code, Some(0), "{done:?}");
         let tasks: Vec<Value> = serde_json::from_str(&done.stdout).expect("an array");
-        let mut names: Vec<_> = tasks.iter().map(|task| task["name"].as_str().expect("a name")).collect();
+        let mut names: Vec<_> =
+            tasks.iter().map(|task| task["name"].as_str().expect("a name")).collect();
         names.sort_unstable();
         let mut stock = STOCK;
         stock.sort_unstable();

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Whatever takes longer hangs.
-pub(crate) const WATCHDOG: Duration = Duration::from_secs(120);
+pub(crate) const WATCHDOG: Duration = Duration::from_mins(2);
 
 /// The command has ended.
 #[derive(Debug)]
@@ -41,7 +41,11 @@ pub(crate) fn results_of(text: &str) -> Vec<Value> {
 pub(crate) fn atasker(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_atasker"));
     // What a developer has set must not change what is tested.
-    command.args(arguments).env("RUST_BACKTRACE", "0").env_remove("ATASKER_LOG").env_remove("ATASKER_INLINE");
+    command
+        .args(arguments)
+        .env("RUST_BACKTRACE", "0")
+        .env_remove("ATASKER_LOG")
+        .env_remove("ATASKER_INLINE");
     command
 }
 

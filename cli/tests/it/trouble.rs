@@ -19,7 +19,11 @@ fn check(job: &Value, status: &str, kind: &str, examine: impl FnOnce(&Value)) {
     assert!(result.get("result").is_none(), "{result}");
     examine(result);
     assert_eq!(results[1]["result"], 4);
-    let named = format!("  line 1, {}: {}: ", job["task"].as_str().expect("a name"), status.replace('_', " "));
+    let named = format!(
+        "  line 1, {}: {}: ",
+        job["task"].as_str().expect("a name"),
+        status.replace('_', " ")
+    );
     assert!(done.stderr.contains(&named), "{}", done.stderr);
 }
 
@@ -31,7 +35,10 @@ fn check_crash(job: &Value, kind: &str, field: &str, value: i32, stderr: &str) {
         assert!(!error.contains_key(other), "{result}");
         match stderr {
             "" => assert!(!error.contains_key("stderr"), "{result}"),
-            part => assert!(error["stderr"].as_str().is_some_and(|text| text.contains(part)), "{result}"),
+            part => assert!(
+                error["stderr"].as_str().is_some_and(|text| text.contains(part)),
+                "{result}"
+            ),
         }
         assert_eq!(result["attempts"], 1);
         assert!(result["pid"].as_u64().is_some());
@@ -70,16 +77,24 @@ fn hang() {
 fn panic() {
     check(&json!({"task": "panic", "args": ["out of cheese"]}), "panicked", "panic", |result| {
         let message = result["error"]["message"].as_str().expect("a text");
-        assert!(message.starts_with("out of cheese (at ") && message.contains("trouble.rs:"), "{message}");
+        assert!(
+            message.starts_with("out of cheese (at ") && message.contains("trouble.rs:"),
+            "{message}"
+        );
     });
 }
 
 #[test]
 fn returned_errors() {
-    check(&json!({"task": "sha256_file", "args": ["/no/such/file"]}), "failed", "returned_error", |result| {
-        let message = "reading /no/such/file: No such file or directory (os error 2)";
-        assert_eq!(result["error"]["message"], message);
-    });
+    check(
+        &json!({"task": "sha256_file", "args": ["/no/such/file"]}),
+        "failed",
+        "returned_error",
+        |result| {
+            let message = "reading /no/such/file: No such file or directory (os error 2)";
+            assert_eq!(result["error"]["message"], message);
+        },
+    );
 }
 
 #[test]
@@ -110,10 +125,18 @@ fn wrong_arguments_say_which() {
         (json!([1, 2, 3]), "takes 2"),
         (json!({"from": 1, "too": 2}), "unknown argument `too`"),
     ] {
-        check(&json!({"task": "count_primes", "args": arguments}), "rejected", "bad_arguments", |result| {
-            assert!(result["error"]["message"].as_str().is_some_and(|text| text.contains(part)), "{result}");
-            assert!(result.get("attempts").is_none(), "it never ran: {result}");
-        });
+        check(
+            &json!({"task": "count_primes", "args": arguments}),
+            "rejected",
+            "bad_arguments",
+            |result| {
+                assert!(
+                    result["error"]["message"].as_str().is_some_and(|text| text.contains(part)),
+                    "{result}"
+                );
+                assert!(result.get("attempts").is_none(), "it never ran: {result}");
+            },
+        );
     }
 }
 
@@ -149,8 +172,14 @@ fn bad_lines_are_results_and_the_rest_goes_on() {
     ] {
         let result = &results[line - 1];
         assert_eq!(result["line"], line);
-        assert_eq!((&result["status"], &result["error"]["kind"]), (&json!("rejected"), &json!("bad_line")));
-        assert!(result["error"]["message"].as_str().is_some_and(|text| text.starts_with(part)), "{result}");
+        assert_eq!(
+            (&result["status"], &result["error"]["kind"]),
+            (&json!("rejected"), &json!("bad_line"))
+        );
+        assert!(
+            result["error"]["message"].as_str().is_some_and(|text| text.starts_with(part)),
+            "{result}"
+        );
     }
     assert_eq!(results[2]["id"], "when");
     assert_eq!(results[6]["result"], 4);

@@ -56,7 +56,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let cores = std::thread::available_parallelism()?.get();
     let supervisor = Supervisor::builder().processes(Limits::new(cores.try_into()?)).start()?;
-    let calls = pictures.iter().map(|picture| thumbnail::call(picture, &output_of(picture, &target), 128));
+    let calls =
+        pictures.iter().map(|picture| thumbnail::call(picture, &output_of(picture, &target), 128));
     let mut failures = Vec::new();
     // The results come as they are ready; `index` says which picture it was.
     for (count, done) in supervisor.map_unordered(calls).enumerate() {
@@ -91,12 +92,13 @@ fn show_progress(done: usize, all: usize, failed: usize) {
 }
 
 fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let entries =
-        std::fs::read_dir(folder).map_err(|error| format!("can't read {}: {error}", folder.display()))?;
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| format!("can't read {}: {error}", folder.display()))?;
     let mut pictures = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        let extension =
+            path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         if ["bmp", "gif", "jpeg", "jpg", "png"].contains(&extension.to_lowercase().as_str()) {
             pictures.push(path);
         }
@@ -113,17 +115,13 @@ fn draw_pictures(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     for number in 1..=12_u32 {
         let picture = RgbImage::from_fn(900, 600, |x, y| {
-            let (x, y) = (f64::from(x) / 150.0 - 3.0, f64::from(y) / 150.0 - 2.0);
-            let (angle, distance) = (y.atan2(x), x.hypot(y));
-            let shade = |turn: f64| {
-                let wave = (f64::from(number) * angle + 4.0 * distance + turn).sin();
-                (127.5 + 127.5 * wave / (1.0 + distance / 4.0)) as u8
-            };
-            Rgb([shade(0.0), shade(2.1), shade(4.2)])
+            let (dx, dy) = (x.abs_diff(450), y.abs_diff(300));
+            let ring = (dx * dx + dy * dy) / (20 * number);
+            Rgb([ring as u8, (ring / 2 + x / 4) as u8, (ring / 3 + y / 3) as u8])
         });
-        picture.save(folder.join(format!("spiral-{number:02}.png")))?;
+        picture.save(folder.join(format!("rings-{number:02}.png")))?;
     }
-    let whole = std::fs::read(folder.join("spiral-01.png"))?;
+    let whole = std::fs::read(folder.join("rings-01.png"))?;
     std::fs::write(folder.join("broken.png"), &whole[..whole.len() / 2])?;
     println!("drew 12 pictures, and a broken one, in {}", folder.display());
     Ok(folder.to_owned())

@@ -50,7 +50,9 @@ fn strike_out(segment: &mut [bool], start: u64, base: &[u32]) {
         } else {
             // The first odd multiple from `start` on; what overflows lies beyond every range.
             let Some(multiple) = start.div_ceil(prime).checked_mul(prime) else { continue };
-            let Some(odd) = multiple.checked_add(if multiple % 2 == 0 { prime } else { 0 }) else { continue };
+            let Some(odd) = multiple.checked_add(if multiple % 2 == 0 { prime } else { 0 }) else {
+                continue;
+            };
             odd
         };
         if first - start >= numbers {
@@ -170,8 +172,12 @@ mod tests {
         assert_eq!(count_primes(u64::MAX - 57, u64::MAX), 0);
         // Just where the sieve alone is no longer enough.
         let edge = BASE_MAX * BASE_MAX;
-        let pieces: u64 = (0..4).map(|n| count_primes(edge - 2_000 + n * 1_000, edge - 1_000 + n * 1_000)).sum();
+        let pieces: u64 =
+            (0..4).map(|n| count_primes(edge - 2_000 + n * 1_000, edge - 1_000 + n * 1_000)).sum();
         assert_eq!(pieces, count_primes(edge - 2_000, edge + 2_000));
-        assert_eq!(pieces, (edge - 2_000..edge + 2_000).filter(|n| n % 2 == 1 && is_prime(*n)).count() as u64);
+        assert_eq!(
+            pieces,
+            (edge - 2_000..edge + 2_000).filter(|n| n % 2 == 1 && is_prime(*n)).count() as u64
+        );
     }
 }

@@ -42,7 +42,7 @@ fn descend(depth: u64) -> u64 {
 #[atasker::task]
 pub fn hang() {
     loop {
-        std::thread::sleep(Duration::from_secs(3600));
+        std::thread::sleep(Duration::from_hours(1));
     }
 }
 
@@ -59,6 +59,9 @@ pub fn hog_memory(mib: u64) -> u64 {
 }
 
 /// Panic with this message. The worker goes on.
+///
+/// # Panics
+/// That is all it does.
 #[atasker::task]
 pub fn panic(message: &str) {
     panic!("{message}");
