@@ -31,17 +31,12 @@ mod native {
 #[task(timeout = "10s")]
 fn inspect(path: &Path, block: usize) -> TaskResult<usize> {
     let bytes = std::fs::read(path)?;
-    let block = bytes
-        .chunks(BLOCK)
-        .nth(block)
-        .ok_or("the file has become shorter")?;
+    let block = bytes.chunks(BLOCK).nth(block).ok_or("the file has become shorter")?;
     let mut words = [17_u64, 4, 8, 15];
-    for _ in 0..200 {
+    for _ in 0..2000 {
         for (index, &byte) in block.iter().enumerate() {
             let word = &mut words[index % 4];
-            *word = (*word ^ u64::from(byte))
-                .wrapping_mul(0x0100_0000_01B3)
-                .rotate_left(29);
+            *word = (*word ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3).rotate_left(29);
         }
     }
     let digest: String = words.iter().map(|word| format!("{word:016x}")).collect();
@@ -51,21 +46,15 @@ fn inspect(path: &Path, block: usize) -> TaskResult<usize> {
 #[atasker::main]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments
-        .next()
-        .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").to_owned());
+    let folder = arguments.next().unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").to_owned());
     let blocks = blocks_below(Path::new(&folder))?;
     let places = Limits::new(std::thread::available_parallelism()?.get() as u32);
 
     if arguments.next().as_deref() == Some("on-threads") {
-        // The sacrificial child: the same tasks on threads, a dot for each result.
+        // The sacrificial child: the same tasks on threads, a line for each result.
         let on_threads = Supervisor::builder().rayon(places).start()?;
-        for _ in on_threads.map(
-            blocks
-                .iter()
-                .map(|(path, block)| inspect::call(path, *block)),
-        ) {
-            print!(".");
+        for _ in on_threads.map(blocks.iter().map(|(path, block)| inspect::call(path, *block))) {
+            println!("done");
         }
         return Ok(());
     }
@@ -74,18 +63,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let child = std::process::Command::new(std::env::current_exe()?)
         .args([&folder, "on-threads"])
         .output()?;
-    println!(
-        "on threads:   {}, {} results",
-        child.status,
-        child.stdout.len()
-    );
+    let results = child.stdout.iter().filter(|&&byte| byte == b'\n').count();
+    println!("on threads:   {}; {results} results, the rest is lost", child.status);
 
     let in_processes = Supervisor::builder().processes(places).start()?; // the one word
     let mut good = Vec::new();
     let mut crashes = Vec::new();
-    let calls = blocks
-        .iter()
-        .map(|(path, block)| inspect::call(path, *block));
+    let calls = blocks.iter().map(|(path, block)| inspect::call(path, *block));
     for (block, result) in blocks.iter().zip(in_processes.map(calls)) {
         match result {
             Ok(_) => good.push(block),
@@ -97,20 +81,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             )),
         }
     }
-    println!(
-        "in processes: {} results, {} crashes, none lost",
-        good.len(),
-        crashes.len()
-    );
+    println!("in processes: {} results, {} crashes, none lost", good.len(), crashes.len());
     println!("{}\n", crashes.join("\n"));
 
     // The price: the blocks that do no harm, on both.
     let on_threads = Supervisor::builder().rayon(places).start()?;
     let time = |supervisor: &Supervisor| {
         let start = Instant::now();
-        let done = supervisor
-            .map(good.iter().map(|(path, block)| inspect::call(path, *block)))
-            .count();
+        let done =
+            supervisor.map(good.iter().map(|(path, block)| inspect::call(path, *block))).count();
         assert_eq!(done, good.len());
         start.elapsed().as_secs_f64()
     };
@@ -128,11 +107,7 @@ fn blocks_below(folder: &Path) -> std::io::Result<Vec<(PathBuf, usize)>> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
-        if kind.is_dir()
-            && ![".git", "target"]
-                .iter()
-                .any(|skipped| path.ends_with(skipped))
-        {
+        if kind.is_dir() && ![".git", "target"].iter().any(|skipped| path.ends_with(skipped)) {
             blocks.extend(blocks_below(&path)?);
         } else if kind.is_file() {
             let length = entry.metadata()?.len() as usize;

@@ -112,15 +112,16 @@ pub mod __private {
 
     pub use crate::codec::arguments::{
         Argument, Arguments, ArgumentsDecoder, ArgumentsEncoder, BadArguments, BorrowedParameter,
-        CrossesToWorker, Held, OwnedParameter, Parameter, lend,
+        CrossesToWorker, ErrorCrossesToWorker, Held, OwnedParameter, Parameter, ParameterOps, lend,
+        lend_option, parameter_ops,
     };
     pub use crate::codec::lent::{AsBytes, AsDeclared, LendsInWorker};
     pub use crate::codec::{CodecId, UnknownCodec};
     pub use crate::registry::entry::{RegisteredTask, TaskEntry, check_clashes, find};
-    pub use crate::registry::init::{WorkerInit, init_data, run_init};
+    pub use crate::registry::init::{RunInit, WorkerInit, init_data, run_init};
     pub use crate::registry::io::{
-        GivenAgain, GoesToThread, IoBorrowed, IoOwned, IoRepeated, IoTask, Owned, lend_owned, own,
-        own_option,
+        GivenAgain, GoesToThread, IoBorrowed, IoTask, Owned, given_again, goes_to_thread,
+        lend_owned, own, own_option,
     };
     pub use crate::registry::returned::{
         AsDisplay, AsError, AsFailure, AsSilent, Describe, PlainKind, ResultKind, ReturnOps,
@@ -128,9 +129,9 @@ pub mod __private {
     };
     pub use crate::registry::run::{ProcessTask, call, decode, parse};
     pub use crate::registry::shape::{Shapes, digest};
-    pub use crate::supervisor::default::stop_default_supervisor;
     pub use crate::task::options::Declared;
     pub use crate::transport::frame::Outcome;
+    pub use crate::supervisor::default::stop_default_supervisor;
 }
 
 /// For the bench of admission. Not covered by any promise.

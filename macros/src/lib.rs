@@ -50,7 +50,7 @@ use proc_macro::TokenStream;
 /// ```
 #[proc_macro_attribute]
 pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    task::expand(attribute.into(), item.into()).into()
+    task::expand(attribute.into(), &item.into()).into()
 }
 
 /// Makes `main` start as a worker where the program was started as one, and stop the default supervisor at
@@ -64,7 +64,7 @@ pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    main_attribute::expand(attribute.into(), item.into()).into()
+    main_attribute::expand(attribute.into(), &item.into()).into()
 }
 
 /// Marks a function that every worker process runs before its first task: `fn init()`, or
@@ -76,5 +76,5 @@ pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn worker_init(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    worker_init::expand(attribute.into(), item.into()).into()
+    worker_init::expand(attribute.into(), &item.into()).into()
 }

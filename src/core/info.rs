@@ -5,7 +5,7 @@ use super::machine::{Core, Pool};
 use super::task::{Record, State};
 use super::workers::{WorkerState, Workers};
 use crate::admission::Time;
-use crate::task::id::{TaskId, WorkerId};
+use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Limits, Priority};
 
 /// Where a task is, in the words of the public face.
@@ -37,6 +37,8 @@ pub(crate) struct TaskInfo<'a, P> {
     pub(crate) attempts: u32,
     /// Where it runs, or ran last.
     pub(crate) worker: Option<WorkerId>,
+    /// Of the present attempt.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 /// What is known of a pool.
@@ -155,6 +157,7 @@ impl<P: Clone> Core<P> {
             begun_at: record.begun().then_some(record.mark),
             attempts: record.attempts,
             worker: record.worker(),
+            ticket: record.begun().then(|| self.tasks.ticket(slot)),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::registry::FunctionInfo;
 use crate::sync::Mutex;
 use crate::sys::Bell;
 use crate::task::id::{Ticket, WorkerId};
-use crate::transport::{CallFrame, Kill, Link, OutcomeFrame, Revoke};
+use crate::transport::{Attention, CallFrame, Kill, Link, OutcomeFrame, Revoke};
 
 /// How long [`Processes::shut_down`] waits for deaths. A process in an uninterruptible sleep takes longer.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(5);
@@ -63,7 +64,12 @@ pub(super) struct Shared {
     outputs: Arc<Outputs>,
     threads: Arc<Threads>,
     worker_log: WorkerLog,
+    /// The worker with a call whose outcome nobody receives yet, or [`NO_WORKER`].
+    unattended: AtomicU64,
 }
+
+/// No worker has this number.
+const NO_WORKER: u64 = u64::MAX;
 
 /// What the monitor is to do.
 #[derive(Debug, Default)]
@@ -96,6 +102,7 @@ impl Processes {
             outputs,
             threads,
             worker_log: WorkerLog::new(),
+            unattended: AtomicU64::new(NO_WORKER),
         });
         let monitor = Monitor::new(Arc::clone(&shared));
         if let Err(error) = shared.threads.spawn("monitor", move || monitor.run()) {
@@ -139,7 +146,40 @@ impl Processes {
 
     /// Send a call to a worker that is ready. Never waits for it. If it is gone, its exit tells.
     pub(crate) fn stage(&self, worker: WorkerId, ticket: Ticket, call: CallFrame<'_>) {
-        self.with_link(worker, |link| link.stage(ticket, call));
+        self.attend();
+        let attention = self.with_link(worker, |link| link.stage(ticket, call));
+        if attention == Some(Attention::Unattended) {
+            self.shared.unattended.store(worker.0, Ordering::Relaxed);
+        }
+    }
+
+    /// The submitter of the last call does something else than waiting for it: see that its outcome is
+    /// received. Costs a load if there is nothing to see to.
+    pub(crate) fn attend(&self) {
+        // A hint: a call that is missed here is seen to by the tick of its link's thread.
+        if self.shared.unattended.load(Ordering::Relaxed) != NO_WORKER {
+            let worker = WorkerId(self.shared.unattended.swap(NO_WORKER, Ordering::Relaxed));
+            self.with_link(worker, |link| link.attend());
+        }
+    }
+
+    /// The current thread waits for `ticket` and receives meanwhile, if nobody else does. See
+    /// [`Link::receive_for`].
+    pub(crate) fn receive_for(&self, worker: WorkerId, ticket: Ticket, done: &dyn Fn() -> bool) {
+        let own = self.shared.unattended.compare_exchange(
+            worker.0,
+            NO_WORKER,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if own.is_err() {
+            self.attend();
+        }
+        if let Some(incarnation) = self.shared.find(worker)
+            && let Some(link) = incarnation.link()
+        {
+            link.receive_for(ticket, done, &*incarnation);
+        }
     }
 
     /// Take back what was staged. `Begun` if the worker is gone: its exit decides.

@@ -16,8 +16,11 @@ pub struct WorkerInit {
     pub line: u32,
     /// Run it, with the data from the builder if there are any: the name of their type
     /// ([`std::any::type_name`]) and their bytes.
-    pub run: fn(Option<(&str, &[u8])>) -> Result<(), String>,
+    pub run: RunInit,
 }
+
+/// Runs an initialiser with the name of its data's type and their bytes, or says why it failed.
+pub type RunInit = fn(Option<(&str, &[u8])>) -> Result<(), String>;
 
 inventory::collect!(WorkerInit);
 
@@ -72,3 +75,6 @@ pub fn run_init(
     };
     Err(format!("the initialiser `{path}` failed: {reason}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,4 +87,26 @@ mod tests {
         let panicked = catch(|| std::panic::panic_any(Bomb)).expect_err("it panics");
         assert_eq!(panicked.message, "a value of another type than a string");
     }
+
+    /// In a process of its own, because the hook is the process's.
+    #[test]
+    fn with_the_hook_places_are_known() {
+        let child = std::process::Command::new(std::env::current_exe().expect("it runs"))
+            .args(["--exact", "registry::panics::tests::child_with_the_hook", "--ignored"])
+            .output()
+            .expect("it can be started");
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    }
+
+    #[test]
+    #[ignore = "run by `with_the_hook_places_are_known`"]
+    fn child_with_the_hook() {
+        install_hook();
+        let panicked = catch(|| panic!("here")).expect_err("it panics");
+        let location = panicked.location.expect("the hook runs");
+        assert!(location.contains("panics.rs:"), "{location}");
+        // Not that of an earlier panic.
+        let resumed = catch(|| std::panic::resume_unwind(Box::new("no hook runs")));
+        assert_eq!(resumed.expect_err("it panics").location, None);
+    }
 }

@@ -187,8 +187,8 @@ impl SupervisorBuilder {
     }
 
     /// Data for the functions marked `#[worker_init]`, which every new worker runs before its first task.
-    pub fn worker_data<T: Serialize>(mut self, data: &T) -> Self {
-        let encoded = crate::codec::encode(crate::codec::CodecId::BINARY, data);
+    pub fn worker_data<T: Serialize + 'static>(mut self, data: &T) -> Self {
+        let encoded = crate::codec::encode(crate::codec::CodecId::BINARY, &crate::codec::wire::WireRef(data));
         self.worker_data = encoded
             .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes)))
             .map_err(|error| format!("the worker data can't be encoded: {error}"));

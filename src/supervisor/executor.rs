@@ -163,6 +163,20 @@ impl Executor {
         }
     }
 
+    /// The submitter of the last call goes on with something else than waiting for it.
+    pub(crate) fn attend(&self) {
+        if let Some(pool) = self.pool() {
+            pool.attend();
+        }
+    }
+
+    /// The current thread waits for this attempt.
+    pub(crate) fn receive_for(&self, worker: WorkerId, ticket: Ticket, done: &dyn Fn() -> bool) {
+        if let Some(pool) = self.pool() {
+            pool.receive_for(worker, ticket, done);
+        }
+    }
+
     pub(crate) fn revoke(&self, worker: WorkerId, ticket: Ticket) -> bool {
         self.pool()
             .is_some_and(|pool| pool.revoke(worker, ticket) == Revoke::Revoked)

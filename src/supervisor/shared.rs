@@ -106,6 +106,17 @@ impl TaskOwner for Shared {
         self.task_info(task)
     }
 
+    fn lend_thread(&self, task: TaskId, done: &dyn Fn() -> bool) {
+        let at = self.core.lock().task(task).and_then(|task| task.worker.zip(task.ticket));
+        if let Some((worker, ticket)) = at {
+            self.executor.receive_for(worker, ticket, done);
+        }
+    }
+
+    fn attend(&self) {
+        self.executor.attend();
+    }
+
     fn run_callback(&self, callback: Callback) {
         Self::run_callback(self, callback);
     }

@@ -70,6 +70,7 @@ impl Shared {
             return Err(NotTaken::Refused(error));
         }
         let cell = TaskCell::new(name, pool, options.priority, work);
+        self.executor.attend();
         if matches!(pool, crate::Pool::Processes) {
             self.executor
                 .admit(self, &cell)

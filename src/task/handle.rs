@@ -20,6 +20,10 @@ pub(crate) trait TaskOwner: Send + Sync {
     fn cancel(&self, task: TaskId) -> bool;
     /// What is known of a task that has not ended.
     fn info(&self, task: TaskId) -> Option<TaskInfo>;
+    /// The current thread waits for the task: let it receive the outcome itself where that is possible.
+    fn lend_thread(&self, task: TaskId, done: &dyn Fn() -> bool);
+    /// Nobody lends a thread: see that outcomes are received.
+    fn attend(&self);
     /// Run `callback` where user code may run.
     fn run_callback(&self, callback: Callback);
 }
@@ -67,13 +71,21 @@ impl<T> TaskHandle<T> {
 
     /// Whether the task has ended. Does not wait.
     pub fn is_done(&self) -> bool {
-        self.cell.is_done()
+        self.cell.is_done() || {
+            self.attend();
+            false
+        }
     }
 
     /// Wait until the task has ended, and take the function's own value.
     ///
     /// The value is decoded here, in the caller's thread.
     pub fn wait(self) -> Result<T, TaskError> {
+        if !self.cell.is_done()
+            && let Some(owner) = self.owner.upgrade()
+        {
+            owner.lend_thread(self.id, &|| self.cell.is_done());
+        }
         self.park_until(None);
         self.take()
     }
@@ -149,6 +161,7 @@ impl<T> TaskHandle<T> {
         let callback = Box::new(move |outcome: Outcome, attempts: u32| {
             callback(read_outcome(outcome, read, id, &name, attempts));
         });
+        self.attend();
         if let Some(ready) = self.cell.call_at_end(callback) {
             match self.owner.upgrade() {
                 Some(owner) => owner.run_callback(ready),
@@ -168,6 +181,13 @@ impl<T> TaskHandle<T> {
             }
             // The core has let go of it and whoever took it is about to store how it ended.
             std::thread::yield_now();
+        }
+    }
+
+    /// The outcome is awaited otherwise than by a thread that blocks in [`wait`](Self::wait).
+    pub(crate) fn attend(&self) {
+        if let Some(owner) = self.owner.upgrade() {
+            owner.attend();
         }
     }
 
@@ -192,6 +212,7 @@ impl<T> TaskHandle<T> {
         if !self.cell.unpark_at_end(std::thread::current()) {
             return true;
         }
+        self.attend();
         while !self.cell.is_done() {
             match deadline {
                 None => std::thread::park(),
@@ -249,6 +270,7 @@ impl<T> Future for TaskHandle<T> {
         if self.cell.is_done() || !self.cell.wake_at_end(context.waker()) {
             return Poll::Ready(self.take());
         }
+        self.attend();
         Poll::Pending
     }
 }

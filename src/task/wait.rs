@@ -163,6 +163,7 @@ impl CompletionQueue {
     pub(crate) fn watch<T>(self: &Arc<Self>, index: usize, handle: &TaskHandle<T>) {
         let queue = Arc::clone(self);
         handle.cell().queue_at_end(queue, index);
+        handle.attend();
     }
 
     /// The next task that has ended. `None`: the deadline passed first.
