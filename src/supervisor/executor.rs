@@ -120,15 +120,9 @@ impl Executor {
         let separate = match self {
             Self::Workers(workers) => {
                 if workers.pool.get().is_none() {
-                    self.start(shared)
-                        .map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
+                    self.start(shared).map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
                 }
-                workers
-                    .config
-                    .program
-                    .is_separate()
-                    .then(|| workers.catalogue.get())
-                    .flatten()
+                workers.config.program.is_separate().then(|| workers.catalogue.get()).flatten()
             }
             _ => None,
         };
@@ -153,11 +147,7 @@ impl Executor {
     pub(crate) fn stage(&self, worker: WorkerId, ticket: Ticket, cell: &TaskCell) {
         if let Some(pool) = self.pool() {
             cell.with_encoded(|function, codec, arguments| {
-                let call = CallFrame {
-                    function: function.name(),
-                    codec,
-                    arguments,
-                };
+                let call = CallFrame { function: function.name(), codec, arguments };
                 pool.stage(worker, ticket, call);
             });
         }
@@ -178,13 +168,11 @@ impl Executor {
     }
 
     pub(crate) fn revoke(&self, worker: WorkerId, ticket: Ticket) -> bool {
-        self.pool()
-            .is_some_and(|pool| pool.revoke(worker, ticket) == Revoke::Revoked)
+        self.pool().is_some_and(|pool| pool.revoke(worker, ticket) == Revoke::Revoked)
     }
 
     pub(crate) fn try_kill(&self, worker: WorkerId, ticket: Ticket) -> bool {
-        self.pool()
-            .is_some_and(|pool| pool.try_kill(worker, ticket) == Kill::Won)
+        self.pool().is_some_and(|pool| pool.try_kill(worker, ticket) == Kill::Won)
     }
 
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
@@ -231,12 +219,7 @@ impl Executor {
         };
         let exit = workers.state.lock().exits.get(&worker).cloned()?;
         let stderr = exit.stderr.clone();
-        Some(CrashReport {
-            cause: exit.status,
-            pid: exit.pid?,
-            ran,
-            stderr,
-        })
+        Some(CrashReport { cause: exit.status, pid: exit.pid?, ran, stderr })
     }
 
     /// Why no worker starts any more.

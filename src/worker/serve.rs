@@ -17,13 +17,7 @@ pub(super) fn serve(mut end: WorkerEnd) -> io::Result<()> {
         // A handler that a task has installed must not interrupt a message half-way: ipc-channel would
         // lose the rest. While the task itself runs, signals are as it wants them.
         let blocked = SignalsBlocked::new();
-        let Incoming::Call {
-            ticket,
-            codec,
-            function,
-            arguments,
-        } = end.receive(&mut buffer)
-        else {
+        let Incoming::Call { ticket, codec, function, arguments } = end.receive(&mut buffer) else {
             return Ok(());
         };
         drop(blocked);
@@ -43,15 +37,11 @@ fn run(function: &str, codec: u8, arguments: &[u8]) -> Outcome {
     let entry = match registry::find(function) {
         Ok(entry) => entry,
         Err(error) => {
-            return Outcome::UnknownFunction {
-                message: error.to_string(),
-            };
+            return Outcome::UnknownFunction { message: error.to_string() };
         }
     };
     match CodecId::try_from(codec) {
         Ok(codec) => (entry.run)(codec, arguments),
-        Err(error) => Outcome::BadArguments {
-            message: error.to_string(),
-        },
+        Err(error) => Outcome::BadArguments { message: error.to_string() },
     }
 }

@@ -9,8 +9,8 @@ use ipc_channel::ipc::{self, IpcBytesSender};
 use ipc_channel::platform::OsIpcSender;
 
 use super::layout::{self, FromWorker};
-use super::record::{Arrival, Record, Stage};
 use super::reception::{Inbox, Reception};
+use super::record::{Arrival, Record, Stage};
 use super::waiting::{Closed, Receiving};
 use super::worker_end::WorkerEndpoints;
 use crate::sync::Mutex;
@@ -66,11 +66,7 @@ enum Received {
 pub(crate) fn open(worker: WorkerId) -> io::Result<(ChannelLink, Receiver, WorkerEndpoints)> {
     let (calls, calls_receiver) = ipc::bytes_channel()?;
     let (outcomes, outcomes_receiver) = ipc::bytes_channel()?;
-    let state = Mutex::new(State {
-        record: Record::default(),
-        calls: Some(calls),
-        large: 0,
-    });
+    let state = Mutex::new(State { record: Record::default(), calls: Some(calls), large: 0 });
     let shared = Arc::new(Shared {
         worker,
         state,
@@ -78,18 +74,8 @@ pub(crate) fn open(worker: WorkerId) -> io::Result<(ChannelLink, Receiver, Worke
         reception: Reception::new(Receiving::new(outcomes_receiver)),
     });
     let receiver = Receiver { shared: Arc::clone(&shared) };
-    let endpoints = WorkerEndpoints {
-        calls: calls_receiver,
-        outcomes: outcomes.clone(),
-    };
-    Ok((
-        ChannelLink {
-            shared,
-            own: outcomes,
-        },
-        receiver,
-        endpoints,
-    ))
+    let endpoints = WorkerEndpoints { calls: calls_receiver, outcomes: outcomes.clone() };
+    Ok((ChannelLink { shared, own: outcomes }, receiver, endpoints))
 }
 
 impl Link for ChannelLink {

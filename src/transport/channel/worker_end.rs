@@ -38,10 +38,7 @@ pub(crate) enum Incoming<'a> {
 
 impl From<WorkerEndpoints> for WorkerEnd {
     fn from(endpoints: WorkerEndpoints) -> Self {
-        Self {
-            calls: Receiving::new(endpoints.calls),
-            outcomes: endpoints.outcomes,
-        }
+        Self { calls: Receiving::new(endpoints.calls), outcomes: endpoints.outcomes }
     }
 }
 
@@ -53,17 +50,9 @@ impl WorkerEnd {
             Err(Closed) => return Incoming::Retired,
         }
         match layout::decode_to_worker(buffer) {
-            Ok(ToWorker::Call {
-                ticket,
-                codec,
-                function,
-                arguments,
-            }) => Incoming::Call {
-                ticket,
-                codec,
-                function,
-                arguments,
-            },
+            Ok(ToWorker::Call { ticket, codec, function, arguments }) => {
+                Incoming::Call { ticket, codec, function, arguments }
+            }
             // A coordinator that sends what a worker of its own version can't read does not exist.
             Ok(ToWorker::Retire) | Err(_) => Incoming::Retired,
         }
