@@ -1,6 +1,6 @@
 //! The worker processes of one pool, as the supervisor sees them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -57,7 +57,7 @@ pub(crate) struct Processes {
 pub(super) struct Shared {
     launch: Launch,
     owner: Weak<dyn Owner>,
-    workers: RwLock<HashMap<WorkerId, Arc<Incarnation>>>,
+    workers: RwLock<BTreeMap<WorkerId, Arc<Incarnation>>>,
     commands: Mutex<Commands>,
     /// Wakes the monitor.
     bell: Bell,

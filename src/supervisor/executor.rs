@@ -1,6 +1,6 @@
 //! Where process tasks run: in worker processes, or, by a builder line, on a rayon pool or in the caller.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,9 @@ pub(crate) struct Workers {
 
 #[derive(Default)]
 struct State {
-    live: HashMap<WorkerId, u32>,
+    live: BTreeMap<WorkerId, u32>,
     /// Why workers died. Kept as long as a task may still ask.
-    exits: HashMap<WorkerId, Arc<Exit>>,
+    exits: BTreeMap<WorkerId, Arc<Exit>>,
     was_ready: bool,
     start_error: Option<WorkerStartError>,
     failed: bool,
@@ -268,7 +268,7 @@ fn check_signature(entry: &TaskEntry, catalogue: &Catalogue) -> Result<(), Submi
 
 impl Owner for Shared {
     fn on_outcome(&self, worker: WorkerId, ticket: Ticket, frame: OutcomeFrame) {
-        let judged = super::run::judge(frame, self.executor.pid(worker));
+        let judged = super::run::judge(frame, || self.executor.pid(worker));
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
 
@@ -315,8 +315,7 @@ impl Owner for Shared {
         }
         state.exits.insert(worker, exit);
         if state.exits.len() > EXITS_MAX {
-            let oldest = state.exits.keys().min().copied();
-            oldest.map(|oldest| state.exits.remove(&oldest));
+            state.exits.pop_first();
         }
         drop(state);
         workers.changed.notify_all();

@@ -59,7 +59,7 @@ impl Shared {
             Work::Encoded { function, codec, arguments: Ok(arguments) } => {
                 let outcome =
                     context::within(context, || run_encoded(&function, codec, &arguments));
-                judge(OutcomeFrame { outcome, ran_ns: 0 }, None)
+                judge(OutcomeFrame { outcome, ran_ns: 0 }, || None)
             }
             Work::External(start) => {
                 let slot = Slot::new(self.this.clone(), ticket);
@@ -119,7 +119,7 @@ fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
 }
 
 /// Judge what came back from a worker, or from the same function run here.
-pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
+pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> Judged {
     let ran = Some(std::time::Duration::from_nanos(frame.ran_ns));
     let mut judged = match frame.outcome {
         Outcome::Returned { value, error } => Judged {
@@ -131,7 +131,7 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
             },
         },
         Outcome::Panicked { message, location } => {
-            failed(Finish::Panicked, panicked(message, location, pid))
+            failed(Finish::Panicked, panicked(message, location, pid()))
         }
         Outcome::Unencodable { message } => {
             let reason = format!("the worker could not encode it: {message}");

@@ -63,6 +63,16 @@ impl SignalsBlocked {
     }
 }
 
+/// Whether a write to nobody is only an error in this process. One system call.
+pub(crate) fn is_sigpipe_ignored() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: nothing is set, and the old action goes into this frame's memory.
+    let result =
+        unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: the call succeeded and so has filled the action; it is not looked at otherwise.
+    result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
 /// Let this thread, and those that it starts, have all signals. A mask is inherited through exec, and a
 /// worker is started by a thread that has blocked them.
 pub(crate) fn unblock_all() {

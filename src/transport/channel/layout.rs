@@ -7,6 +7,7 @@
 //! outcome  kind u8 = 3 · variant u8 · 0 u16 · slot u32 · attempt u32 · number u64 · ran_ns u64
 //!          · texts of the variant · value
 //! end      kind u8 = 4
+//! large    kind u8 = 5; the next message is of more than one fragment
 //! text     length u32 · UTF-8
 //! ```
 //!
@@ -19,6 +20,7 @@ const CALL: u8 = 1;
 const RETIRE: u8 = 2;
 const OUTCOME: u8 = 3;
 const END: u8 = 4;
+const LARGE: u8 = 5;
 
 const RETURNED: u8 = 1;
 const RETURNED_ERROR: u8 = 2;
@@ -35,6 +37,9 @@ const OUTCOME_HEAD: usize = HEAD + 8;
 pub(super) const RETIRE_MESSAGE: [u8; 1] = [RETIRE];
 /// What the coordinator sends itself behind a dead worker's last outcome.
 pub(super) const END_MESSAGE: [u8; 1] = [END];
+
+/// Announces a message of more than one fragment, in both directions.
+pub(super) const LARGE_MESSAGE: [u8; 1] = [LARGE];
 
 /// A result shorter than this is copied out of the buffer it came in, which is two hundred kilobytes
 /// whatever arrives, so that unread results do not hold that much each.
