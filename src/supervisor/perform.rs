@@ -146,7 +146,7 @@ impl Shared {
             Ending::Expired => Err(fail(TaskErrorKind::Expired {
                 waited: history.queued,
             })),
-            Ending::PoolFailed => Err(fail(TaskErrorKind::Rejected {
+            Ending::PoolFailed => Err(fail(TaskErrorKind::NoWorkers {
                 reason: self.failure_reason(),
             })),
         };
