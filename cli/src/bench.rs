@@ -18,7 +18,10 @@ const SIZES_US: [u64; 6] = [0, 1, 10, 100, 1_000, 5_000];
 /// A figure is taken from about this much time.
 const LATENCY_FOR: Duration = Duration::from_millis(150);
 const LATENCY_SAMPLES_MIN: usize = 20;
-const BATCH_FOR: Duration = Duration::from_millis(300);
+const BATCH_FOR: Duration = Duration::from_millis(150);
+/// The best of so many batches counts, taken in turns, so that whatever else the machine does disturbs all
+/// alike.
+const ROUNDS: usize = 3;
 
 /// Compute, without touching memory, for as long as `rounds` take.
 #[atasker::task]
@@ -107,38 +110,57 @@ impl Peers {
     }
 
     fn measure(&self, task_us: u64, rounds: u64) -> Result<Size, Failure> {
-        let ideal = (task_us > 0).then(|| self.ideal_rate(rounds));
-        let closures = |count: u64| (0..count).map(move |_| Call::closure(move || burn(rounds)));
-        let calls = |count: u64| (0..count).map(move |_| burn::call(rounds));
-        let threads = figures(
-            ideal,
-            || Ok(self.threads.submit(Call::closure(move || burn(rounds)))?.wait().map(drop)?),
-            |count| run_all(self.threads.map_unordered(closures(count))),
-        )?;
-        let rayon = figures(
-            ideal,
-            || {
-                let (answer, answered) = std::sync::mpsc::sync_channel(1);
-                self.rayon.spawn(move || answer.send(burn(rounds)).unwrap_or_default());
-                answered.recv().map(|_| ()).map_err(|error| Failure::Told(error.to_string()))
-            },
-            |count| {
-                self.rayon.in_place_scope(|scope| {
-                    for _ in 0..count {
-                        scope.spawn(|_| {
-                            black_box(burn(rounds));
-                        });
-                    }
-                });
+        let threads_call = || Call::closure(move || burn(rounds));
+        let threads_us =
+            round_trip_us(|| Ok(self.threads.submit(threads_call())?.wait().map(drop)?))?;
+        let rayon_us = round_trip_us(|| self.one_on_rayon(rounds))?;
+        let processes_us =
+            round_trip_us(|| Ok(self.processes.submit(burn::call(rounds))?.wait().map(drop)?))?;
+
+        let (mut ideal, mut threads, mut rayon, mut processes) =
+            (0.0, Rate::default(), Rate::default(), Rate::default());
+        for _ in 0..ROUNDS {
+            if task_us > 0 {
+                ideal = self.ideal_rate(rounds).max(ideal);
+            }
+            threads.measure(|count| {
+                run_all(self.threads.map_unordered((0..count).map(|_| threads_call())))
+            })?;
+            rayon.measure(|count| {
+                self.many_on_rayon(rounds, count);
                 Ok(())
-            },
-        )?;
-        let processes = figures(
-            ideal,
-            || Ok(self.processes.submit(burn::call(rounds))?.wait().map(drop)?),
-            |count| run_all(self.processes.map_unordered(calls(count))),
-        )?;
-        Ok(Size { task_us, threads, rayon, processes })
+            })?;
+            processes.measure(|count| {
+                run_all(self.processes.map_unordered((0..count).map(|_| burn::call(rounds))))
+            })?;
+        }
+        let figures = |round_trip_us, rate: &Rate| Figures {
+            round_trip_us,
+            tasks_per_second: rate.best,
+            efficiency: (task_us > 0).then(|| rate.best / ideal),
+        };
+        Ok(Size {
+            task_us,
+            threads: figures(threads_us, &threads),
+            rayon: figures(rayon_us, &rayon),
+            processes: figures(processes_us, &processes),
+        })
+    }
+
+    fn one_on_rayon(&self, rounds: u64) -> Result<(), Failure> {
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        self.rayon.spawn(move || answer.send(burn(rounds)).unwrap_or_default());
+        answered.recv().map(|_| ()).map_err(|error| Failure::Told(error.to_string()))
+    }
+
+    fn many_on_rayon(&self, rounds: u64, count: u64) {
+        self.rayon.in_place_scope(|scope| {
+            for _ in 0..count {
+                scope.spawn(|_| {
+                    black_box(burn(rounds));
+                });
+            }
+        });
     }
 
     /// Tasks per second of as many threads that do nothing but compute.
@@ -173,11 +195,8 @@ fn run_all<T>(results: impl Iterator<Item = atasker::Completion<T>>) -> Result<(
     Ok(())
 }
 
-fn figures(
-    ideal: Option<f64>,
-    one: impl Fn() -> Result<(), Failure>,
-    many: impl Fn(u64) -> Result<(), Failure>,
-) -> Result<Figures, Failure> {
+/// The median, in microseconds.
+fn round_trip_us(one: impl Fn() -> Result<(), Failure>) -> Result<f64, Failure> {
     one()?;
     let mut samples = Vec::new();
     let started = Instant::now();
@@ -187,20 +206,38 @@ fn figures(
         samples.push(begun.elapsed());
     }
     samples.sort_unstable();
-    let round_trip_us = samples[samples.len() / 2].as_secs_f64() * 1e6;
-    let mut count = 64;
-    let tasks_per_second = loop {
-        let begun = Instant::now();
-        many(count)?;
-        let took = begun.elapsed();
-        if took >= BATCH_FOR {
-            break count as f64 / took.as_secs_f64();
+    Ok(samples[samples.len() / 2].as_secs_f64() * 1e6)
+}
+
+/// Tasks per second of one peer, many at a time.
+struct Rate {
+    /// Tasks in a batch.
+    count: u64,
+    best: f64,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { count: 64, best: 0.0 }
+    }
+}
+
+impl Rate {
+    /// Run one batch that is long enough.
+    fn measure(&mut self, many: impl Fn(u64) -> Result<(), Failure>) -> Result<(), Failure> {
+        loop {
+            let begun = Instant::now();
+            many(self.count)?;
+            let took = begun.elapsed().as_secs_f64();
+            // A little less will do, so that no batch is repeated for a small deviation.
+            if took >= 0.8 * BATCH_FOR.as_secs_f64() {
+                self.best = self.best.max(self.count as f64 / took);
+                return Ok(());
+            }
+            let factor = BATCH_FOR.as_secs_f64() / took.max(1e-6);
+            self.count = (self.count as f64 * factor.clamp(1.5, 16.0)) as u64;
         }
-        let factor = 1.2 * BATCH_FOR.as_secs_f64() / took.as_secs_f64().max(1e-6);
-        count = (count as f64 * factor.clamp(1.5, 16.0)) as u64;
-    };
-    let efficiency = ideal.map(|ideal| tasks_per_second / ideal);
-    Ok(Figures { round_trip_us, tasks_per_second, efficiency })
+    }
 }
 
 /// How many rounds of [`burn`] take a microsecond: the best of several tries, as others may interfere.

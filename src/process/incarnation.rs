@@ -300,6 +300,7 @@ impl Incarnation {
     pub(super) fn on_control_ended(&self) {
         self.state.lock().control_ended = true;
         self.report_if_complete();
+        self.tell_stopping_monitor();
     }
 
     /// Its receivers have had time enough to find the end; something holds them up.
@@ -351,6 +352,16 @@ impl Incarnation {
             shared.forget(self.id);
         }
         self.tell(|owner| owner.on_exited(self.id, Arc::new(exit)));
+        self.tell_stopping_monitor();
+    }
+
+    /// One of the ends that a stopping pool waits for has come; the monitor may have looked just before it.
+    fn tell_stopping_monitor(&self) {
+        if let Some(shared) = self.shared.upgrade()
+            && shared.is_stopping()
+        {
+            shared.wake_monitor();
+        }
     }
 
     fn exit(&self, state: &mut State, death: Death) -> Exit {

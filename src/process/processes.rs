@@ -251,6 +251,11 @@ impl Shared {
         &self.bell
     }
 
+    /// The pool is being shut down.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.commands.lock().stopping
+    }
+
     pub(super) fn wake_monitor(&self) {
         self.bell.ring();
     }

@@ -113,7 +113,7 @@ impl Shared {
             Ending::Cancelled { why: CancelReason::Stopped } => Err(fail(TaskErrorKind::Stopped)),
             Ending::Expired => Err(fail(TaskErrorKind::Expired { waited: history.queued })),
             Ending::PoolFailed => {
-                Err(fail(TaskErrorKind::Rejected { reason: self.failure_reason() }))
+                Err(fail(TaskErrorKind::NoWorkers { reason: self.failure_reason() }))
             }
         };
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);

@@ -67,8 +67,7 @@ impl SignalsBlocked {
 pub(crate) fn is_sigpipe_ignored() -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: nothing is set, and the old action goes into this frame's memory.
-    let result =
-        unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
+    let result = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: the call succeeded and so has filled the action; it is not looked at otherwise.
     result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }

@@ -64,6 +64,11 @@ pub enum TaskErrorKind {
         /// What was wrong, and what to do.
         reason: String,
     },
+    /// The process pool has given up starting workers. It never ran.
+    NoWorkers {
+        /// Why no worker starts.
+        reason: String,
+    },
     /// It ran to its end, but its value could not be brought back.
     Undeliverable {
         /// What could not be encoded or decoded.
@@ -115,7 +120,9 @@ impl TaskError {
             TaskErrorKind::TimedOut { .. } => TaskStatus::TimedOut,
             TaskErrorKind::Cancelled | TaskErrorKind::Stopped => TaskStatus::Cancelled,
             TaskErrorKind::Expired { .. } => TaskStatus::Expired,
-            TaskErrorKind::Rejected { .. } => TaskStatus::Rejected,
+            TaskErrorKind::Rejected { .. } | TaskErrorKind::NoWorkers { .. } => {
+                TaskStatus::Rejected
+            }
             TaskErrorKind::Undeliverable { .. } => TaskStatus::Completed,
         }
     }
@@ -189,7 +196,9 @@ impl fmt::Display for TaskErrorKind {
             Self::Expired { waited } => {
                 write!(f, "expired: it had not begun after {waited:.1?} in the queue")
             }
-            Self::Rejected { reason } => write!(f, "was rejected: {reason}"),
+            Self::Rejected { reason } | Self::NoWorkers { reason } => {
+                write!(f, "was rejected: {reason}")
+            }
             Self::Undeliverable { reason } => {
                 write!(f, "completed, but its value could not be delivered: {reason}")
             }

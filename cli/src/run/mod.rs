@@ -30,7 +30,7 @@ use self::input::{Input, Position, Window};
 use self::interrupt::Interrupt;
 use self::jobs::{Defaults, Job, JobName};
 use self::progress::{Progress, Standing};
-use self::results::{Output, Record};
+use self::results::{Kind, Output, Record};
 use self::summary::Summary;
 use crate::failure::{self, Failure, complain};
 use crate::log;
@@ -81,6 +81,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         last_line: 0,
         stopping: false,
         interrupted: false,
+        no_workers: None,
         events: events.clone(),
         supervisor,
     };
@@ -131,6 +132,8 @@ struct Batch {
     /// Nothing is submitted any more.
     stopping: bool,
     interrupted: bool,
+    /// Why no worker starts any more.
+    no_workers: Option<String>,
     events: Sender<Event>,
 }
 
@@ -228,7 +231,11 @@ impl Batch {
         let polled = Pin::new(&mut running.handle).poll(&mut Context::from_waker(&running.waker));
         let Poll::Ready(result) = polled else { return Ok(()) };
         let Some(Running { name, handle, .. }) = self.running.remove(&line) else { return Ok(()) };
-        self.record(&Record::ended(name, &handle.info(), result))
+        let record = Record::ended(name, &handle.info(), result);
+        if let Some(error) = record.error.as_ref().filter(|error| error.kind == Kind::NoWorkers) {
+            self.no_workers.get_or_insert_with(|| error.message.clone());
+        }
+        self.record(&record)
     }
 
     fn record(&mut self, record: &Record) -> Result<(), Failure> {
@@ -294,6 +301,9 @@ impl Batch {
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
         driven?;
+        if let Some(reason) = self.no_workers {
+            return Err(Failure::Told(reason));
+        }
         if let Some(Err(error)) = self.input_end {
             return Err(Failure::Told(format!(
                 "{error}; the jobs after line {} are missing",

@@ -151,6 +151,8 @@ pub(crate) enum Kind {
     UnknownTask,
     /// The worker refused the arguments.
     BadArguments,
+    /// No worker starts any more.
+    NoWorkers,
     /// None of these.
     Other,
 }
@@ -273,6 +275,7 @@ fn describe(error: &TaskError) -> JobError {
             JobError::new(Kind::Stopped, text)
         }
         TaskErrorKind::Rejected { reason } => JobError::new(Kind::BadArguments, reason),
+        TaskErrorKind::NoWorkers { reason } => JobError::new(Kind::NoWorkers, reason),
         TaskErrorKind::Undeliverable { reason } => JobError::new(Kind::Undeliverable, reason),
         _ => JobError::new(Kind::Other, error.reason()),
     }

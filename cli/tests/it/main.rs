@@ -5,4 +5,5 @@ mod ends;
 mod many;
 mod programs;
 mod support;
+mod terminal;
 mod trouble;

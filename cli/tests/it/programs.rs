@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::run;
+use crate::support::{Running, atasker, path_text, run};
 
 const PRIMES: &str = "{\"task\": \"count_primes\", \"args\": [0, 10]}\n";
 const STOCK: [&str; 10] = [
@@ -52,10 +52,70 @@ fn results_of_yesterday_survive_a_worker_that_does_not_start() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let output = directory.path().join("results");
     std::fs::write(&output, "precious").expect("it can be written");
-    let done =
-        run(&["run", "--worker", "/no/such", "-o", crate::support::path_text(&output)], PRIMES);
+    let done = run(&["run", "--worker", "/no/such", "-o", path_text(&output)], PRIMES);
     assert_eq!(done.code, Some(2));
     assert_eq!(std::fs::read_to_string(&output).expect("it is there"), "precious");
+}
+
+/// The program is gone when workers have died and others should take their places.
+#[test]
+fn a_pool_that_gives_up_is_no_failure_of_the_jobs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = directory.path().join("worker");
+    std::fs::copy(env!("CARGO_BIN_EXE_atasker"), &program).expect("it can be copied");
+    let arguments = ["run", "-j", "1", "--worker", path_text(&program)];
+    let mut running = Running::start(&mut atasker(&arguments));
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed");
+    std::fs::remove_file(&program).expect("it can be removed");
+    running.send("{\"task\": \"segfault\"}\n");
+    running.send(PRIMES);
+    let done = running.finish();
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(
+        done.stderr.lines().last().is_some_and(|line| line.starts_with("atasker: ")),
+        "{done:?}"
+    );
+    assert!(done.stderr.contains("given up starting workers"), "{done:?}");
+    let results = done.results();
+    assert_eq!(results[0]["status"], "crashed", "{done:?}");
+    assert_eq!(results[1]["error"]["kind"], "no_workers", "{done:?}");
+}
+
+#[test]
+fn log_records_are_shown_as_asked() {
+    let with = |level: &str| {
+        let mut command = atasker(&["run", "-q"]);
+        Running::start(command.env("ATASKER_LOG", level)).write(PRIMES).finish()
+    };
+    let done = with("debug");
+    assert_eq!(done.code, Some(0));
+    assert!(
+        done.stderr.contains("DEBUG atasker::process: worker ready worker="),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(with("warn").stderr, "");
+    let wrong = with("loud");
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.starts_with("atasker: ATASKER_LOG is `loud`; it must be"), "{wrong:?}");
+}
+
+#[test]
+#[ignore = "takes 20 s and wants the machine for itself"]
+fn the_benchmark_measures_three_kinds() {
+    let done = run(&["bench", "--json"], "");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let report: Value = serde_json::from_str(&done.stdout).expect("an object");
+    let sizes = report["sizes"].as_array().expect("an array");
+    assert_eq!(sizes.len(), 6);
+    for (size, peer) in
+        sizes.iter().flat_map(|size| ["threads", "rayon", "processes"].map(|peer| (size, peer)))
+    {
+        for figure in ["round_trip_us", "tasks_per_second"] {
+            assert!(size[peer][figure].as_f64() > Some(0.0), "{size}");
+        }
+    }
 }
 
 #[test]

@@ -200,6 +200,13 @@ fn parent_of(pid: i32) -> Option<i32> {
     fields.next()?.parse().ok().filter(|_| state != "Z")
 }
 
+/// Do something that may hang.
+pub(crate) fn watched<T: Send + 'static>(doing: impl FnOnce() -> T + Send + 'static) -> T {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || send.send(doing()).ok());
+    receive.recv_timeout(WATCHDOG).expect("it fails or hangs")
+}
+
 /// Look again and again until it is so.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + WATCHDOG;
