@@ -21,11 +21,7 @@ fn count(path: &Path) -> TaskResult<Counts> {
     Ok(Counts {
         lines: text.lines().count(),
         words: text.split_whitespace().count(),
-        longest: text
-            .lines()
-            .map(|line| line.chars().count())
-            .max()
-            .unwrap_or(0),
+        longest: text.lines().map(|line| line.chars().count()).max().unwrap_or(0),
     })
 }
 
@@ -36,9 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     collect(Path::new(&folder), &mut files)?;
 
     let cores = std::thread::available_parallelism()?.get() as u32;
-    let supervisor = Supervisor::builder()
-        .processes(Limits::new(cores))
-        .start()?;
+    let supervisor = Supervisor::builder().processes(Limits::new(cores)).start()?;
     let mut total = Counts::default();
     let mut failed = 0;
     let show_progress = std::io::stderr().is_terminal();
@@ -69,10 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if show_progress {
         eprintln!();
     }
-    println!(
-        "{} files in {folder}: {total:?}, {failed} failed",
-        files.len()
-    );
+    println!("{} files in {folder}: {total:?}, {failed} failed", files.len());
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use atasker::{Limits, Priority, Stop, Supervisor, TaskErrorKind, task};
 fn collatz_steps(mut n: u64) -> u32 {
     let mut steps = 0;
     while n != 1 {
-        n = if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
+        n = if n.is_multiple_of(2) { n / 2 } else { 3 * n + 1 };
         steps += 1;
     }
     steps
@@ -56,18 +56,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Tasks that do not come back.
     for call in [endless::call(), abort::call()] {
-        let error = supervisor.submit(call)?.wait().unwrap_err();
+        let error = supervisor.submit(call)?.wait().expect_err("they do not come back");
         println!("{error}");
-        assert!(matches!(
-            error.kind(),
-            TaskErrorKind::TimedOut { .. } | TaskErrorKind::Crashed(_)
-        ));
+        assert!(matches!(error.kind(), TaskErrorKind::TimedOut { .. } | TaskErrorKind::Crashed(_)));
     }
 
     // Threads, for what waits rather than computes.
-    let manifest = supervisor
-        .submit(read::call("Cargo.toml".to_owned()))?
-        .wait()??;
+    let manifest = supervisor.submit(read::call("Cargo.toml".to_owned()))?.wait()??;
     println!("Cargo.toml has {} lines", manifest.lines().count());
 
     supervisor.stop(Stop::Drain);

@@ -39,7 +39,7 @@ fn inspect(path: &Path, block: usize) -> TaskResult<usize> {
             *word = (*word ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3).rotate_left(29);
         }
     }
-    let digest: String = words.iter().map(|word| format!("{word:016x}")).collect();
+    let digest = words.map(|word| format!("{word:016x}")).concat();
     Ok(native::after_first_seven(&CString::new(digest)?))
 }
 
@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let child = std::process::Command::new(std::env::current_exe()?)
         .args([&folder, "on-threads"])
         .output()?;
-    let results = child.stdout.iter().filter(|&&byte| byte == b'\n').count();
+    let results = String::from_utf8_lossy(&child.stdout).lines().count();
     println!("on threads:   {}; {results} results, the rest is lost", child.status);
 
     let in_processes = Supervisor::builder().processes(places).start()?; // the one word

@@ -129,9 +129,9 @@ pub mod __private {
     };
     pub use crate::registry::run::{ProcessTask, call, decode, parse};
     pub use crate::registry::shape::{Shapes, digest};
+    pub use crate::supervisor::default::stop_default_supervisor;
     pub use crate::task::options::Declared;
     pub use crate::transport::frame::Outcome;
-    pub use crate::supervisor::default::stop_default_supervisor;
 }
 
 /// For the bench of admission. Not covered by any promise.

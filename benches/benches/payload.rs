@@ -13,14 +13,8 @@ fn flip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn payloads(criterion: &mut Criterion) {
-    let processes = Supervisor::builder()
-        .processes(Limits::new(1))
-        .start()
-        .expect("starts");
-    let rayon = Supervisor::builder()
-        .rayon(Limits::new(1))
-        .start()
-        .expect("starts");
+    let processes = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
+    let rayon = Supervisor::builder().rayon(Limits::new(1)).start().expect("starts");
     let mut group = criterion.benchmark_group("payload");
     for size in [64_usize, 1 << 10, 16 << 10, 256 << 10, 1 << 20] {
         let bytes = vec![7_u8; size];
@@ -28,10 +22,7 @@ fn payloads(criterion: &mut Criterion) {
         for (name, supervisor) in [("rayon", &rayon), ("processes", &processes)] {
             group.bench_function(BenchmarkId::new(name, size), |bencher| {
                 bencher.iter(|| {
-                    let back = supervisor
-                        .submit(flip::call(&bytes))
-                        .expect("accepted")
-                        .wait();
+                    let back = supervisor.submit(flip::call(&bytes)).expect("accepted").wait();
                     assert_eq!(back.expect("it runs")[size - 1], 248);
                 });
             });

@@ -14,22 +14,12 @@ fn work(nanoseconds: u64) -> u64 {
 }
 
 fn round_trip(supervisor: &Supervisor, call: Call<u64>) -> u64 {
-    supervisor
-        .submit(call)
-        .expect("accepted")
-        .wait()
-        .expect("it runs")
+    supervisor.submit(call).expect("accepted").wait().expect("it runs")
 }
 
 fn sizes(criterion: &mut Criterion) {
-    let processes = Supervisor::builder()
-        .processes(Limits::new(1))
-        .start()
-        .expect("starts");
-    let rayon = Supervisor::builder()
-        .rayon(Limits::new(1))
-        .start()
-        .expect("starts");
+    let processes = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
+    let rayon = Supervisor::builder().rayon(Limits::new(1)).start().expect("starts");
     let mut group = criterion.benchmark_group("round trip");
     for (name, nanoseconds) in [
         ("empty", 0),

@@ -13,21 +13,13 @@ const PAGES: u32 = 64;
 /// The function in question.
 #[task]
 fn render(page: u32) -> Vec<u8> {
-    (0..4096_u32)
-        .map(|at| (at.wrapping_mul(page) >> 7) as u8)
-        .collect()
+    (0..4096_u32).map(|at| (at.wrapping_mul(page) >> 7) as u8).collect()
 }
 
 fn compare(criterion: &mut Criterion) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let threads = Supervisor::builder()
-        .rayon(Limits::new(cores))
-        .start()
-        .expect("starts");
-    let processes = Supervisor::builder()
-        .processes(Limits::new(cores))
-        .start()
-        .expect("starts");
+    let threads = Supervisor::builder().rayon(Limits::new(cores)).start().expect("starts");
+    let processes = Supervisor::builder().processes(Limits::new(cores)).start().expect("starts");
     let mut group = criterion.benchmark_group("a batch of calls");
     for (name, supervisor) in [("threads", &threads), ("processes", &processes)] {
         group.bench_function(name, |bencher| {
@@ -44,9 +36,8 @@ fn compare(criterion: &mut Criterion) {
 
 fn main() {
     atasker::worker::run_if_spawned(); // a benchmark is a program with workers, too
-    let mut criterion = Criterion::default()
-        .measurement_time(Duration::from_secs(3))
-        .configure_from_args();
+    let mut criterion =
+        Criterion::default().measurement_time(Duration::from_secs(3)).configure_from_args();
     compare(&mut criterion);
     criterion.final_summary();
 }

@@ -84,15 +84,6 @@ impl<P: Clone> Core<P> {
     }
 
     #[cfg(test)]
-    /// How many tasks of the pool wait for their begin.
-    pub(crate) fn waiting(&self, pool: PoolId) -> usize {
-        Priority::ALL
-            .into_iter()
-            .map(|class| self.pool(pool).waiting(class))
-            .sum()
-    }
-
-    #[cfg(test)]
     /// Whether a task of `class` would not be refused as `QueueFull` now.
     pub(crate) fn has_room(&self, pool: PoolId, class: Priority) -> bool {
         self.pool(pool).has_room(class)
@@ -100,16 +91,12 @@ impl<P: Clone> Core<P> {
 
     /// A task that has not reached its terminal state.
     pub(crate) fn task(&self, task: TaskId) -> Option<TaskInfo<'_, P>> {
-        self.tasks
-            .find(task)
-            .and_then(|record| self.task_info(task.slot, record))
+        self.tasks.find(task).and_then(|record| self.task_info(task.slot, record))
     }
 
     /// All tasks that have not reached their terminal state, in no particular order.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskInfo<'_, P>> {
-        self.tasks
-            .slots()
-            .filter_map(|slot| self.task_info(slot, &self.tasks[slot]))
+        self.tasks.slots().filter_map(|slot| self.task_info(slot, &self.tasks[slot]))
     }
 
     /// The worker processes in the order of their start, each with the task that is first with it.

@@ -40,10 +40,10 @@ pub(crate) use crate::admission::Time;
 pub(crate) use effect::{
     CancelReason, Effect, Ending, Finish, History, PoolId, SignalReason, WarnLevel,
 };
+#[cfg(test)]
+pub(crate) use event::Cancel;
 pub(crate) use event::{
     CoreConfig, PoolConfig, PoolKind, RefuseReason, StopMode, Submission, WorkersConfig,
 };
-#[cfg(test)]
-pub(crate) use event::Cancel;
 pub(crate) use info::{TaskInfo, TaskState};
 pub(crate) use machine::Core;

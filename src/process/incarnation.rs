@@ -111,9 +111,7 @@ impl EndMarkers {
         if let Some(control) = &self.control {
             let padding = " ".repeat(OsIpcSender::get_max_fragment_size() - 8);
             for _ in 0..2 {
-                let _ = control.send(FromWorker::StartFailed {
-                    reason: padding.clone(),
-                });
+                let _ = control.send(FromWorker::StartFailed { reason: padding.clone() });
             }
             for _ in 0..3 {
                 let _ = control.send(FromWorker::End);
@@ -137,16 +135,9 @@ pub(super) enum StartFailure {
     Spawn(io::Error),
     Resources(io::Error),
     TimedOut,
-    Version {
-        protocol: u32,
-        crate_version: String,
-    },
-    Initialiser {
-        reason: String,
-    },
-    Handshake {
-        what: String,
-    },
+    Version { protocol: u32, crate_version: String },
+    Initialiser { reason: String },
+    Handshake { what: String },
 }
 
 /// Whether a worker that says it is ready can still be used.
@@ -160,13 +151,7 @@ pub(super) enum Readiness {
 
 impl Incarnation {
     pub(super) fn new(id: WorkerId, owner: Weak<dyn Owner>, shared: Weak<Shared>) -> Self {
-        Self {
-            id,
-            owner,
-            shared,
-            link: OnceLock::new(),
-            state: Mutex::default(),
-        }
+        Self { id, owner, shared, link: OnceLock::new(), state: Mutex::default() }
     }
 
     /// The way for calls, once there is one.
@@ -265,10 +250,7 @@ impl Incarnation {
 
     /// It says itself that it can't become ready, and ends by itself.
     pub(super) fn on_start_failed(&self, reason: String) {
-        self.state
-            .lock()
-            .failure
-            .get_or_insert(StartFailure::Initialiser { reason });
+        self.state.lock().failure.get_or_insert(StartFailure::Initialiser { reason });
     }
 
     /// SIGKILL to its group, if there is one.
@@ -291,33 +273,18 @@ impl Incarnation {
 
     /// How it ended. From here on its number may belong to somebody else.
     pub(super) fn reap(&self) -> ExitCause {
-        self.state
-            .lock()
-            .child
-            .take()
-            .map_or(ExitCause::Unknown, |child| child.reap().into())
+        self.state.lock().child.take().map_or(ExitCause::Unknown, |child| child.reap().into())
     }
 
     /// It is dead for certain.
     pub(super) fn on_died(self: &Arc<Self>, status: ExitCause, stderr: String) -> EndMarkers {
         let (control, link_runs) = {
             let mut state = self.state.lock();
-            state.death = Some(Death {
-                status,
-                stderr,
-                at: Instant::now(),
-            });
-            (
-                state.control.take(),
-                matches!(state.phase, Phase::Announcing | Phase::Started),
-            )
+            state.death = Some(Death { status, stderr, at: Instant::now() });
+            (state.control.take(), matches!(state.phase, Phase::Announcing | Phase::Started))
         };
         self.report_if_complete();
-        EndMarkers {
-            incarnation: Arc::clone(self),
-            link_runs,
-            control,
-        }
+        EndMarkers { incarnation: Arc::clone(self), link_runs, control }
     }
 
     /// No thread could be had for its outcomes, so it is not ready after all.
@@ -353,10 +320,7 @@ impl Incarnation {
     pub(super) fn on_corrupt(&self, what: String) {
         let (was_corrupt, is_ready) = {
             let mut state = self.state.lock();
-            (
-                std::mem::replace(&mut state.corrupt, true),
-                state.is_ready(),
-            )
+            (std::mem::replace(&mut state.corrupt, true), state.is_ready())
         };
         if !is_ready {
             self.fail_start(StartFailure::Handshake { what });
@@ -414,10 +378,7 @@ impl Incarnation {
             start_error,
             stderr: death.stderr,
             signalled: state.signalled,
-            lived: state
-                .spawned
-                .map(|spawned| death.at - spawned)
-                .unwrap_or_default(),
+            lived: state.spawned.map(|spawned| death.at - spawned).unwrap_or_default(),
         }
     }
 
@@ -459,46 +420,28 @@ fn start_error(
     match failure {
         Some(StartFailure::Spawn(source)) => {
             let program = launch.path.display().to_string();
-            WorkerStartError::Spawn {
-                program,
-                source: Arc::new(source),
-            }
+            WorkerStartError::Spawn { program, source: Arc::new(source) }
         }
-        Some(StartFailure::Resources(source)) => WorkerStartError::Resources {
-            source: Arc::new(source),
-        },
-        Some(StartFailure::TimedOut) => WorkerStartError::TimedOut {
-            program,
-            waited: launch.start_timeout,
-            stderr,
-        },
-        Some(StartFailure::Version {
-            protocol,
-            crate_version,
-        }) => WorkerStartError::Version {
+        Some(StartFailure::Resources(source)) => {
+            WorkerStartError::Resources { source: Arc::new(source) }
+        }
+        Some(StartFailure::TimedOut) => {
+            WorkerStartError::TimedOut { program, waited: launch.start_timeout, stderr }
+        }
+        Some(StartFailure::Version { protocol, crate_version }) => WorkerStartError::Version {
             program,
             ours: format!("{CRATE_VERSION} (protocol {PROTOCOL_VERSION})"),
             theirs: format!("{crate_version} (protocol {protocol})"),
         },
-        Some(StartFailure::Initialiser { reason }) => WorkerStartError::Initialiser {
-            program,
-            reason,
-            stderr,
-        },
-        Some(StartFailure::Handshake { what }) => WorkerStartError::Handshake {
-            program,
-            what,
-            stderr,
-        },
-        None if phase == Phase::Silent => WorkerStartError::NotAWorker {
-            program,
-            status: death.status,
-            stderr,
-        },
-        None => WorkerStartError::Died {
-            program,
-            status: death.status,
-            stderr,
-        },
+        Some(StartFailure::Initialiser { reason }) => {
+            WorkerStartError::Initialiser { program, reason, stderr }
+        }
+        Some(StartFailure::Handshake { what }) => {
+            WorkerStartError::Handshake { program, what, stderr }
+        }
+        None if phase == Phase::Silent => {
+            WorkerStartError::NotAWorker { program, status: death.status, stderr }
+        }
+        None => WorkerStartError::Died { program, status: death.status, stderr },
     }
 }

@@ -1,6 +1,6 @@
 //! The worker processes of one pool, as the supervisor sees them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -57,7 +57,7 @@ pub(crate) struct Processes {
 pub(super) struct Shared {
     launch: Launch,
     owner: Weak<dyn Owner>,
-    workers: RwLock<HashMap<WorkerId, Arc<Incarnation>>>,
+    workers: RwLock<BTreeMap<WorkerId, Arc<Incarnation>>>,
     commands: Mutex<Commands>,
     /// Wakes the monitor.
     bell: Bell,
@@ -86,9 +86,7 @@ impl Processes {
         config: ProcessConfig,
         owner: Weak<dyn Owner>,
     ) -> Result<Self, WorkerStartError> {
-        let lacking = |source| WorkerStartError::Resources {
-            source: Arc::new(source),
-        };
+        let lacking = |source| WorkerStartError::Resources { source: Arc::new(source) };
         let launch = Launch::new(config)?;
         let threads = Arc::new(Threads::default());
         let bell = Bell::new().map_err(lacking)?;
@@ -114,26 +112,16 @@ impl Processes {
 
     /// Start a worker after `delay`. Answered by `on_ready` or `on_exited`.
     pub(crate) fn spawn(&self, worker: WorkerId, delay: Duration) {
-        let Shared {
-            owner,
-            workers,
-            commands,
-            ..
-        } = &*self.shared;
-        let incarnation = Arc::new(Incarnation::new(
-            worker,
-            owner.clone(),
-            Arc::downgrade(&self.shared),
-        ));
+        let Shared { owner, workers, commands, .. } = &*self.shared;
+        let incarnation =
+            Arc::new(Incarnation::new(worker, owner.clone(), Arc::downgrade(&self.shared)));
         workers
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(worker, Arc::clone(&incarnation));
         let ended = {
             let mut commands = commands.lock();
-            commands
-                .spawns
-                .push((Instant::now() + delay, Arc::clone(&incarnation)));
+            commands.spawns.push((Instant::now() + delay, Arc::clone(&incarnation)));
             commands.ended
         };
         if ended {
@@ -184,15 +172,13 @@ impl Processes {
 
     /// Take back what was staged. `Begun` if the worker is gone: its exit decides.
     pub(crate) fn revoke(&self, worker: WorkerId, ticket: Ticket) -> Revoke {
-        self.with_link(worker, |link| link.revoke(ticket))
-            .unwrap_or(Revoke::Begun)
+        self.with_link(worker, |link| link.revoke(ticket)).unwrap_or(Revoke::Begun)
     }
 
     /// Decide between an outcome and a kill. `Won` if the worker is gone: all of its outcomes have been
     /// delivered. What the answer says about a ticket whose outcome the caller has, it may ignore.
     pub(crate) fn try_kill(&self, worker: WorkerId, ticket: Ticket) -> Kill {
-        self.with_link(worker, |link| link.try_kill(ticket))
-            .unwrap_or(Kill::Won)
+        self.with_link(worker, |link| link.try_kill(ticket)).unwrap_or(Kill::Won)
     }
 
     /// The process id, once the worker has one.
@@ -297,18 +283,11 @@ impl Shared {
 
     /// The worker's last word has been said.
     pub(super) fn forget(&self, worker: WorkerId) {
-        self.workers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&worker);
+        self.workers.write().unwrap_or_else(PoisonError::into_inner).remove(&worker);
         self.wake_monitor();
     }
 
     fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {
-        self.workers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&worker)
-            .cloned()
+        self.workers.read().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned()
     }
 }

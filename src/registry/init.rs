@@ -38,7 +38,8 @@ pub(crate) fn worker_inits() -> Vec<&'static WorkerInit> {
 /// The data of the builder as what `init(data: T)` takes. An `Option<U>` takes a `U`, or no data.
 pub fn init_data<T: CrossesToWorker>(data: Option<(&str, &[u8])>) -> Result<T, String> {
     let wanted = std::any::type_name::<T>();
-    let optional = wanted.strip_prefix("core::option::Option<").and_then(|rest| rest.strip_suffix('>'));
+    let optional =
+        wanted.strip_prefix("core::option::Option<").and_then(|rest| rest.strip_suffix('>'));
     let some;
     let data = match (data, optional) {
         (None, Some(_)) => Some((wanted, NONE)),

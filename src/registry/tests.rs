@@ -15,10 +15,8 @@ use crate::{Backoff, TaskFailure, TaskResult, task};
 
 /// The encoded arguments of a call for a worker.
 fn encoded<T>(call: Call<T>) -> Result<Vec<u8>, crate::codec::EncodeError> {
-    match call.work {
-        Work::Encoded { arguments, .. } => arguments,
-        _ => panic!("it is for a worker"),
-    }
+    let Work::Encoded { arguments, .. } = call.work else { panic!("it is for a worker") };
+    arguments
 }
 
 /// Runs in this process, through the bytes.
@@ -31,10 +29,9 @@ impl<T> RunHere<T> for Call<T> {
         let entry = find(self.name()).expect("it is registered");
         let read = self.read;
         let encoded = encoded(self).map_err(|error| error.to_string())?;
-        match (entry.run)(CodecId::Postcard, &encoded) {
-            Outcome::Returned { value: bytes, .. } => {
-                read.read(Stored::Encoded { codec: CodecId::Postcard, bytes })
-            }
+        let codec = CodecId::Postcard;
+        match (entry.run)(codec, &encoded) {
+            Outcome::Returned { value: bytes, .. } => read.read(Stored::Encoded { codec, bytes }),
             other => Err(format!("{other:?}")),
         }
     }
@@ -111,6 +108,7 @@ fn borrowing(text: &str, bytes: Option<&[u8]>, path: &Path, run: &Vec<u8>) -> (u
 }
 
 mod hygiene {
+    #[expect(unused_imports, reason = "that it is not used is the point")]
     use super::shadows::*;
 
     #[crate::task(retries = 1)]

@@ -83,9 +83,7 @@ impl Default for SupervisorBuilder {
     fn default() -> Self {
         Self {
             name: "atasker".to_owned(),
-            threads: Limits::new(cores().saturating_mul(5))
-                .reserve_normal(5)
-                .reserve_high(5),
+            threads: Limits::new(cores().saturating_mul(5)).reserve_normal(5).reserve_high(5),
             min_threads: 0,
             max_threads: None,
             processes: None,
@@ -172,10 +170,7 @@ impl SupervisorBuilder {
     /// Run another program as the worker: the stock `atasker-worker`, or one of your own whose main begins
     /// with [`run_if_spawned`](crate::worker::run_if_spawned).
     pub fn worker_program(mut self, program: impl Into<PathBuf>) -> Self {
-        self.program = Program::Separate {
-            path: program.into(),
-            arguments: Vec::new(),
-        };
+        self.program = Program::Separate { path: program.into(), arguments: Vec::new() };
         self
     }
 
@@ -188,7 +183,8 @@ impl SupervisorBuilder {
 
     /// Data for the functions marked `#[worker_init]`, which every new worker runs before its first task.
     pub fn worker_data<T: Serialize + 'static>(mut self, data: &T) -> Self {
-        let encoded = crate::codec::encode(crate::codec::CodecId::BINARY, &crate::codec::wire::WireRef(data));
+        let encoded =
+            crate::codec::encode(crate::codec::CodecId::BINARY, &crate::codec::wire::WireRef(data));
         self.worker_data = encoded
             .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes)))
             .map_err(|error| format!("the worker data can't be encoded: {error}"));
@@ -290,10 +286,7 @@ impl SupervisorBuilder {
                  are not free",
             );
         }
-        if self
-            .max_threads
-            .is_some_and(|max| max < self.min_threads.max(1))
-        {
+        if self.max_threads.is_some_and(|max| max < self.min_threads.max(1)) {
             return config("max_threads is below min_threads, or zero");
         }
         if self.queue_bound == Some(0) {
@@ -325,11 +318,7 @@ impl SupervisorBuilder {
             RunIn::Workers => PoolKind::Workers(workers),
             _ => PoolKind::Slots,
         };
-        let limits = if self.run_in == RunIn::Inline {
-            Limits::new(0)
-        } else {
-            processes
-        };
+        let limits = if self.run_in == RunIn::Inline { Limits::new(0) } else { processes };
         let pool = |limits, kind, places_max| PoolConfig {
             limits,
             kind,

@@ -32,10 +32,7 @@ struct State {
 
 impl Callbacks {
     pub(crate) fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            shared: Arc::default(),
-        }
+        Self { name: name.to_owned(), shared: Arc::default() }
     }
 
     /// Run `callback` soon. Once the thread has ended, it runs here.
@@ -92,10 +89,7 @@ impl Callbacks {
 }
 
 fn work(shared: &Shared, owner: usize) {
-    context::enter(Context {
-        owner,
-        place: context::Place::Callback,
-    });
+    context::enter(Context { owner, place: context::Place::Callback });
     let mut state = shared.state.lock();
     loop {
         if let Some(callback) = state.queue.pop_front() {

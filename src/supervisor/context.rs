@@ -45,17 +45,12 @@ pub(crate) fn within<R>(context: Context, body: impl FnOnce() -> R) -> R {
 
 /// What the current thread does for the supervisor `owner`.
 pub(crate) fn place_of(owner: usize) -> Option<Place> {
-    CONTEXT
-        .get()
-        .filter(|context| context.owner == owner)
-        .map(|context| context.place)
+    CONTEXT.get().filter(|context| context.owner == owner).map(|context| context.place)
 }
 
 /// Whether the current thread runs callbacks, of any supervisor.
 pub(crate) fn is_callback() -> bool {
-    CONTEXT
-        .get()
-        .is_some_and(|context| context.place == Place::Callback)
+    CONTEXT.get().is_some_and(|context| context.place == Place::Callback)
 }
 
 thread_local! {

@@ -1,6 +1,6 @@
 //! Where process tasks run: in worker processes, or, by a builder line, on a rayon pool or in the caller.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,9 @@ pub(crate) struct Workers {
 
 #[derive(Default)]
 struct State {
-    live: HashMap<WorkerId, u32>,
+    live: BTreeMap<WorkerId, u32>,
     /// Why workers died. Kept as long as a task may still ask.
-    exits: HashMap<WorkerId, Arc<Exit>>,
+    exits: BTreeMap<WorkerId, Arc<Exit>>,
     was_ready: bool,
     start_error: Option<WorkerStartError>,
     failed: bool,
@@ -120,15 +120,9 @@ impl Executor {
         let separate = match self {
             Self::Workers(workers) => {
                 if workers.pool.get().is_none() {
-                    self.start(shared)
-                        .map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
+                    self.start(shared).map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
                 }
-                workers
-                    .config
-                    .program
-                    .is_separate()
-                    .then(|| workers.catalogue.get())
-                    .flatten()
+                workers.config.program.is_separate().then(|| workers.catalogue.get()).flatten()
             }
             _ => None,
         };
@@ -153,11 +147,7 @@ impl Executor {
     pub(crate) fn stage(&self, worker: WorkerId, ticket: Ticket, cell: &TaskCell) {
         if let Some(pool) = self.pool() {
             cell.with_encoded(|function, codec, arguments| {
-                let call = CallFrame {
-                    function: function.name(),
-                    codec,
-                    arguments,
-                };
+                let call = CallFrame { function: function.name(), codec, arguments };
                 pool.stage(worker, ticket, call);
             });
         }
@@ -178,13 +168,11 @@ impl Executor {
     }
 
     pub(crate) fn revoke(&self, worker: WorkerId, ticket: Ticket) -> bool {
-        self.pool()
-            .is_some_and(|pool| pool.revoke(worker, ticket) == Revoke::Revoked)
+        self.pool().is_some_and(|pool| pool.revoke(worker, ticket) == Revoke::Revoked)
     }
 
     pub(crate) fn try_kill(&self, worker: WorkerId, ticket: Ticket) -> bool {
-        self.pool()
-            .is_some_and(|pool| pool.try_kill(worker, ticket) == Kill::Won)
+        self.pool().is_some_and(|pool| pool.try_kill(worker, ticket) == Kill::Won)
     }
 
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
@@ -231,12 +219,7 @@ impl Executor {
         };
         let exit = workers.state.lock().exits.get(&worker).cloned()?;
         let stderr = exit.stderr.clone();
-        Some(CrashReport {
-            cause: exit.status,
-            pid: exit.pid?,
-            ran,
-            stderr,
-        })
+        Some(CrashReport { cause: exit.status, pid: exit.pid?, ran, stderr })
     }
 
     /// Why no worker starts any more.
@@ -285,7 +268,7 @@ fn check_signature(entry: &TaskEntry, catalogue: &Catalogue) -> Result<(), Submi
 
 impl Owner for Shared {
     fn on_outcome(&self, worker: WorkerId, ticket: Ticket, frame: OutcomeFrame) {
-        let judged = super::run::judge(frame, self.executor.pid(worker));
+        let judged = super::run::judge(frame, || self.executor.pid(worker));
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
 
@@ -332,8 +315,7 @@ impl Owner for Shared {
         }
         state.exits.insert(worker, exit);
         if state.exits.len() > EXITS_MAX {
-            let oldest = state.exits.keys().min().copied();
-            oldest.map(|oldest| state.exits.remove(&oldest));
+            state.exits.pop_first();
         }
         drop(state);
         workers.changed.notify_all();

@@ -15,11 +15,7 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(crate) fn new(shared: Weak<Shared>, ticket: Ticket) -> Self {
-        Self {
-            shared,
-            ticket,
-            open: true,
-        }
+        Self { shared, ticket, open: true }
     }
 
     fn finish(&mut self, outcome: Result<Returned, ExternalFailure>) {
@@ -42,7 +38,11 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if self.open {
             let panicking = std::thread::panicking();
-            self.finish(Err(if panicking { ExternalFailure::Panicked } else { ExternalFailure::Dropped }));
+            self.finish(Err(if panicking {
+                ExternalFailure::Panicked
+            } else {
+                ExternalFailure::Dropped
+            }));
         }
     }
 }
@@ -61,10 +61,7 @@ pub struct Completer<T> {
 impl<T: Send + 'static> Completer<T> {
     /// End the task with its value.
     pub fn complete(mut self, value: T) {
-        self.slot.finish(Ok(Returned {
-            value: Box::new(value),
-            error: None,
-        }));
+        self.slot.finish(Ok(Returned { value: Box::new(value), error: None }));
     }
 }
 

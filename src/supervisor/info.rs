@@ -262,9 +262,7 @@ impl Shared {
             pool: view.pool.into(),
             attempts: view.attempts,
             queued: waited_until.since(view.queued_from),
-            ran: view
-                .begun_at
-                .map_or(Duration::ZERO, |begun| now.since(begun)),
+            ran: view.begun_at.map_or(Duration::ZERO, |begun| now.since(begun)),
             pid: view.worker.and_then(|worker| self.executor.pid(worker)),
             returned_error: None,
         };
@@ -281,8 +279,7 @@ impl Shared {
         let _settled_below = self.drive(|core, now, effects| core.on_cancelled(now, task, effects));
         // Whatever had to be settled was settled while the effects were performed, here or in the thread
         // that had begun to settle it first.
-        cell.ended()
-            .is_some_and(|ended| ended.status == TaskStatus::Cancelled)
+        cell.ended().is_some_and(|ended| ended.status == TaskStatus::Cancelled)
     }
 
     pub(crate) fn functions(&self) -> Result<Functions, SubmitError> {

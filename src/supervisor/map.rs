@@ -23,11 +23,7 @@ const WINDOW_MIN: usize = 16;
 
 fn window(shared: &Shared) -> usize {
     let info = shared.info();
-    let places = info
-        .threads
-        .limits
-        .places()
-        .max(info.processes.limits.places());
+    let places = info.threads.limits.places().max(info.processes.limits.places());
     (places as usize).saturating_mul(PER_PLACE).max(WINDOW_MIN)
 }
 
@@ -76,14 +72,7 @@ impl<I: Iterator<Item = Call<T>>, T> Source<I, T> {
 }
 
 fn refusal(name: Name, error: &SubmitError) -> TaskError {
-    TaskError::new(
-        None,
-        name,
-        0,
-        TaskErrorKind::Rejected {
-            reason: error.to_string(),
-        },
-    )
+    TaskError::new(None, name, 0, TaskErrorKind::Rejected { reason: error.to_string() })
 }
 
 /// A result that waits for its turn.
@@ -104,11 +93,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
         Self {
             window: window(shared),
-            source: Source {
-                calls,
-                held: None,
-                shared: Arc::clone(shared),
-            },
+            source: Source { calls, held: None, shared: Arc::clone(shared) },
             slots: VecDeque::new(),
             supervisor: std::marker::PhantomData,
         }
@@ -171,11 +156,7 @@ impl<I: Iterator<Item = Call<T>>, T> MapUnordered<'_, I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
         Self {
             window: window(shared),
-            source: Source {
-                calls,
-                held: None,
-                shared: Arc::clone(shared),
-            },
+            source: Source { calls, held: None, shared: Arc::clone(shared) },
             running: HashMap::new(),
             refused: VecDeque::new(),
             queue: Arc::default(),
@@ -210,11 +191,7 @@ impl<I: Iterator<Item = Call<T>>, T> Iterator for MapUnordered<'_, I, T> {
             self.given += 1;
         }
         if let Some((index, error)) = self.refused.pop_front() {
-            return Some(Completion {
-                index,
-                info: refused_info(&error),
-                result: Err(error),
-            });
+            return Some(Completion { index, info: refused_info(&error), result: Err(error) });
         }
         if self.running.is_empty() {
             return None;
@@ -264,11 +241,7 @@ impl<I: Iterator<Item = Call<T>>, T> MapStream<I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
         Self {
             window: window(shared),
-            source: Source {
-                calls,
-                held: None,
-                shared: Arc::clone(shared),
-            },
+            source: Source { calls, held: None, shared: Arc::clone(shared) },
             slots: VecDeque::new(),
         }
     }
@@ -302,12 +275,10 @@ impl<I: Iterator<Item = Call<T>> + Unpin, T> Stream for MapStream<I, T> {
             };
             if full && this.slots.is_empty() {
                 let shared = Arc::clone(&this.source.shared);
-                let taken = shared
-                    .space
-                    .poll(context.waker(), || match this.source.take(false) {
-                        Taken::Full => None,
-                        taken => Some(taken),
-                    });
+                let taken = shared.space.poll(context.waker(), || match this.source.take(false) {
+                    Taken::Full => None,
+                    taken => Some(taken),
+                });
                 match taken {
                     None => return Poll::Pending,
                     Some(Taken::Submitted(handle)) => this.slots.push_back(Slot::Running(handle)),

@@ -104,14 +104,12 @@ impl Supervisor {
     /// Submit a call, waiting for a place in a bounded queue without blocking the thread.
     ///
     /// The call is submitted when the future is polled; dropping it before it is ready submits nothing.
+    #[expect(clippy::missing_panics_doc, reason = "polling what is ready is the caller's mistake")]
     pub async fn submit_async<T>(&self, call: Call<T>) -> Result<TaskHandle<T>, SubmitError> {
         let mut call = Some(call);
         poll_fn(|context| {
             let answer = self.shared.space.poll(context.waker(), || {
-                match self
-                    .shared
-                    .try_submit(call.take().expect("it comes back while full"))
-                {
+                match self.shared.try_submit(call.take().expect("it comes back while full")) {
                     Ok(handle) => Some(Ok(handle)),
                     Err(NotTaken::Refused(error)) => Some(Err(error)),
                     Err(NotTaken::Full(back)) => {

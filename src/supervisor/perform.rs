@@ -30,36 +30,19 @@ pub(crate) enum Payload {
 impl Shared {
     /// Perform `effects` in their order. `arrived`: what the event brought. `next`: given by a pool's thread
     /// that would go on with one item itself; the first goes there.
-    pub(crate) fn perform(
-        &self,
-        effects: Effects,
-        mut arrived: Option<Arrived>,
-        next: &mut Next,
-    ) {
+    pub(crate) fn perform(&self, effects: Effects, mut arrived: Option<Arrived>, next: &mut Next) {
         let mut freed = false;
         for effect in effects {
             match effect {
-                Effect::Run {
-                    pool,
-                    ticket,
-                    payload,
-                } => {
-                    let item = ThreadItem {
-                        pool,
-                        ticket,
-                        cell: payload,
-                    };
+                Effect::Run { pool, ticket, payload } => {
+                    let item = ThreadItem { pool, ticket, cell: payload };
                     freed = true;
                     match next {
                         Next::Wanted if pool == PoolId::Threads => *next = Next::Given(item),
                         _ => self.run_item(item),
                     }
                 }
-                Effect::Stage {
-                    worker,
-                    ticket,
-                    payload,
-                } => {
+                Effect::Stage { worker, ticket, payload } => {
                     freed = true;
                     self.executor.stage(worker, ticket, &payload);
                 }
@@ -78,21 +61,11 @@ impl Shared {
                 Effect::Signal { worker, why } => self.executor.signal(worker, why),
                 Effect::Spawn { worker, delay } => self.executor.spawn(worker, delay),
                 Effect::Retire { worker } => self.executor.retire(worker),
-                Effect::Resolve {
-                    task,
-                    payload,
-                    ending,
-                    history,
-                } => {
+                Effect::Resolve { task, payload, ending, history } => {
                     freed = true;
                     self.resolve(task, &payload, ending, history, &mut arrived);
                 }
-                Effect::Warn {
-                    task,
-                    payload,
-                    level,
-                    waited,
-                } => {
+                Effect::Warn { task, payload, level, waited } => {
                     self.warn(task, &payload, level, waited);
                 }
                 Effect::PoolFailed => self.on_pool_failed(),
@@ -123,36 +96,27 @@ impl Shared {
                 ran = arrived.ran.unwrap_or(ran);
                 match arrived.outcome {
                     Ok(Payload::Value(value)) => Ok(Stored::Value(value)),
-                    Ok(Payload::Bytes(bytes)) => Ok(Stored::Encoded {
-                        codec: cell.codec(),
-                        bytes,
-                    }),
+                    Ok(Payload::Bytes(bytes)) => Ok(Stored::Encoded { codec: cell.codec(), bytes }),
                     Err(kind) => Err(fail(kind)),
                 }
             }
-            Ending::Crashed { worker } => Err(fail(TaskErrorKind::Crashed(
-                self.crash_report(worker, history.ran),
-            ))),
+            Ending::Crashed { worker } => {
+                Err(fail(TaskErrorKind::Crashed(self.crash_report(worker, history.ran))))
+            }
             Ending::TimedOut { worker: Some(_) } => Err(fail(TaskErrorKind::TimedOut { pid, ran })),
             Ending::TimedOut { worker: None } => {
                 Err(fail(TaskErrorKind::TimedOut { pid: None, ran }))
             }
-            Ending::Cancelled {
-                why: CancelReason::Requested,
-            } => Err(fail(TaskErrorKind::Cancelled)),
-            Ending::Cancelled {
-                why: CancelReason::Stopped,
-            } => Err(fail(TaskErrorKind::Stopped)),
-            Ending::Expired => Err(fail(TaskErrorKind::Expired {
-                waited: history.queued,
-            })),
-            Ending::PoolFailed => Err(fail(TaskErrorKind::NoWorkers {
-                reason: self.failure_reason(),
-            })),
+            Ending::Cancelled { why: CancelReason::Requested } => {
+                Err(fail(TaskErrorKind::Cancelled))
+            }
+            Ending::Cancelled { why: CancelReason::Stopped } => Err(fail(TaskErrorKind::Stopped)),
+            Ending::Expired => Err(fail(TaskErrorKind::Expired { waited: history.queued })),
+            Ending::PoolFailed => {
+                Err(fail(TaskErrorKind::NoWorkers { reason: self.failure_reason() }))
+            }
         };
-        let status = outcome
-            .as_ref()
-            .map_or_else(TaskError::status, |_| TaskStatus::Completed);
+        let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
         tracing::debug!(
             target: "atasker::task", task = task.number(), name = %cell.name.function, %status,
             attempts = history.attempts, ?ran, "ended"
@@ -186,24 +150,21 @@ impl Shared {
     }
 
     fn crash_report(&self, worker: WorkerId, ran: Duration) -> CrashReport {
-        self.executor
-            .crash_report(worker, ran)
-            .unwrap_or(CrashReport {
-                cause: ExitCause::Unknown,
-                pid: 0,
-                ran,
-                stderr: String::new(),
-            })
+        self.executor.crash_report(worker, ran).unwrap_or(CrashReport {
+            cause: ExitCause::Unknown,
+            pid: 0,
+            ran,
+            stderr: String::new(),
+        })
     }
 
     fn warn(&self, task: TaskId, cell: &Arc<TaskCell>, level: WarnLevel, waited: Duration) {
         let name = &cell.name.function;
         let (handler, text) = match level {
             WarnLevel::Warning => (&self.settings.on_warning, "a task waits long for a place"),
-            WarnLevel::Critical => (
-                &self.settings.on_critical,
-                "a task waits too long for a place",
-            ),
+            WarnLevel::Critical => {
+                (&self.settings.on_critical, "a task waits too long for a place")
+            }
         };
         if level == WarnLevel::Critical {
             tracing::error!(target: "atasker::supervisor", task = task.number(), %name, ?waited, text);

@@ -38,11 +38,7 @@ impl Shared {
             (PoolId::Processes, Executor::Inline) if context::is_submitting() => {
                 self.run_here(item, &mut Next::Unwanted);
             }
-            _ => self
-                .threads
-                .get()
-                .expect("threads start with the supervisor")
-                .execute(item),
+            _ => self.threads.get().expect("threads start with the supervisor").execute(item),
         }
     }
 
@@ -50,27 +46,20 @@ impl Shared {
     pub(crate) fn run_here(&self, item: ThreadItem, next: &mut Next) {
         let ThreadItem { pool, ticket, cell } = item;
         tracing::trace!(target: "atasker::task", task = ticket.task.number(), "begins on a thread");
-        let context = Context {
-            owner: self.address(),
-            place: Place::Task(pool),
-        };
+        let context = Context { owner: self.address(), place: Place::Task(pool) };
         let work = cell.take_work();
         let started = Instant::now();
         let mut judged = match work {
             Work::Once(closure) => {
                 judge_closure(context::within(context, || panics::catch(closure)))
             }
-            Work::Repeatable(closure) => judge_closure(context::within(context, || {
-                panics::catch(|| closure.call())
-            })),
-            Work::Encoded {
-                function,
-                codec,
-                arguments: Ok(arguments),
-            } => {
+            Work::Repeatable(closure) => {
+                judge_closure(context::within(context, || panics::catch(|| closure.call())))
+            }
+            Work::Encoded { function, codec, arguments: Ok(arguments) } => {
                 let outcome =
                     context::within(context, || run_encoded(&function, codec, &arguments));
-                judge(OutcomeFrame { outcome, ran_ns: 0 }, None)
+                judge(OutcomeFrame { outcome, ran_ns: 0 }, || None)
             }
             Work::External(start) => {
                 let slot = Slot::new(self.this.clone(), ticket);
@@ -110,9 +99,7 @@ fn run_encoded(function: &Function, codec: CodecId, arguments: &[u8]) -> Outcome
         Function::Typed(entry) => (entry.run)(codec, arguments),
         Function::Named(name) => match registry::find(name) {
             Ok(entry) => (entry.run)(codec, arguments),
-            Err(error) => Outcome::UnknownFunction {
-                message: error.to_string(),
-            },
+            Err(error) => Outcome::UnknownFunction { message: error.to_string() },
         },
     }
 }
@@ -120,34 +107,23 @@ fn run_encoded(function: &Function, codec: CodecId, arguments: &[u8]) -> Outcome
 fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
     match result {
         Ok(Returned { value, error }) => Judged {
-            finish: if error.is_some() {
-                Finish::ReturnedError
-            } else {
-                Finish::Returned
-            },
+            finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },
             arrived: Arrived {
                 outcome: Ok(Payload::Value(value)),
                 returned_error: error.map(|chain| chain.join(": ")),
                 ran: None,
             },
         },
-        Err(caught) => failed(
-            Finish::Panicked,
-            panicked(caught.message, caught.location, None),
-        ),
+        Err(caught) => failed(Finish::Panicked, panicked(caught.message, caught.location, None)),
     }
 }
 
 /// Judge what came back from a worker, or from the same function run here.
-pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
+pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> Judged {
     let ran = Some(std::time::Duration::from_nanos(frame.ran_ns));
     let mut judged = match frame.outcome {
         Outcome::Returned { value, error } => Judged {
-            finish: if error.is_some() {
-                Finish::ReturnedError
-            } else {
-                Finish::Returned
-            },
+            finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },
             arrived: Arrived {
                 outcome: Ok(Payload::Bytes(value)),
                 returned_error: error.map(|chain| chain.join(": ")),
@@ -155,7 +131,7 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
             },
         },
         Outcome::Panicked { message, location } => {
-            failed(Finish::Panicked, panicked(message, location, pid))
+            failed(Finish::Panicked, panicked(message, location, pid()))
         }
         Outcome::Unencodable { message } => {
             let reason = format!("the worker could not encode it: {message}");
@@ -171,22 +147,11 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
 }
 
 fn panicked(message: String, location: Option<String>, pid: Option<u32>) -> TaskErrorKind {
-    TaskErrorKind::Panicked(PanicReport {
-        message,
-        location,
-        pid,
-    })
+    TaskErrorKind::Panicked(PanicReport { message, location, pid })
 }
 
 fn failed(finish: Finish, kind: TaskErrorKind) -> Judged {
-    Judged {
-        finish,
-        arrived: Arrived {
-            outcome: Err(kind),
-            returned_error: None,
-            ran: None,
-        },
-    }
+    Judged { finish, arrived: Arrived { outcome: Err(kind), returned_error: None, ran: None } }
 }
 
 /// The body of a thread of the pool.

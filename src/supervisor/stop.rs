@@ -84,11 +84,7 @@ impl Shared {
         if let Some(threads) = self.threads.get() {
             threads.stop(Some(Duration::ZERO));
         }
-        self.callbacks.stop(if context::is_callback() {
-            Duration::ZERO
-        } else {
-            PATIENCE
-        });
+        self.callbacks.stop(if context::is_callback() { Duration::ZERO } else { PATIENCE });
         self.timer.stop();
     }
 }

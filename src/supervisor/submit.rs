@@ -41,16 +41,14 @@ impl Shared {
             _ => {}
         }
         let mut call = Some(call);
-        self.space.wait(
-            || match self.try_submit(call.take().expect("it comes back while full")) {
-                Ok(handle) => Some(Ok(handle)),
-                Err(NotTaken::Refused(error)) => Some(Err(error)),
-                Err(NotTaken::Full(back)) => {
-                    call = Some(back);
-                    None
-                }
-            },
-        )
+        self.space.wait(|| match self.try_submit(call.take().expect("it comes back while full")) {
+            Ok(handle) => Some(Ok(handle)),
+            Err(NotTaken::Refused(error)) => Some(Err(error)),
+            Err(NotTaken::Full(back)) => {
+                call = Some(back);
+                None
+            }
+        })
     }
 
     /// Submit if there is a place in the queue.
@@ -59,22 +57,14 @@ impl Shared {
         self: &Arc<Self>,
         call: Call<T>,
     ) -> Result<TaskHandle<T>, NotTaken<T>> {
-        let Call {
-            name,
-            work,
-            options,
-            pool,
-            read,
-        } = call;
+        let Call { name, work, options, pool, read } = call;
         if let Err(error) = check(&name.function, &work, options.retry.retries) {
             return Err(NotTaken::Refused(error));
         }
         let cell = TaskCell::new(name, pool, options.priority, work);
         self.executor.attend();
         if matches!(pool, crate::Pool::Processes) {
-            self.executor
-                .admit(self, &cell)
-                .map_err(NotTaken::Refused)?;
+            self.executor.admit(self, &cell).map_err(NotTaken::Refused)?;
         }
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
         let mut effects = Effects::new();
@@ -85,14 +75,9 @@ impl Shared {
         {
             return Err(NotTaken::Refused(SubmitError::DuplicateId(id.to_string())));
         }
-        let submission = Submission {
-            pool: pool.into(),
-            options,
-            payload: Arc::clone(&cell),
-        };
-        let answer = self.tell(&mut effects, |core, now, effects| {
-            core.on_submitted(now, submission, effects)
-        });
+        let submission = Submission { pool: pool.into(), options, payload: Arc::clone(&cell) };
+        let answer = self
+            .tell(&mut effects, |core, now, effects| core.on_submitted(now, submission, effects));
         if let (Ok(task), Some(id), Some(chosen)) = (&answer, id, &mut chosen) {
             chosen.insert(id, *task);
         }
@@ -111,11 +96,9 @@ impl Shared {
                 drop(refused.payload);
                 Err(match refused.reason {
                     RefuseReason::Stopped => NotTaken::Refused(SubmitError::Stopped),
-                    RefuseReason::PoolFailed => {
-                        NotTaken::Refused(SubmitError::NoWorkers(Arc::new(
-                            super::error::StartError::Config(self.executor.failure_reason()),
-                        )))
-                    }
+                    RefuseReason::PoolFailed => NotTaken::Refused(SubmitError::NoWorkers(
+                        Arc::new(super::error::StartError::Config(self.executor.failure_reason())),
+                    )),
                     RefuseReason::QueueFull => {
                         NotTaken::Full(call_again(&cell, options, pool, read))
                     }
@@ -131,13 +114,7 @@ fn call_again<T>(
     pool: crate::Pool,
     read: crate::task::call::ReadResult<T>,
 ) -> Call<T> {
-    Call {
-        name: cell.name.clone(),
-        work: cell.retire_work(),
-        options,
-        pool,
-        read,
-    }
+    Call { name: cell.name.clone(), work: cell.retire_work(), options, pool, read }
 }
 
 fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {
@@ -145,13 +122,9 @@ fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {
         return Err(SubmitError::InsideWorker);
     }
     match work {
-        Work::Encoded {
-            arguments: Err(error),
-            ..
-        } => Err(SubmitError::Unencodable {
-            function: name.to_owned(),
-            reason: error.to_string(),
-        }),
+        Work::Encoded { arguments: Err(error), .. } => {
+            Err(SubmitError::Unencodable { function: name.to_owned(), reason: error.to_string() })
+        }
         Work::Once(_) | Work::External(_) if retries > 0 => {
             Err(SubmitError::NotRepeatable(name.to_owned()))
         }

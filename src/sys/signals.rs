@@ -42,10 +42,7 @@ impl SignalsBlocked {
         assert_eq!(result, 0, "SIG_BLOCK is a valid request");
         // SAFETY: the call above succeeded and so has filled the set.
         let before = unsafe { before.assume_init() };
-        Self {
-            before,
-            _not_send: PhantomData,
-        }
+        Self { before, _not_send: PhantomData }
     }
 
     /// Block for the rest of the thread's life.
@@ -60,13 +57,19 @@ impl SignalsBlocked {
         unsafe { libc::sigemptyset(pipe.as_mut_ptr()) };
         // SAFETY: the set was initialised by the call above.
         unsafe { libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE) };
-        let zero = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the set is initialised, the information is not asked for, the time is of this frame.
         unsafe { libc::sigtimedwait(pipe.as_ptr(), std::ptr::null_mut(), &raw const zero) };
     }
+}
+
+/// Whether a write to nobody is only an error in this process. One system call.
+pub(crate) fn is_sigpipe_ignored() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: nothing is set, and the old action goes into this frame's memory.
+    let result = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: the call succeeded and so has filled the action; it is not looked at otherwise.
+    result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
 /// Let this thread, and those that it starts, have all signals. A mask is inherited through exec, and a
@@ -81,11 +84,7 @@ impl Drop for SignalsBlocked {
     fn drop(&mut self) {
         // SAFETY: the set was filled by the kernel in `new`, and the old mask is not asked for.
         unsafe {
-            libc::pthread_sigmask(
-                libc::SIG_SETMASK,
-                &raw const self.before,
-                std::ptr::null_mut(),
-            )
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut())
         };
     }
 }

@@ -185,10 +185,7 @@ impl Call<serde_json::Value> {
         let arguments: serde_json::Value = arguments.into();
         let name = name.as_ref();
         Self {
-            name: Name {
-                function: Cow::Owned(name.to_owned()),
-                given: None,
-            },
+            name: Name { function: Cow::Owned(name.to_owned()), given: None },
             work: Work::Encoded {
                 function: Function::Named(Arc::from(name)),
                 codec: CodecId::Json,
@@ -223,13 +220,7 @@ impl<T: Send + 'static> Call<T> {
 
     fn in_threads(name: Name, options: Options, work: Work) -> Self {
         let read = ReadResult::Value(|value| value.downcast::<T>().ok().map(|value| *value));
-        Self {
-            name,
-            work,
-            options,
-            pool: Pool::Threads,
-            read,
-        }
+        Self { name, work, options, pool: Pool::Threads, read }
     }
 
     /// For `#[task(io)]`.
@@ -255,31 +246,21 @@ impl<T: Send + 'static> Call<T> {
     ) -> Self {
         let repeatable = Repeatable::new(move || returned(closure(), describe));
         let Declared { options, label } = declared;
-        Self::in_threads(
-            Name::declared(name, label),
-            options,
-            Work::Repeatable(repeatable),
-        )
+        Self::in_threads(Name::declared(name, label), options, Work::Repeatable(repeatable))
     }
 
     pub(crate) fn external(
         name: &str,
         start: impl FnOnce(crate::supervisor::external::Slot) + Send + 'static,
     ) -> Self {
-        let name = Name {
-            function: Cow::Owned(name.to_owned()),
-            given: None,
-        };
+        let name = Name { function: Cow::Owned(name.to_owned()), given: None };
         Self::in_threads(name, Options::DEFAULT, Work::External(Box::new(start)))
     }
 }
 
 fn returned<T: Send + 'static>(value: T, describe: Describe<T>) -> Returned {
     let error = describe(&value);
-    Returned {
-        value: Box::new(value),
-        error,
-    }
+    Returned { value: Box::new(value), error }
 }
 
 impl<T> fmt::Debug for Call<T> {

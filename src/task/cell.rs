@@ -44,11 +44,7 @@ pub(crate) type ExternalClosure = Box<dyn FnOnce(crate::supervisor::external::Sl
 /// What is to be run.
 pub(crate) enum Work {
     /// A registered function, found by name in a worker process.
-    Encoded {
-        function: Function,
-        codec: CodecId,
-        arguments: Result<Vec<u8>, EncodeError>,
-    },
+    Encoded { function: Function, codec: CodecId, arguments: Result<Vec<u8>, EncodeError> },
     /// A closure that can run once.
     Once(OnceClosure),
     /// A closure that can run again, for a retry.
@@ -120,16 +116,8 @@ pub(crate) struct Name {
 impl Name {
     /// As the attribute of a function says it.
     pub(crate) fn declared(function: &'static str, label: Option<&'static str>) -> Self {
-        let given = label.map(|label| {
-            Box::new(Given {
-                label: Some(label.into()),
-                id: None,
-            })
-        });
-        Self {
-            function: Cow::Borrowed(function),
-            given,
-        }
+        let given = label.map(|label| Box::new(Given { label: Some(label.into()), id: None }));
+        Self { function: Cow::Borrowed(function), given }
     }
 }
 
@@ -159,11 +147,7 @@ impl TaskCell {
             priority,
             work: Mutex::new(work),
             done: AtomicBool::new(false),
-            meeting: Mutex::new(Meeting {
-                outcome: None,
-                ended: None,
-                listener: Listener::Nobody,
-            }),
+            meeting: Mutex::new(Meeting { outcome: None, ended: None, listener: Listener::Nobody }),
         })
     }
 
@@ -173,11 +157,9 @@ impl TaskCell {
         use_it: impl FnOnce(&Function, CodecId, &[u8]) -> R,
     ) -> Option<R> {
         match &*self.work.lock() {
-            Work::Encoded {
-                function,
-                codec,
-                arguments: Ok(bytes),
-            } => Some(use_it(function, *codec, bytes)),
+            Work::Encoded { function, codec, arguments: Ok(bytes) } => {
+                Some(use_it(function, *codec, bytes))
+            }
             _ => None,
         }
     }
@@ -195,11 +177,7 @@ impl TaskCell {
         let mut work = self.work.lock();
         match &*work {
             Work::Repeatable(closure) => Work::Repeatable(closure.clone()),
-            Work::Encoded {
-                function,
-                codec,
-                arguments,
-            } => Work::Encoded {
+            Work::Encoded { function, codec, arguments } => Work::Encoded {
                 function: function.clone(),
                 codec: *codec,
                 arguments: arguments.clone(),

@@ -104,12 +104,7 @@ pub struct CrashReport {
 
 impl TaskError {
     pub(crate) fn new(id: Option<TaskId>, name: Name, attempts: u32, kind: TaskErrorKind) -> Self {
-        Self(Box::new(Inner {
-            id,
-            name,
-            attempts,
-            kind,
-        }))
+        Self(Box::new(Inner { id, name, attempts, kind }))
     }
 
     /// What happened.
@@ -125,7 +120,9 @@ impl TaskError {
             TaskErrorKind::TimedOut { .. } => TaskStatus::TimedOut,
             TaskErrorKind::Cancelled | TaskErrorKind::Stopped => TaskStatus::Cancelled,
             TaskErrorKind::Expired { .. } => TaskStatus::Expired,
-            TaskErrorKind::Rejected { .. } | TaskErrorKind::NoWorkers { .. } => TaskStatus::Rejected,
+            TaskErrorKind::Rejected { .. } | TaskErrorKind::NoWorkers { .. } => {
+                TaskStatus::Rejected
+            }
             TaskErrorKind::Undeliverable { .. } => TaskStatus::Completed,
         }
     }
@@ -186,14 +183,8 @@ impl fmt::Display for TaskErrorKind {
                 }
             }
             Self::Crashed(report) => report.fmt(f),
-            Self::TimedOut {
-                pid: Some(pid),
-                ran,
-            } => {
-                write!(
-                    f,
-                    "timed out after {ran:.1?}; its worker process {pid} was killed"
-                )
+            Self::TimedOut { pid: Some(pid), ran } => {
+                write!(f, "timed out after {ran:.1?}; its worker process {pid} was killed")
             }
             Self::TimedOut { pid: None, ran } => write!(
                 f,
@@ -203,19 +194,13 @@ impl fmt::Display for TaskErrorKind {
             Self::Cancelled => write!(f, "was cancelled"),
             Self::Stopped => write!(f, "was cancelled because its supervisor stopped"),
             Self::Expired { waited } => {
-                write!(
-                    f,
-                    "expired: it had not begun after {waited:.1?} in the queue"
-                )
+                write!(f, "expired: it had not begun after {waited:.1?} in the queue")
             }
             Self::Rejected { reason } | Self::NoWorkers { reason } => {
                 write!(f, "was rejected: {reason}")
             }
             Self::Undeliverable { reason } => {
-                write!(
-                    f,
-                    "completed, but its value could not be delivered: {reason}"
-                )
+                write!(f, "completed, but its value could not be delivered: {reason}")
             }
         }
     }

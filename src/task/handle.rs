@@ -56,12 +56,7 @@ impl<T> TaskHandle<T> {
         owner: Weak<dyn TaskOwner>,
         read: ReadResult<T>,
     ) -> Self {
-        Self {
-            cell,
-            id,
-            owner,
-            read,
-        }
+        Self { cell, id, owner, read }
     }
 
     /// The task's number in its supervisor.
@@ -107,8 +102,7 @@ impl<T> TaskHandle<T> {
     /// # Ok(()) }
     /// ```
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<T, TaskError>> {
-        self.park_until(Instant::now().checked_add(timeout))
-            .then(|| self.take())
+        self.park_until(Instant::now().checked_add(timeout)).then(|| self.take())
     }
 
     /// Cancel the task. `true`: it ended by this, as [`Cancelled`](TaskErrorKind::Cancelled); what the
@@ -128,16 +122,9 @@ impl<T> TaskHandle<T> {
     /// assert!(!task.wait().unwrap_err().may_have_run());
     /// # Ok(()) }
     /// ```
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "cancelling without looking is fine"
-    )]
+    #[expect(clippy::must_use_candidate, reason = "cancelling without looking is fine")]
     pub fn cancel(&self) -> bool {
-        !self.cell.is_done()
-            && self
-                .owner
-                .upgrade()
-                .is_some_and(|owner| owner.cancel(self.id))
+        !self.cell.is_done() && self.owner.upgrade().is_some_and(|owner| owner.cancel(self.id))
     }
 
     /// Have `callback` called with the outcome, on the supervisor's callback thread. Callbacks run one after
@@ -197,10 +184,7 @@ impl<T> TaskHandle<T> {
 
     /// Take the value of a task that has ended.
     pub(crate) fn take(&self) -> Result<T, TaskError> {
-        let outcome = self
-            .cell
-            .take_outcome()
-            .expect("the value of a task is taken once");
+        let outcome = self.cell.take_outcome().expect("the value of a task is taken once");
         let attempts = self.cell.ended().map_or(0, |ended| ended.attempts);
         read_outcome(outcome, self.read, self.id, &self.cell.name, attempts)
     }
@@ -249,12 +233,7 @@ fn read_outcome<T>(
     attempts: u32,
 ) -> Result<T, TaskError> {
     let undeliverable = |reason: String| {
-        TaskError::new(
-            Some(id),
-            name.clone(),
-            attempts,
-            TaskErrorKind::Undeliverable { reason },
-        )
+        TaskError::new(Some(id), name.clone(), attempts, TaskErrorKind::Undeliverable { reason })
     };
     let stored = outcome?;
     match catch_unwind(AssertUnwindSafe(|| read.read(stored))) {

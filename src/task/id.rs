@@ -23,10 +23,7 @@ pub struct TaskId {
 
 impl TaskId {
     /// Of a call that never became a task.
-    pub(crate) const NONE: Self = Self {
-        number: 0,
-        slot: u32::MAX,
-    };
+    pub(crate) const NONE: Self = Self { number: 0, slot: u32::MAX };
 
     /// The number that stands in logs and errors.
     pub fn number(self) -> u64 {

@@ -137,12 +137,8 @@ impl Ended {
         TaskInfo {
             id,
             name: name.function.to_string(),
-            label: given
-                .and_then(|given| given.label.as_deref())
-                .map(str::to_owned),
-            chosen_id: given
-                .and_then(|given| given.id.as_deref())
-                .map(str::to_owned),
+            label: given.and_then(|given| given.label.as_deref()).map(str::to_owned),
+            chosen_id: given.and_then(|given| given.id.as_deref()).map(str::to_owned),
             status: self.status,
             priority: self.priority,
             pool: self.pool,

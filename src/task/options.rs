@@ -87,11 +87,7 @@ pub struct Limits {
 impl Limits {
     /// `pool_size` places and no reserves.
     pub const fn new(pool_size: u32) -> Self {
-        Self {
-            pool_size,
-            reserve_normal: 0,
-            reserve_high: 0,
-        }
+        Self { pool_size, reserve_normal: 0, reserve_high: 0 }
     }
 
     /// More places for tasks of normal and higher priority.
@@ -110,9 +106,7 @@ impl Limits {
 
     /// All places together: `pool_size + reserve_normal + reserve_high`.
     pub const fn places(&self) -> u32 {
-        self.pool_size
-            .saturating_add(self.reserve_normal)
-            .saturating_add(self.reserve_high)
+        self.pool_size.saturating_add(self.reserve_normal).saturating_add(self.reserve_high)
     }
 }
 
@@ -168,17 +162,11 @@ pub struct Backoff {
 
 impl Backoff {
     /// No wait at all.
-    pub const NONE: Self = Self {
-        initial: Duration::ZERO,
-        max: Duration::ZERO,
-    };
+    pub const NONE: Self = Self { initial: Duration::ZERO, max: Duration::ZERO };
 
     /// The same wait before each retry.
     pub const fn fixed(wait: Duration) -> Self {
-        Self {
-            initial: wait,
-            max: wait,
-        }
+        Self { initial: wait, max: wait }
     }
 
     /// `initial` before the first retry, doubling up to `max`.
@@ -193,9 +181,7 @@ impl Backoff {
         let wait = self.initial.saturating_mul(1 << doublings).min(self.max);
         // A step of splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators",
         // 2014) spreads neighbouring numbers over the whole range.
-        let mut hash = noise
-            .wrapping_add(u64::from(attempt))
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut hash = noise.wrapping_add(u64::from(attempt)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         hash ^= hash >> 31;
         wait.saturating_sub(wait / 4096 * (hash % 1024) as u32)
@@ -214,11 +200,7 @@ pub(crate) struct RetryPolicy {
 
 impl RetryPolicy {
     /// Never twice: what every task has that does not declare otherwise.
-    pub(crate) const NEVER: Self = Self {
-        retries: 0,
-        on: 0b1111,
-        backoff: Backoff::NONE,
-    };
+    pub(crate) const NEVER: Self = Self { retries: 0, on: 0b1111, backoff: Backoff::NONE };
 
     pub(crate) fn set_kinds(&mut self, kinds: impl IntoIterator<Item = RetryOn>) {
         self.on = kinds.into_iter().fold(0, |set, kind| set | kind.bit());
@@ -262,10 +244,7 @@ pub struct Declared {
 
 impl Declared {
     /// Nothing declared.
-    pub const DEFAULT: Self = Self {
-        options: Options::DEFAULT,
-        label: None,
-    };
+    pub const DEFAULT: Self = Self { options: Options::DEFAULT, label: None };
 
     #[must_use]
     pub const fn priority(mut self, priority: Priority) -> Self {

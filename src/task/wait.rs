@@ -29,9 +29,7 @@ pub fn wait_all<T>(
     timeout: impl Into<Option<Duration>>,
 ) -> Result<Vec<Result<T, TaskError>>, StillRunning<T>> {
     let handles: Vec<_> = handles.into_iter().collect();
-    let deadline = timeout
-        .into()
-        .and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout));
     let queue = CompletionQueue::over(&handles);
     for _ in 0..handles.len() {
         if queue.next(deadline).is_none() {
@@ -53,16 +51,8 @@ pub struct StillRunning<T> {
 
 impl<T> std::fmt::Display for StillRunning<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let running = self
-            .handles
-            .iter()
-            .filter(|handle| !handle.is_done())
-            .count();
-        write!(
-            f,
-            "{running} of {} tasks had not ended when the timeout passed",
-            self.handles.len()
-        )
+        let running = self.handles.iter().filter(|handle| !handle.is_done()).count();
+        write!(f, "{running} of {} tasks had not ended when the timeout passed", self.handles.len())
     }
 }
 
@@ -99,11 +89,7 @@ pub struct Completion<T> {
 pub fn as_completed<T>(handles: impl IntoIterator<Item = TaskHandle<T>>) -> AsCompleted<T> {
     let handles: Vec<_> = handles.into_iter().collect();
     let queue = CompletionQueue::over(&handles);
-    AsCompleted {
-        left: handles.len(),
-        handles: handles.into_iter().map(Some).collect(),
-        queue,
-    }
+    AsCompleted { left: handles.len(), handles: handles.into_iter().map(Some).collect(), queue }
 }
 
 /// The iterator of [`as_completed`].
@@ -136,11 +122,7 @@ impl<T> ExactSizeIterator for AsCompleted<T> {}
 
 /// The completion of a task that has ended.
 pub(crate) fn completion<T>(index: usize, handle: &TaskHandle<T>) -> Completion<T> {
-    Completion {
-        index,
-        info: handle.info(),
-        result: handle.take(),
-    }
+    Completion { index, info: handle.info(), result: handle.take() }
 }
 
 /// Indexes of ended tasks in the order in which they ended.

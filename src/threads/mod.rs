@@ -162,10 +162,7 @@ impl<J: Send + 'static> Drop for ThreadPool<J> {
 
 fn spawn<J: Send + 'static>(shared: &Arc<Shared<J>>) -> std::io::Result<()> {
     let mine = Arc::clone(shared);
-    std::thread::Builder::new()
-        .name(shared.name.clone())
-        .spawn(move || mine.work())
-        .map(drop)
+    std::thread::Builder::new().name(shared.name.clone()).spawn(move || mine.work()).map(drop)
 }
 
 impl<J: Send + 'static> Shared<J> {
@@ -243,9 +240,7 @@ mod tests {
             }));
         }
         for _ in 0..8 {
-            begins
-                .recv()
-                .expect("all eight begin without any of them ending");
+            begins.recv().expect("all eight begin without any of them ending");
         }
         assert_eq!(pool.threads(), 8);
         drop(release);

@@ -57,15 +57,11 @@ fn run(marker: &Marker) -> io::Result<()> {
     }
     let (server, name) = lifeline::within_directory(&marker.directory, || one_shot_server(marker))
         .map_err(|error| {
-            explain(
-                &error,
-                &format!("can't make a socket in {}", marker.directory.display()),
-            )
+            explain(&error, &format!("can't make a socket in {}", marker.directory.display()))
         })?;
     announce(&name)?;
-    let (_, welcome) = server
-        .accept()
-        .map_err(|error| explain(&error, "the coordinator did not welcome"))?;
+    let (_, welcome) =
+        server.accept().map_err(|error| explain(&error, "the coordinator did not welcome"))?;
     lifeline::remove_directory();
     drop(announced);
     // Not before: killed by that signal, nobody would have removed the directory.
@@ -111,9 +107,7 @@ fn prepare_and_serve(welcome: Welcome) -> io::Result<()> {
         crate_version: CRATE_VERSION.to_owned(),
         catalogue: with_catalogue.then(registry::catalogue),
     })?;
-    let data = worker_data
-        .as_ref()
-        .map(|data| (data.type_name.as_str(), data.bytes.as_slice()));
+    let data = worker_data.as_ref().map(|data| (data.type_name.as_str(), data.bytes.as_slice()));
     if let Err(reason) = initialise(&working_directory, data) {
         return say(FromWorker::StartFailed { reason });
     }
@@ -124,10 +118,7 @@ fn prepare_and_serve(welcome: Welcome) -> io::Result<()> {
 fn initialise(working_directory: &[u8], data: Option<(&str, &[u8])>) -> Result<(), String> {
     let directory = OsStr::from_bytes(working_directory);
     std::env::set_current_dir(directory).map_err(|error| {
-        format!(
-            "can't change to the directory {}: {error}",
-            directory.display()
-        )
+        format!("can't change to the directory {}: {error}", directory.display())
     })?;
     for init in registry::init::worker_inits() {
         catch_unwind(AssertUnwindSafe(|| (init.run)(data))).unwrap_or_else(|panic| {

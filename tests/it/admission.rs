@@ -26,25 +26,16 @@ fn behind(gate: &Gate) -> Call<()> {
 fn each_class_may_use_its_places() {
     watched(|| {
         let limits = Limits::new(2).reserve_normal(1).reserve_high(1);
-        let supervisor = Supervisor::builder()
-            .threads(limits)
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(limits).start().expect("starts");
         let (open, closed) = gate();
-        let submit = |priority| {
-            supervisor
-                .submit(behind(&closed).priority(priority))
-                .expect("accepted")
-        };
+        let submit =
+            |priority| supervisor.submit(behind(&closed).priority(priority)).expect("accepted");
         let low: Vec<_> = (0..3).map(|_| submit(Priority::Low)).collect();
         let normal: Vec<_> = (0..2).map(|_| submit(Priority::Normal)).collect();
         let high: Vec<_> = (0..2).map(|_| submit(Priority::High)).collect();
         let critical = submit(Priority::Critical);
         let state = |tasks: &[atasker::TaskHandle<()>]| -> Vec<_> {
-            tasks
-                .iter()
-                .map(|task| task.info().status == TaskStatus::Running)
-                .collect()
+            tasks.iter().map(|task| task.info().status == TaskStatus::Running).collect()
         };
         assert_eq!(state(&low), [true, true, false]);
         assert_eq!(state(&normal), [true, false]);
@@ -63,10 +54,7 @@ fn each_class_may_use_its_places() {
 #[test]
 fn the_urgent_overtake_and_within_a_class_the_first_is_first() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
         let (open, closed) = gate();
         let first = supervisor.submit(behind(&closed)).expect("accepted");
         let order = Arc::new(Mutex::new(Vec::new()));
@@ -81,40 +69,24 @@ fn the_urgent_overtake_and_within_a_class_the_first_is_first() {
         ] {
             let order = Arc::clone(&order);
             let call = Call::closure(move || order.lock().expect("no panic").push(name));
-            tasks.push(
-                supervisor
-                    .submit(call.priority(priority))
-                    .expect("accepted"),
-            );
+            tasks.push(supervisor.submit(call.priority(priority)).expect("accepted"));
         }
         drop(open);
         first.wait().expect("it runs");
-        tasks
-            .into_iter()
-            .for_each(|task| task.wait().expect("it runs"));
+        tasks.into_iter().for_each(|task| task.wait().expect("it runs"));
         let order = order.lock().expect("no panic");
-        assert_eq!(
-            *order,
-            ["high 1", "high 2", "normal 1", "normal 2", "low 1", "low 2"]
-        );
+        assert_eq!(*order, ["high 1", "high 2", "normal 1", "normal 2", "low 1", "low 2"]);
     });
 }
 
 #[test]
 fn what_waits_too_long_expires_and_is_told() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
         let (open, closed) = gate();
         let first = supervisor.submit(behind(&closed)).expect("accepted");
         let call = Call::closure(|| ()).queue_timeout(Duration::from_millis(10));
-        let error = supervisor
-            .submit(call)
-            .expect("accepted")
-            .wait()
-            .unwrap_err();
+        let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
         assert!(
             matches!(error.kind(), TaskErrorKind::Expired { waited } if *waited >= Duration::from_millis(10))
         );
@@ -135,20 +107,15 @@ fn handlers_are_called_while_the_task_still_waits() {
             .timeout_critical(Duration::from_millis(30))
             .on_warning(move |task| drop(tell.send(("warning", task.status, task.label.clone()))))
             .on_critical(move |task| {
-                drop(tell_critical.send(("critical", task.status, task.label.clone())))
+                drop(tell_critical.send(("critical", task.status, task.label.clone())));
             })
             .start()
             .expect("starts");
         let (open, closed) = gate();
         let first = supervisor.submit(behind(&closed)).expect("accepted");
-        let second = supervisor
-            .submit(Call::closure(|| ()).label("second"))
-            .expect("accepted");
+        let second = supervisor.submit(Call::closure(|| ()).label("second")).expect("accepted");
         let label = Some("second".to_owned());
-        assert_eq!(
-            told.recv(),
-            Ok(("warning", TaskStatus::Queued, label.clone()))
-        );
+        assert_eq!(told.recv(), Ok(("warning", TaskStatus::Queued, label.clone())));
         assert_eq!(told.recv(), Ok(("critical", TaskStatus::Queued, label)));
         drop(open);
         first.wait().expect("it runs");
@@ -161,10 +128,7 @@ fn handlers_are_called_while_the_task_still_waits() {
 #[test]
 fn a_delayed_task_holds_no_place() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
         let late = Call::closure(|| 1).delay(Duration::from_millis(50));
         let late = supervisor.submit(late).expect("accepted");
         assert_eq!(supervisor.info().threads.busy, 0);
@@ -185,9 +149,8 @@ fn aging_lifts_what_would_starve() {
             .expect("starts");
         let (open, closed) = gate();
         let first = supervisor.submit(behind(&closed)).expect("accepted");
-        let old = supervisor
-            .submit(Call::closure(|| ()).priority(Priority::Low))
-            .expect("accepted");
+        let old =
+            supervisor.submit(Call::closure(|| ()).priority(Priority::Low)).expect("accepted");
         eventually("it is lifted", || old.info().priority == Priority::High);
         drop(open);
         first.wait().expect("it runs");

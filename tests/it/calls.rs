@@ -11,54 +11,31 @@ use crate::tasks::{self, Order};
 use crate::watch::watched;
 
 fn supervisor() -> Supervisor {
-    Supervisor::builder()
-        .processes(Limits::new(1))
-        .start()
-        .expect("workers start")
+    Supervisor::builder().processes(Limits::new(1)).start().expect("workers start")
 }
 
 #[test]
 fn arguments_and_results_cross() {
     watched(|| {
         let supervisor = supervisor();
-        let pid = supervisor
-            .submit(tasks::pid::call())
-            .expect("accepted")
-            .wait()
-            .expect("runs");
+        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
         assert_ne!(pid, std::process::id());
         assert_eq!(
-            supervisor
-                .submit(tasks::add::call(-3, 10))
-                .expect("accepted")
-                .wait()
-                .expect("runs"),
+            supervisor.submit(tasks::add::call(-3, 10)).expect("accepted").wait().expect("runs"),
             7
         );
-        let text = supervisor
-            .submit(tasks::shout::call("straße 🦀"))
-            .expect("accepted")
-            .wait();
+        let text = supervisor.submit(tasks::shout::call("straße 🦀")).expect("accepted").wait();
         assert_eq!(text.expect("runs"), "STRASSE 🦀");
-        let length = supervisor
-            .submit(tasks::length::call(Path::new("/a/b")))
-            .expect("accepted")
-            .wait();
+        let length =
+            supervisor.submit(tasks::length::call(Path::new("/a/b"))).expect("accepted").wait();
         assert_eq!(length.expect("runs"), 4);
-        supervisor
-            .submit(tasks::nothing::call())
-            .expect("accepted")
-            .wait()
-            .expect("runs");
+        supervisor.submit(tasks::nothing::call()).expect("accepted").wait().expect("runs");
         let order = Order {
             id: 7,
             lines: vec![("tea".to_owned(), 2.5), ("cake".to_owned(), 4.0)],
             note: None,
         };
-        let back = supervisor
-            .submit(tasks::total::call(order.clone()))
-            .expect("accepted")
-            .wait();
+        let back = supervisor.submit(tasks::total::call(order.clone())).expect("accepted").wait();
         assert_eq!(back.expect("runs"), (order, 6.5));
     });
 }
@@ -69,10 +46,7 @@ fn payloads_of_every_size_cross() {
         let supervisor = supervisor();
         for size in [0, 1, 4095, 4096, 65_536, 212_000, 213_000, 1 << 20, 5 << 20] {
             let bytes: Vec<u8> = (0..size).map(|n: usize| (n % 251) as u8).collect();
-            let back = supervisor
-                .submit(tasks::reverse::call(&bytes))
-                .expect("accepted")
-                .wait();
+            let back = supervisor.submit(tasks::reverse::call(&bytes)).expect("accepted").wait();
             assert!(back.expect("runs").iter().rev().eq(&bytes), "{size}");
         }
     });
@@ -82,17 +56,12 @@ fn payloads_of_every_size_cross() {
 fn a_returned_error_is_the_functions_value() {
     watched(|| {
         let supervisor = supervisor();
-        let task = supervisor
-            .submit(tasks::fail::call("no luck"))
-            .expect("accepted");
+        let task = supervisor.submit(tasks::fail::call("no luck")).expect("accepted");
         assert_eq!(task.wait().expect("it ran"), Err("no luck".to_owned()));
         let missing = supervisor
             .submit(tasks::read_file::call(Path::new("/no/such/file")))
             .expect("accepted");
-        let failure = missing
-            .wait()
-            .expect("it ran")
-            .expect_err("there is no such file");
+        let failure = missing.wait().expect("it ran").expect_err("there is no such file");
         assert!(failure.to_string().contains("No such file"), "{failure}");
     });
 }
@@ -102,19 +71,10 @@ fn calls_by_name_take_json() {
     watched(|| {
         let supervisor = supervisor();
         let run = |name: &str, arguments: Value| {
-            supervisor
-                .submit(Call::by_name(name, arguments))
-                .expect("accepted")
-                .wait()
+            supervisor.submit(Call::by_name(name, arguments)).expect("accepted").wait()
         };
-        assert_eq!(
-            run("it::tasks::add", json!([2, 3])).expect("runs"),
-            json!(5)
-        );
-        assert_eq!(
-            run("add", json!({"b": 2, "a": -3})).expect("runs"),
-            json!(-1)
-        );
+        assert_eq!(run("it::tasks::add", json!([2, 3])).expect("runs"), json!(5));
+        assert_eq!(run("add", json!({"b": 2, "a": -3})).expect("runs"), json!(-1));
         assert_eq!(
             run("shout", json!(["a \"quoted\"\nline"])).expect("runs"),
             json!("A \"QUOTED\"\nLINE")
@@ -129,11 +89,8 @@ fn calls_by_name_take_json() {
 }
 
 fn rejection(supervisor: &Supervisor, name: &str, arguments: Value) -> String {
-    let error = supervisor
-        .submit(Call::by_name(name, arguments))
-        .expect("accepted")
-        .wait()
-        .unwrap_err();
+    let error =
+        supervisor.submit(Call::by_name(name, arguments)).expect("accepted").wait().unwrap_err();
     assert_eq!(error.status(), TaskStatus::Rejected, "{error}");
     error.reason()
 }
@@ -142,23 +99,15 @@ fn rejection(supervisor: &Supervisor, name: &str, arguments: Value) -> String {
 fn wrong_calls_by_name_say_what_is_wrong() {
     watched(|| {
         let supervisor = supervisor();
-        let unknown = supervisor
-            .submit(Call::by_name("ad", json!([1, 2])))
-            .unwrap_err();
+        let unknown = supervisor.submit(Call::by_name("ad", json!([1, 2]))).unwrap_err();
         insta::assert_snapshot!("unknown_function", unknown.to_string());
-        insta::assert_snapshot!(
-            "wrong_type",
-            rejection(&supervisor, "add", json!([1, "two"]))
-        );
+        insta::assert_snapshot!("wrong_type", rejection(&supervisor, "add", json!([1, "two"])));
         insta::assert_snapshot!("too_many", rejection(&supervisor, "add", json!([1, 2, 3])));
         insta::assert_snapshot!(
             "unknown_argument",
             rejection(&supervisor, "add", json!({"a": 1, "c": 2}))
         );
-        insta::assert_snapshot!(
-            "missing_argument",
-            rejection(&supervisor, "add", json!({"a": 1}))
-        );
+        insta::assert_snapshot!("missing_argument", rejection(&supervisor, "add", json!({"a": 1})));
         insta::assert_snapshot!("not_arguments", rejection(&supervisor, "add", json!(5)));
     });
 }
@@ -171,10 +120,7 @@ fn an_initialiser_gets_its_data() {
             .worker_data(&"hello".to_owned())
             .start()
             .expect("starts");
-        let greeting = supervisor
-            .submit(tasks::greeting::call())
-            .expect("accepted")
-            .wait();
+        let greeting = supervisor.submit(tasks::greeting::call()).expect("accepted").wait();
         assert_eq!(greeting.expect("runs"), "hello");
     });
 }
@@ -191,15 +137,9 @@ fn an_initialiser_that_fails_or_dies_is_reported() {
                 .to_string()
         };
         let refused = start("refuse");
-        assert!(
-            refused.contains("the initialiser was told to refuse"),
-            "{refused}"
-        );
+        assert!(refused.contains("the initialiser was told to refuse"), "{refused}");
         let died = start("die");
-        assert!(
-            died.contains("the initialiser dies") && died.contains("SIGABRT"),
-            "{died}"
-        );
+        assert!(died.contains("the initialiser dies") && died.contains("SIGABRT"), "{died}");
     });
 }
 
@@ -218,10 +158,7 @@ fn programs_that_are_no_workers_are_explained() {
             let error = start(program);
             assert!(matches!(error, StartError::Worker(_)), "{error:?}");
             let text = error.to_string();
-            assert!(
-                text.contains(program.rsplit('/').next().unwrap_or(program)),
-                "{text}"
-            );
+            assert!(text.contains(program.rsplit('/').next().unwrap_or(program)), "{text}");
             insta::assert_snapshot!(
                 format!("no_worker_{}", program.rsplit('/').next().unwrap_or("")),
                 text
@@ -235,45 +172,24 @@ fn programs_that_are_no_workers_are_explained() {
 fn nothing_is_inherited_by_accident() {
     watched(|| {
         let supervisor = supervisor();
-        let open = supervisor
-            .submit(tasks::descriptors::call())
-            .expect("accepted")
-            .wait()
-            .expect("runs");
+        let open =
+            supervisor.submit(tasks::descriptors::call()).expect("accepted").wait().expect("runs");
         for target in &open {
-            let expected = [
-                "/dev/null",
-                "pipe:",
-                "socket:",
-                "/proc/",
-                "/dev/pts",
-                "/dev/tty",
-                "anon_inode:",
-            ]
-            .iter()
-            .any(|start| target.starts_with(start));
+            let expected =
+                ["/dev/null", "pipe:", "socket:", "/proc/", "/dev/pts", "/dev/tty", "anon_inode:"]
+                    .iter()
+                    .any(|start| target.starts_with(start));
             // What is left is the host's own standard error, wherever that goes.
             assert!(expected || !target.contains("/target/"), "{open:?}");
         }
         for name in ["ATASKER_WORKER", "ATASKER_LIFELINE"] {
-            let value = supervisor
-                .submit(tasks::environment::call(name))
-                .expect("accepted")
-                .wait();
-            assert_eq!(
-                value.expect("runs"),
-                None,
-                "{name} must not reach what a task starts"
-            );
+            let value = supervisor.submit(tasks::environment::call(name)).expect("accepted").wait();
+            assert_eq!(value.expect("runs"), None, "{name} must not reach what a task starts");
         }
-        let threads = supervisor
-            .submit(tasks::environment::call("RAYON_NUM_THREADS"))
-            .expect("accepted");
+        let threads =
+            supervisor.submit(tasks::environment::call("RAYON_NUM_THREADS")).expect("accepted");
         assert!(
-            threads
-                .wait()
-                .expect("runs")
-                .is_some_and(|threads| threads.parse::<u32>().is_ok())
+            threads.wait().expect("runs").is_some_and(|threads| threads.parse::<u32>().is_ok())
         );
     });
 }
@@ -281,10 +197,7 @@ fn nothing_is_inherited_by_accident() {
 #[test]
 fn workers_have_no_supervisors() {
     watched(|| {
-        let answer = supervisor()
-            .submit(tasks::submit_inside::call())
-            .expect("accepted")
-            .wait();
+        let answer = supervisor().submit(tasks::submit_inside::call()).expect("accepted").wait();
         assert!(answer.expect("runs").contains("this is a worker process"));
     });
 }
@@ -316,19 +229,15 @@ fn logs_of_workers_arrive_in_the_hosts_subscriber() {
         // Global, because the records arrive on a thread of the supervisor.
         tracing::subscriber::set_global_default(subscriber).expect("no other test sets one");
         let supervisor = supervisor();
-        let task = supervisor
-            .submit(tasks::log_something::call("from afar"))
-            .expect("accepted");
+        let task = supervisor.submit(tasks::log_something::call("from afar")).expect("accepted");
         let number = task.id().number();
         task.wait().expect("runs");
         crate::watch::eventually("both records arrive", || {
             let text = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
-            let record = text
-                .lines()
-                .find(|line| line.contains("tasks::log") && line.contains("from afar"));
-            let plain = text
-                .lines()
-                .find(|line| line.contains("tasks::plain") && line.contains("by log"));
+            let record =
+                text.lines().find(|line| line.contains("tasks::log") && line.contains("from afar"));
+            let plain =
+                text.lines().find(|line| line.contains("tasks::plain") && line.contains("by log"));
             record.is_some_and(|line| {
                 line.contains("INFO")
                     && line.contains("42")

@@ -20,10 +20,8 @@ fn the_coordinator() {
     let Some(role) = std::env::var_os(ROLE) else {
         return;
     };
-    let supervisor = Supervisor::builder()
-        .processes(Limits::new(2))
-        .start()
-        .expect("workers start");
+    let supervisor =
+        Supervisor::builder().processes(Limits::new(2)).start().expect("workers start");
     let mut known = Vec::new();
     for round in 0_u64.. {
         let calls = (0..64).map(|n| match (round + n) % 50 {
@@ -31,12 +29,8 @@ fn the_coordinator() {
             _ => tasks::die::call("panic"),
         });
         drop(supervisor.map(calls).collect::<Vec<_>>());
-        let now: Vec<_> = supervisor
-            .info()
-            .workers
-            .iter()
-            .filter_map(|worker| worker.pid)
-            .collect();
+        let now: Vec<_> =
+            supervisor.info().workers.iter().filter_map(|worker| worker.pid).collect();
         if now != known {
             let list: Vec<_> = now.iter().map(ToString::to_string).collect();
             println!("pids {}", list.join(" "));
@@ -59,12 +53,7 @@ fn the_coordinator() {
 
 fn start(role: &str, temporary: &std::path::Path) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().expect("this test binary"))
-        .args([
-            "coordinator::the_coordinator",
-            "--exact",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["coordinator::the_coordinator", "--exact", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
         .env("TMPDIR", temporary)
         .stdout(Stdio::piped())
@@ -80,18 +69,11 @@ fn workers_of(temporary: &std::path::Path) -> Vec<u32> {
     let marker = format!("TMPDIR={}", temporary.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("procfs").flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environment
-            .split(|&byte| byte == 0)
-            .any(|one| one == marker.as_bytes())
-            && is_alive(pid)
+        if environment.split(|&byte| byte == 0).any(|one| one == marker.as_bytes()) && is_alive(pid)
         {
             found.push(pid);
         }
@@ -114,21 +96,12 @@ fn check_nothing_left(temporary: &std::path::Path, before: &[std::ffi::OsString]
         if left.is_empty() {
             break;
         }
-        assert!(
-            Instant::now() < deadline,
-            "{left:?} live a second after their coordinator"
-        );
+        assert!(Instant::now() < deadline, "{left:?} live a second after their coordinator");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let files: Vec<_> = std::fs::read_dir(temporary)
-        .expect("the folder")
-        .flatten()
-        .collect();
+    let files: Vec<_> = std::fs::read_dir(temporary).expect("the folder").flatten().collect();
     assert!(files.is_empty(), "left behind: {files:?}");
-    let new: Vec<_> = shared_memory()
-        .into_iter()
-        .filter(|name| !before.contains(name))
-        .collect();
+    let new: Vec<_> = shared_memory().into_iter().filter(|name| !before.contains(name)).collect();
     assert!(new.is_empty(), "left behind in /dev/shm: {new:?}");
 }
 
@@ -158,10 +131,8 @@ fn check_killed(rounds: u32) {
 
 #[test]
 fn sigkill_leaves_nothing_behind() {
-    let rounds = std::env::var("ATASKER_KILLS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(20);
+    let rounds =
+        std::env::var("ATASKER_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     watched(|| check_killed(rounds));
 }
 
@@ -179,17 +150,9 @@ fn no_other_end_leaves_anything_behind() {
         let mut line = String::new();
         while !line.starts_with("idle") {
             line.clear();
-            assert_ne!(
-                output.read_line(&mut line).expect("it prints"),
-                0,
-                "it ended by itself"
-            );
+            assert_ne!(output.read_line(&mut line).expect("it prints"), 0, "it ended by itself");
         }
-        assert_eq!(
-            workers_of(temporary.path()).len(),
-            3,
-            "itself and two workers"
-        );
+        assert_eq!(workers_of(temporary.path()).len(), 3, "itself and two workers");
         child.kill().expect("it runs");
         child.wait().expect("it is ours");
         check_nothing_left(temporary.path(), &before);

@@ -8,36 +8,22 @@ use crate::tasks;
 use crate::watch::{eventually, is_alive, watched};
 
 fn supervisor(workers: u32) -> Supervisor {
-    Supervisor::builder()
-        .processes(Limits::new(workers))
-        .start()
-        .expect("workers start")
+    Supervisor::builder().processes(Limits::new(workers)).start().expect("workers start")
 }
 
 fn assert_serves(supervisor: &Supervisor) {
-    let task = supervisor
-        .submit(tasks::add::call(2, 3))
-        .expect("it is accepted");
+    let task = supervisor.submit(tasks::add::call(2, 3)).expect("it is accepted");
     assert_eq!(task.wait().expect("the pool goes on"), 5);
 }
 
 fn check_death(how: &'static str, cause: ExitCause) {
     watched(|| {
         let supervisor = supervisor(2);
-        let neighbour = supervisor
-            .submit(tasks::sleep_ms::call(50))
-            .expect("accepted");
-        let error = supervisor
-            .submit(tasks::die::call(how))
-            .expect("accepted")
-            .wait()
-            .unwrap_err();
+        let neighbour = supervisor.submit(tasks::sleep_ms::call(50)).expect("accepted");
+        let error = supervisor.submit(tasks::die::call(how)).expect("accepted").wait().unwrap_err();
         let crash = error.crash().unwrap_or_else(|| panic!("{how}: {error}"));
         assert_eq!(crash.cause, cause, "{how}: {error}");
-        assert!(
-            crash.stderr.contains(&format!("about to {how}")),
-            "{how}: {error}"
-        );
+        assert!(crash.stderr.contains(&format!("about to {how}")), "{how}: {error}");
         assert_eq!(error.status(), TaskStatus::Crashed);
         assert!(error.may_have_run());
         assert!(error.task_name().ends_with("::die"));
@@ -45,13 +31,7 @@ fn check_death(how: &'static str, cause: ExitCause) {
         assert_eq!(neighbour.wait().expect("a neighbour notices nothing"), 50);
         assert_serves(&supervisor);
         eventually("the worker is replaced", || {
-            supervisor
-                .info()
-                .workers
-                .iter()
-                .filter(|worker| worker.pid.is_some())
-                .count()
-                == 2
+            supervisor.info().workers.iter().filter(|worker| worker.pid.is_some()).count() == 2
         });
     });
 }
@@ -89,25 +69,13 @@ fn so_does_an_exit() {
 fn a_panic_costs_not_even_the_worker() {
     watched(|| {
         let supervisor = supervisor(1);
-        let pid = supervisor
-            .submit(tasks::pid::call())
-            .expect("accepted")
-            .wait()
-            .expect("runs");
-        let error = supervisor
-            .submit(tasks::die::call("panic"))
-            .expect("accepted")
-            .wait()
-            .unwrap_err();
-        let TaskErrorKind::Panicked(report) = error.kind() else {
-            panic!("{error}")
-        };
+        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
+        let error =
+            supervisor.submit(tasks::die::call("panic")).expect("accepted").wait().unwrap_err();
+        let TaskErrorKind::Panicked(report) = error.kind() else { panic!("{error}") };
         assert_eq!(report.message, "as asked");
         assert!(
-            report
-                .location
-                .as_deref()
-                .is_some_and(|place| place.contains("tasks.rs:")),
+            report.location.as_deref().is_some_and(|place| place.contains("tasks.rs:")),
             "{report:?}"
         );
         assert_eq!(report.pid, Some(pid));
@@ -117,11 +85,7 @@ fn a_panic_costs_not_even_the_worker() {
             .wait()
             .unwrap_err();
         assert_eq!(error.status(), TaskStatus::Panicked);
-        let again = supervisor
-            .submit(tasks::pid::call())
-            .expect("accepted")
-            .wait()
-            .expect("runs");
+        let again = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
         assert_eq!(pid, again);
     });
 }
@@ -134,22 +98,9 @@ fn a_panic_replaces_the_worker_if_asked() {
             .recycle_on_panic()
             .start()
             .expect("workers start");
-        let pid = supervisor
-            .submit(tasks::pid::call())
-            .expect("accepted")
-            .wait()
-            .expect("runs");
-        drop(
-            supervisor
-                .submit(tasks::die::call("panic"))
-                .expect("accepted")
-                .wait(),
-        );
-        let again = supervisor
-            .submit(tasks::pid::call())
-            .expect("accepted")
-            .wait()
-            .expect("runs");
+        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
+        drop(supervisor.submit(tasks::die::call("panic")).expect("accepted").wait());
+        let again = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
         assert_ne!(pid, again);
     });
 }
@@ -158,20 +109,10 @@ fn a_panic_replaces_the_worker_if_asked() {
 fn a_timeout_kills_the_worker_and_nothing_else() {
     watched(|| {
         let supervisor = supervisor(2);
-        let neighbour = supervisor
-            .submit(tasks::sleep_ms::call(300))
-            .expect("accepted");
+        let neighbour = supervisor.submit(tasks::sleep_ms::call(300)).expect("accepted");
         let call = tasks::die::call("hang").timeout(Duration::from_millis(50));
-        let error = supervisor
-            .submit(call)
-            .expect("accepted")
-            .wait()
-            .unwrap_err();
-        let TaskErrorKind::TimedOut {
-            pid: Some(pid),
-            ran,
-        } = *error.kind()
-        else {
+        let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
+        let TaskErrorKind::TimedOut { pid: Some(pid), ran } = *error.kind() else {
             panic!("{error}")
         };
         assert!(ran >= Duration::from_millis(50));
@@ -187,14 +128,9 @@ fn cancelling_a_running_task_kills_its_worker() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("held");
         let supervisor = supervisor(1);
-        let task = supervisor
-            .submit(tasks::hold::call(&file))
-            .expect("accepted");
+        let task = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
         eventually("the task runs", || file.exists());
-        let pid: u32 = std::fs::read_to_string(&file)
-            .expect("written")
-            .parse()
-            .expect("a pid");
+        let pid: u32 = std::fs::read_to_string(&file).expect("written").parse().expect("a pid");
         assert!(task.cancel());
         assert!(!task.cancel(), "it can be cancelled once");
         let error = task.wait().unwrap_err();
@@ -233,11 +169,7 @@ fn cancel_and_completion_race_without_a_third_outcome() {
                     completed += 1;
                 }
                 Err(error) => {
-                    assert_eq!(
-                        (error.status(), won),
-                        (TaskStatus::Cancelled, true),
-                        "{error}"
-                    );
+                    assert_eq!((error.status(), won), (TaskStatus::Cancelled, true), "{error}");
                     cancelled += 1;
                 }
             }
@@ -249,11 +181,7 @@ fn cancel_and_completion_race_without_a_third_outcome() {
 
 /// What hangs may do so briefly; what ends by itself may take its time, for a backtrace say.
 fn patience(how: &str) -> Duration {
-    if how == "hang" {
-        Duration::from_millis(100)
-    } else {
-        Duration::from_secs(60)
-    }
+    if how == "hang" { Duration::from_millis(100) } else { Duration::from_secs(60) }
 }
 
 #[test]
@@ -265,11 +193,7 @@ fn what_is_not_declared_retryable_runs_once() {
             let file = folder.path().join(how);
             let call = tasks::note_and::call(&file, how).timeout(patience(how));
             let _ended = supervisor.submit(call).expect("accepted").wait();
-            assert_eq!(
-                std::fs::read_to_string(&file).expect("it began"),
-                "begun\n",
-                "{how}"
-            );
+            assert_eq!(std::fs::read_to_string(&file).expect("it began"), "begun\n", "{how}");
         }
     });
 }
@@ -302,10 +226,7 @@ fn what_is_declared_retryable_runs_again_for_the_named_failures_only() {
                 };
                 let notes = std::fs::read_to_string(&file).expect("it began");
                 assert_eq!(notes.lines().count(), begins, "{how}");
-                assert!(
-                    attempts.is_none_or(|attempts| attempts as usize == begins),
-                    "{how}"
-                );
+                assert!(attempts.is_none_or(|attempts| attempts as usize == begins), "{how}");
             }
         }
     });
@@ -316,27 +237,16 @@ fn every_worker_dies_at_once_and_nothing_is_lost() {
     watched(|| {
         let supervisor = supervisor(2);
         let bad: Vec<_> = (0..20)
-            .map(|_| {
-                supervisor
-                    .submit(tasks::die::call("abort"))
-                    .expect("accepted")
-            })
+            .map(|_| supervisor.submit(tasks::die::call("abort")).expect("accepted"))
             .collect();
-        let good: Vec<_> = (0..20)
-            .map(|n| supervisor.submit(tasks::add::call(n, n)).expect("accepted"))
-            .collect();
+        let good: Vec<_> =
+            (0..20).map(|n| supervisor.submit(tasks::add::call(n, n)).expect("accepted")).collect();
         let bad = wait_all(bad, None).expect("without a timeout");
         assert!(bad.iter().all(|result| {
-            result
-                .as_ref()
-                .is_err_and(|error| error.status() == TaskStatus::Crashed)
+            result.as_ref().is_err_and(|error| error.status() == TaskStatus::Crashed)
         }));
         let good = wait_all(good, None).expect("without a timeout");
-        assert!(
-            (0..20)
-                .zip(good)
-                .all(|(n, result)| result.expect("a good one runs") == 2 * n)
-        );
+        assert!((0..20).zip(good).all(|(n, result)| result.expect("a good one runs") == 2 * n));
     });
 }
 
@@ -344,18 +254,10 @@ fn every_worker_dies_at_once_and_nothing_is_lost() {
 fn a_worker_killed_while_idle_is_replaced() {
     watched(|| {
         let supervisor = supervisor(1);
-        let pid = supervisor
-            .submit(tasks::pid::call())
-            .expect("accepted")
-            .wait()
-            .expect("runs");
+        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
         kill(pid);
         eventually("a new worker is ready", || {
-            supervisor
-                .info()
-                .workers
-                .iter()
-                .any(|worker| worker.pid.is_some_and(|now| now != pid))
+            supervisor.info().workers.iter().any(|worker| worker.pid.is_some_and(|now| now != pid))
         });
         assert_serves(&supervisor);
     });
@@ -370,11 +272,8 @@ fn kill(pid: u32) {
 #[test]
 fn nothing_is_left_after_a_stop() {
     watched(|| {
-        let count = |kind: &str| {
-            std::fs::read_dir(format!("/proc/self/{kind}"))
-                .expect("procfs")
-                .count()
-        };
+        let count =
+            |kind: &str| std::fs::read_dir(format!("/proc/self/{kind}")).expect("procfs").count();
         // The first supervisor opens what stays open for good.
         supervisor(1).stop(Stop::Drain);
         let (threads, descriptors) = (count("task"), count("fd"));
@@ -382,18 +281,9 @@ fn nothing_is_left_after_a_stop() {
         for round in 0..5 {
             let supervisor = supervisor(2);
             pids.push(
-                supervisor
-                    .submit(tasks::pid::call())
-                    .expect("accepted")
-                    .wait()
-                    .expect("runs"),
+                supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs"),
             );
-            drop(
-                supervisor
-                    .submit(tasks::die::call("abort"))
-                    .expect("accepted")
-                    .wait(),
-            );
+            drop(supervisor.submit(tasks::die::call("abort")).expect("accepted").wait());
             drop(supervisor.submit(tasks::die::call("hang")));
             match round % 3 {
                 0 => supervisor.stop(Stop::KillNow),

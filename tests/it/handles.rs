@@ -33,10 +33,7 @@ impl Wake for Unpark {
 /// The smallest runtime there is.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(
-        std::thread::current(),
-        AtomicUsize::new(0),
-    )));
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current(), AtomicUsize::new(0))));
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => return output,
@@ -48,19 +45,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
 #[test]
 fn a_handle_is_a_future_on_any_runtime() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .processes(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
         let value = block_on(async {
-            let sum = supervisor
-                .submit(tasks::add::call(3, 7))
-                .expect("accepted")
-                .await?;
-            let text = supervisor
-                .spawn_blocking(move || sum.to_string())
-                .expect("accepted")
-                .await?;
+            let sum = supervisor.submit(tasks::add::call(3, 7)).expect("accepted").await?;
+            let text =
+                supervisor.spawn_blocking(move || sum.to_string()).expect("accepted").await?;
             Ok::<_, atasker::TaskError>(text)
         });
         assert_eq!(value.expect("both run"), "10");
@@ -77,9 +66,7 @@ fn wait_timeout_gives_up_and_can_go_on() {
         assert!(task.wait_timeout(Duration::from_millis(5)).is_none());
         send.send(9).expect("it listens");
         assert_eq!(
-            task.wait_timeout(Duration::from_secs(60))
-                .expect("it ends")
-                .expect("well"),
+            task.wait_timeout(Duration::from_secs(60)).expect("it ends").expect("well"),
             Some(9)
         );
     });
@@ -96,18 +83,13 @@ fn callbacks_run_elsewhere_and_may_panic_and_submit() {
             .on_complete(|_| panic!("a bad callback"));
         let again = Arc::clone(&supervisor);
         let tell_again = tell.clone();
-        supervisor
-            .spawn_blocking(|| 2)
-            .expect("accepted")
-            .on_complete(move |value| {
-                let value = value.expect("it ran");
-                let next = again.spawn_blocking(move || value * 10).expect("accepted");
-                next.on_complete(move |value| {
-                    tell_again
-                        .send(value.expect("it ran"))
-                        .expect("the test listens")
-                });
+        supervisor.spawn_blocking(|| 2).expect("accepted").on_complete(move |value| {
+            let value = value.expect("it ran");
+            let next = again.spawn_blocking(move || value * 10).expect("accepted");
+            next.on_complete(move |value| {
+                tell_again.send(value.expect("it ran")).expect("the test listens");
             });
+        });
         assert_eq!(told.recv(), Ok(20));
         // A callback on what has ended already runs too.
         let task = supervisor.spawn_blocking(|| 3).expect("accepted");
@@ -128,10 +110,7 @@ fn wait_all_keeps_the_order_and_gives_handles_back() {
         assert_eq!(still.handles.len(), 2);
         drop(send);
         let results = wait_all(still.handles, None).expect("without a timeout");
-        let values: Vec<_> = results
-            .into_iter()
-            .map(|result| result.expect("it ran"))
-            .collect();
+        let values: Vec<_> = results.into_iter().map(|result| result.expect("it ran")).collect();
         assert_eq!(values, [None, Some(1)]);
     });
 }
@@ -158,11 +137,7 @@ fn a_dropped_handle_detaches() {
     watched(|| {
         let supervisor = threads();
         let (tell, told) = mpsc::channel();
-        drop(
-            supervisor
-                .spawn_blocking(move || tell.send(5))
-                .expect("accepted"),
-        );
+        drop(supervisor.spawn_blocking(move || tell.send(5)).expect("accepted"));
         assert_eq!(told.recv(), Ok(5));
         eventually("it is counted", || supervisor.info().ended.completed == 1);
     });
@@ -171,18 +146,11 @@ fn a_dropped_handle_detaches() {
 #[test]
 fn info_follows_a_task_through_its_life() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
         let (send, closure) = held();
-        let first = supervisor
-            .submit(Call::closure(closure).label("first"))
-            .expect("accepted");
+        let first = supervisor.submit(Call::closure(closure).label("first")).expect("accepted");
         eventually("it runs", || first.info().status == TaskStatus::Running);
-        let second = supervisor
-            .submit(Call::closure(|| Some(2)).id("two"))
-            .expect("accepted");
+        let second = supervisor.submit(Call::closure(|| Some(2)).id("two")).expect("accepted");
         assert_eq!(second.info().status, TaskStatus::Queued);
         let third = Call::closure(|| Some(3)).delay(Duration::from_secs(3600));
         let third = supervisor.submit(third).expect("accepted");
@@ -205,10 +173,7 @@ fn info_follows_a_task_through_its_life() {
 #[test]
 fn map_is_lazy_ordered_and_cancels_when_dropped() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(2))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(2)).start().expect("starts");
         let taken = AtomicUsize::new(0);
         let calls = (0..1_000_u32).map(|n| {
             taken.fetch_add(1, Ordering::SeqCst);
@@ -221,9 +186,7 @@ fn map_is_lazy_ordered_and_cancels_when_dropped() {
             assert!(taken.load(Ordering::SeqCst) <= n as usize + 8);
         }
         drop(map);
-        eventually("nothing is left", || {
-            supervisor.info().threads.outstanding() == 0
-        });
+        eventually("nothing is left", || supervisor.info().threads.outstanding() == 0);
         let mut all: Vec<_> = supervisor
             .map_unordered((0..100_usize).map(|n| Call::closure(move || n)))
             .map(|done| {
@@ -240,11 +203,8 @@ fn map_is_lazy_ordered_and_cancels_when_dropped() {
 fn map_stream_gives_everything_in_order_also_through_a_full_queue() {
     use futures_core::Stream;
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .queue_bound(2)
-            .start()
-            .expect("starts");
+        let supervisor =
+            Supervisor::builder().threads(Limits::new(1)).queue_bound(2).start().expect("starts");
         let mut stream = supervisor.map_stream((0..200_u32).map(|n| Call::closure(move || n)));
         for n in 0..200 {
             let next =
@@ -258,31 +218,20 @@ fn map_stream_gives_everything_in_order_also_through_a_full_queue() {
 fn a_bounded_queue_makes_submitters_wait() {
     watched(|| {
         let supervisor = Arc::new(
-            Supervisor::builder()
-                .threads(Limits::new(1))
-                .queue_bound(1)
-                .start()
-                .expect("starts"),
+            Supervisor::builder().threads(Limits::new(1)).queue_bound(1).start().expect("starts"),
         );
         let (send, closure) = held();
         let running = supervisor.spawn_blocking(closure).expect("accepted");
         let waiting = supervisor.spawn_blocking(|| Some(1)).expect("accepted");
         let other = Arc::clone(&supervisor);
         let blocked = std::thread::spawn(move || {
-            other
-                .spawn_blocking(|| Some(2))
-                .expect("accepted in the end")
-                .wait()
+            other.spawn_blocking(|| Some(2)).expect("accepted in the end").wait()
         });
         let asynchronous = Arc::clone(&supervisor);
         let awaited = std::thread::spawn(move || {
             block_on(async {
                 let call = Call::closure(|| Some(3));
-                asynchronous
-                    .submit_async(call)
-                    .await
-                    .expect("accepted in the end")
-                    .await
+                asynchronous.submit_async(call).await.expect("accepted in the end").await
             })
         });
         drop(send);
@@ -297,31 +246,20 @@ fn a_bounded_queue_makes_submitters_wait() {
 fn inside_a_task_a_full_queue_is_an_error() {
     watched(|| {
         let supervisor = Arc::new(
-            Supervisor::builder()
-                .threads(Limits::new(1))
-                .queue_bound(1)
-                .start()
-                .expect("starts"),
+            Supervisor::builder().threads(Limits::new(1)).queue_bound(1).start().expect("starts"),
         );
         let (send, closure) = held();
         let inner = Arc::clone(&supervisor);
         let task = supervisor
             .spawn_blocking(move || {
                 closure();
-                inner
-                    .spawn_blocking(|| ())
-                    .map(drop)
-                    .map_err(|error| error.to_string())
+                inner.spawn_blocking(|| ()).map(drop).map_err(|error| error.to_string())
             })
             .expect("accepted");
         let filler = supervisor.spawn_blocking(|| ()).expect("accepted");
         drop(send);
         let answer = task.wait().expect("it ran");
-        assert!(
-            answer
-                .expect_err("it would wait for itself")
-                .contains("queue is full")
-        );
+        assert!(answer.expect_err("it would wait for itself").contains("queue is full"));
         filler.wait().expect("it runs");
     });
 }
@@ -329,41 +267,22 @@ fn inside_a_task_a_full_queue_is_an_error() {
 #[test]
 fn external_tasks_end_elsewhere() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
         let (pass, passed) = mpsc::channel();
         let task = supervisor
             .external_task::<u32, _>("elsewhere", move |completer| drop(pass.send(completer)))
             .expect("accepted");
         let completer = passed.recv().expect("it is started");
         let waiting = supervisor.spawn_blocking(|| ()).expect("accepted");
-        assert_eq!(
-            waiting.info().status,
-            TaskStatus::Queued,
-            "the place is held"
-        );
+        assert_eq!(waiting.info().status, TaskStatus::Queued, "the place is held");
         completer.complete(6);
         assert_eq!(task.wait().expect("completed"), 6);
         waiting.wait().expect("the place is free");
 
-        let dropped = supervisor
-            .external_task::<u32, _>("dropped", drop)
-            .expect("accepted");
-        assert!(matches!(
-            dropped.wait().unwrap_err().kind(),
-            TaskErrorKind::Cancelled
-        ));
+        let dropped = supervisor.external_task::<u32, _>("dropped", drop).expect("accepted");
+        assert!(matches!(dropped.wait().unwrap_err().kind(), TaskErrorKind::Cancelled));
         let panics = supervisor.external_task::<u32, _>("panics", |_completer| panic!("no"));
-        assert_eq!(
-            panics.expect("accepted").wait().unwrap_err().status(),
-            TaskStatus::Panicked
-        );
-        supervisor
-            .spawn_blocking(|| ())
-            .expect("accepted")
-            .wait()
-            .expect("the place is free");
+        assert_eq!(panics.expect("accepted").wait().unwrap_err().status(), TaskStatus::Panicked);
+        supervisor.spawn_blocking(|| ()).expect("accepted").wait().expect("the place is free");
     });
 }

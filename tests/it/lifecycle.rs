@@ -9,10 +9,7 @@ use crate::tasks;
 use crate::watch::{eventually, is_alive, watched};
 
 fn supervisor() -> Supervisor {
-    Supervisor::builder()
-        .processes(Limits::new(2))
-        .start()
-        .expect("workers start")
+    Supervisor::builder().processes(Limits::new(2)).start().expect("workers start")
 }
 
 #[test]
@@ -22,16 +19,11 @@ fn draining_runs_everything_that_was_accepted() {
         let tasks: Vec<_> = (0..50)
             .map(|n| {
                 let delay = Duration::from_millis(n % 7);
-                supervisor
-                    .submit(tasks::add::call(n as i64, 1).delay(delay))
-                    .expect("accepted")
+                supervisor.submit(tasks::add::call(n as i64, 1).delay(delay)).expect("accepted")
             })
             .collect();
         supervisor.stop(Stop::Drain);
-        assert!(matches!(
-            supervisor.submit(tasks::nothing::call()),
-            Err(SubmitError::Stopped)
-        ));
+        assert!(matches!(supervisor.submit(tasks::nothing::call()), Err(SubmitError::Stopped)));
         for (n, task) in (0..).zip(tasks) {
             assert!(task.is_done());
             assert_eq!(task.wait().expect("it ran"), n + 1);
@@ -42,24 +34,14 @@ fn draining_runs_everything_that_was_accepted() {
 #[test]
 fn cancelling_what_is_queued_lets_the_rest_end() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .processes(Limits::new(1))
-            .start()
-            .expect("starts");
-        let running = supervisor
-            .submit(tasks::sleep_ms::call(100))
-            .expect("accepted");
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
+        let running = supervisor.submit(tasks::sleep_ms::call(100)).expect("accepted");
         eventually("it runs", || running.info().status == TaskStatus::Running);
-        let queued = supervisor
-            .submit(tasks::sleep_ms::call(1))
-            .expect("accepted");
+        let queued = supervisor.submit(tasks::sleep_ms::call(1)).expect("accepted");
         supervisor.stop(Stop::CancelQueued);
         assert_eq!(running.wait().expect("it ran"), 100);
         let error = queued.wait().unwrap_err();
-        assert!(
-            matches!(error.kind(), TaskErrorKind::Stopped) && !error.may_have_run(),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), TaskErrorKind::Stopped) && !error.may_have_run(), "{error}");
     });
 }
 
@@ -68,17 +50,12 @@ fn killing_ends_what_runs() {
     watched(|| {
         for stop in [Stop::KillNow, Stop::DrainFor(Duration::from_millis(30))] {
             let supervisor = supervisor();
-            let task = supervisor
-                .submit(tasks::die::call("hang"))
-                .expect("accepted");
+            let task = supervisor.submit(tasks::die::call("hang")).expect("accepted");
             eventually("it runs", || task.info().pid.is_some());
             let pid = task.info().pid.expect("just seen");
             supervisor.stop(stop);
             assert!(!is_alive(pid));
-            assert!(matches!(
-                task.wait().unwrap_err().kind(),
-                TaskErrorKind::Stopped
-            ));
+            assert!(matches!(task.wait().unwrap_err().kind(), TaskErrorKind::Stopped));
         }
     });
 }
@@ -88,35 +65,19 @@ fn dropping_resolves_every_handle_and_ends_every_process() {
     watched(|| {
         let supervisor = supervisor();
         let hanging: Vec<_> = (0..5)
-            .map(|_| {
-                supervisor
-                    .submit(tasks::die::call("hang"))
-                    .expect("accepted")
-            })
+            .map(|_| supervisor.submit(tasks::die::call("hang")).expect("accepted"))
             .collect();
         let (hold, held) = mpsc::channel::<()>();
-        let thread = supervisor
-            .spawn_blocking(move || held.recv().is_ok())
-            .expect("accepted");
+        let thread = supervisor.spawn_blocking(move || held.recv().is_ok()).expect("accepted");
         eventually("two run", || supervisor.info().processes.running == 2);
-        let pids: Vec<_> = supervisor
-            .info()
-            .workers
-            .iter()
-            .filter_map(|worker| worker.pid)
-            .collect();
+        let pids: Vec<_> =
+            supervisor.info().workers.iter().filter_map(|worker| worker.pid).collect();
         assert_eq!(pids.len(), 2);
         drop(supervisor);
         for task in hanging {
-            assert!(matches!(
-                task.wait().unwrap_err().kind(),
-                TaskErrorKind::Stopped
-            ));
+            assert!(matches!(task.wait().unwrap_err().kind(), TaskErrorKind::Stopped));
         }
-        assert!(matches!(
-            thread.wait().unwrap_err().kind(),
-            TaskErrorKind::Stopped
-        ));
+        assert!(matches!(thread.wait().unwrap_err().kind(), TaskErrorKind::Stopped));
         assert!(pids.into_iter().all(|pid| !is_alive(pid)));
         drop(hold);
     });
@@ -127,9 +88,7 @@ fn a_stop_from_inside_a_task_does_not_wait_for_itself() {
     watched(|| {
         let supervisor = Arc::new(Supervisor::builder().start().expect("starts"));
         let inner = Arc::clone(&supervisor);
-        let task = supervisor
-            .spawn_blocking(move || inner.stop(Stop::Drain))
-            .expect("accepted");
+        let task = supervisor.spawn_blocking(move || inner.stop(Stop::Drain)).expect("accepted");
         task.wait().expect("it returns");
         supervisor.join();
     });
@@ -140,11 +99,7 @@ fn two_supervisors_do_not_meet() {
     watched(|| {
         let (one, two) = (supervisor(), supervisor());
         let pid = |supervisor: &Supervisor| {
-            supervisor
-                .submit(tasks::pid::call())
-                .expect("accepted")
-                .wait()
-                .expect("runs")
+            supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs")
         };
         assert_ne!(pid(&one), pid(&two));
         drop(one);
@@ -157,16 +112,9 @@ fn processes_start_with_the_first_process_task_unless_asked_for_earlier() {
     watched(|| {
         let supervisor = Supervisor::builder().start().expect("starts");
         assert!(supervisor.info().workers.is_empty());
-        supervisor
-            .spawn_blocking(|| ())
-            .expect("accepted")
-            .wait()
-            .expect("runs");
+        supervisor.spawn_blocking(|| ()).expect("accepted").wait().expect("runs");
         assert!(supervisor.info().workers.is_empty());
-        let sum = supervisor
-            .submit(tasks::add::call(1, 2))
-            .expect("accepted")
-            .wait();
+        let sum = supervisor.submit(tasks::add::call(1, 2)).expect("accepted").wait();
         assert_eq!(sum.expect("runs"), 3);
         assert!(!supervisor.info().workers.is_empty());
     });
@@ -176,25 +124,16 @@ fn processes_start_with_the_first_process_task_unless_asked_for_earlier() {
 fn submitters_that_wait_learn_of_the_stop() {
     watched(|| {
         let supervisor = Arc::new(
-            Supervisor::builder()
-                .threads(Limits::new(1))
-                .queue_bound(1)
-                .start()
-                .expect("starts"),
+            Supervisor::builder().threads(Limits::new(1)).queue_bound(1).start().expect("starts"),
         );
         let (hold, held) = mpsc::channel::<()>();
-        let running = supervisor
-            .spawn_blocking(move || held.recv().is_ok())
-            .expect("accepted");
+        let running = supervisor.spawn_blocking(move || held.recv().is_ok()).expect("accepted");
         let queued = supervisor.spawn_blocking(|| ()).expect("accepted");
         let other = Arc::clone(&supervisor);
         let blocked = std::thread::spawn(move || other.submit(Call::closure(|| ())).map(drop));
         let stopper = Arc::clone(&supervisor);
         let stopping = std::thread::spawn(move || stopper.stop(Stop::CancelQueued));
-        assert!(matches!(
-            blocked.join().expect("no panic"),
-            Err(SubmitError::Stopped)
-        ));
+        assert!(matches!(blocked.join().expect("no panic"), Err(SubmitError::Stopped)));
         drop(hold);
         stopping.join().expect("no panic");
         running.wait().expect("it ran");
@@ -210,11 +149,8 @@ fn switches(pid: u32) -> u64 {
         .map(|task| std::fs::read_to_string(task.path().join("status")).unwrap_or_default())
         .flat_map(|status| {
             let count = |line: &str| line.rsplit(char::is_whitespace).next()?.parse::<u64>().ok();
-            let lines: Vec<_> = status
-                .lines()
-                .filter(|line| line.contains("ctxt_switches"))
-                .map(count)
-                .collect();
+            let lines: Vec<_> =
+                status.lines().filter(|line| line.contains("ctxt_switches")).map(count).collect();
             lines
         })
         .flatten()
@@ -226,18 +162,10 @@ fn an_idle_worker_sleeps() {
     watched(|| {
         let supervisor = supervisor();
         for n in 0..100 {
-            supervisor
-                .submit(tasks::add::call(n, n))
-                .expect("accepted")
-                .wait()
-                .expect("runs");
+            supervisor.submit(tasks::add::call(n, n)).expect("accepted").wait().expect("runs");
         }
-        let pids: Vec<_> = supervisor
-            .info()
-            .workers
-            .iter()
-            .filter_map(|worker| worker.pid)
-            .collect();
+        let pids: Vec<_> =
+            supervisor.info().workers.iter().filter_map(|worker| worker.pid).collect();
         assert_eq!(pids.len(), 2);
         let total = || pids.iter().map(|&pid| switches(pid)).sum::<u64>();
         let mut last = total();

@@ -83,9 +83,7 @@ pub(crate) fn note_and(file: &Path, how: &str) -> Result<u32, String> {
         .append(true)
         .open(file)
         .expect("the test's folder is writable");
-    notes
-        .write_all(b"begun\n")
-        .expect("the test's folder is writable");
+    notes.write_all(b"begun\n").expect("the test's folder is writable");
     match how {
         "abort" => std::process::abort(),
         "panic" => panic!("as asked"),
@@ -152,11 +150,7 @@ pub(crate) fn flaky(file: std::path::PathBuf, good_at: u32) -> Result<u32, Strin
     let count =
         std::fs::read_to_string(&file).map_or(0, |text| text.parse().expect("a number")) + 1;
     std::fs::write(&file, count.to_string()).expect("the test's folder is writable");
-    if count < good_at {
-        Err(format!("attempt {count}"))
-    } else {
-        Ok(count)
-    }
+    if count < good_at { Err(format!("attempt {count}")) } else { Ok(count) }
 }
 
 static GREETING: std::sync::OnceLock<String> = std::sync::OnceLock::new();

@@ -13,14 +13,8 @@ use crate::watch::{eventually, watched};
 fn io_tasks_take_owned_and_borrowed_arguments() {
     watched(|| {
         let supervisor = Supervisor::builder().start().expect("starts");
-        let text = supervisor
-            .submit(tasks::on_thread::call(4, "four"))
-            .expect("accepted")
-            .wait();
-        assert_eq!(
-            text.expect("it runs"),
-            format!("four4 {}", std::process::id())
-        );
+        let text = supervisor.submit(tasks::on_thread::call(4, "four")).expect("accepted").wait();
+        assert_eq!(text.expect("it runs"), format!("four4 {}", std::process::id()));
     });
 }
 
@@ -30,34 +24,19 @@ fn io_tasks_that_declare_retries_run_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let supervisor = Supervisor::builder().start().expect("starts");
         let good = tasks::flaky::call(folder.path().join("good"), 3);
-        assert_eq!(
-            supervisor
-                .submit(good)
-                .expect("accepted")
-                .wait()
-                .expect("it ends"),
-            Ok(3)
-        );
+        assert_eq!(supervisor.submit(good).expect("accepted").wait().expect("it ends"), Ok(3));
         let bad = tasks::flaky::call(folder.path().join("bad"), 9);
         let bad = supervisor.submit(bad).expect("accepted");
         assert_eq!(bad.wait().expect("it ends"), Err("attempt 3".to_owned()));
-        let refused = supervisor
-            .submit(Call::closure(|| ()).retries(1))
-            .unwrap_err();
-        assert!(
-            refused.to_string().contains("can't be retried"),
-            "{refused}"
-        );
+        let refused = supervisor.submit(Call::closure(|| ()).retries(1)).unwrap_err();
+        assert!(refused.to_string().contains("can't be retried"), "{refused}");
     });
 }
 
 #[test]
 fn a_panic_is_an_error_of_its_task() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
         let error = supervisor
             .spawn_blocking(|| panic!("{} times", 3))
             .expect("accepted")
@@ -66,24 +45,14 @@ fn a_panic_is_an_error_of_its_task() {
         assert!(
             matches!(error.kind(), TaskErrorKind::Panicked(report) if report.message == "3 times")
         );
-        assert_eq!(
-            supervisor
-                .spawn_blocking(|| 1)
-                .expect("accepted")
-                .wait()
-                .expect("goes on"),
-            1
-        );
+        assert_eq!(supervisor.spawn_blocking(|| 1).expect("accepted").wait().expect("goes on"), 1);
     });
 }
 
 #[test]
 fn critical_tasks_extend_the_pool() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
         let (hold, held) = mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(held));
         let wait = |held: &Arc<Mutex<mpsc::Receiver<()>>>| {
@@ -93,14 +62,7 @@ fn critical_tasks_extend_the_pool() {
         let running = supervisor.spawn_blocking(wait(&held)).expect("accepted");
         let queued = supervisor.spawn_blocking(|| 2).expect("accepted");
         let critical = Call::closure(|| 3).priority(Priority::Critical);
-        assert_eq!(
-            supervisor
-                .submit(critical)
-                .expect("accepted")
-                .wait()
-                .expect("at once"),
-            3
-        );
+        assert_eq!(supervisor.submit(critical).expect("accepted").wait().expect("at once"), 3);
         assert_eq!(queued.info().status, TaskStatus::Queued);
         drop(hold);
         running.wait().expect("it runs");
@@ -111,21 +73,11 @@ fn critical_tasks_extend_the_pool() {
 #[test]
 fn a_timed_out_closure_holds_its_place_until_it_returns() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
         let (hold, held) = mpsc::channel::<()>();
         let call = Call::closure(move || held.recv().is_ok()).timeout(Duration::from_millis(20));
-        let error = supervisor
-            .submit(call)
-            .expect("accepted")
-            .wait()
-            .unwrap_err();
-        assert!(
-            matches!(error.kind(), TaskErrorKind::TimedOut { pid: None, .. }),
-            "{error}"
-        );
+        let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
+        assert!(matches!(error.kind(), TaskErrorKind::TimedOut { pid: None, .. }), "{error}");
         assert_eq!(supervisor.info().threads.busy, 1);
         let next = supervisor.spawn_blocking(|| ()).expect("accepted");
         assert_eq!(next.info().status, TaskStatus::Queued);
@@ -137,10 +89,7 @@ fn a_timed_out_closure_holds_its_place_until_it_returns() {
 #[test]
 fn limits_change_while_tasks_run() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(4))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().threads(Limits::new(4)).start().expect("starts");
         let (hold, held) = mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(held));
         let tasks: Vec<_> = (0..6)
@@ -151,17 +100,9 @@ fn limits_change_while_tasks_run() {
             })
             .collect();
         assert_eq!(supervisor.info().threads.running, 4);
-        supervisor
-            .resize(Pool::Threads, Limits::new(1))
-            .expect("a good size");
-        assert_eq!(
-            supervisor.info().threads.running,
-            4,
-            "shrinking ends nothing"
-        );
-        supervisor
-            .resize(Pool::Threads, Limits::new(5))
-            .expect("a good size");
+        supervisor.resize(Pool::Threads, Limits::new(1)).expect("a good size");
+        assert_eq!(supervisor.info().threads.running, 4, "shrinking ends nothing");
+        supervisor.resize(Pool::Threads, Limits::new(5)).expect("a good size");
         assert_eq!(supervisor.info().threads.running, 5);
         drop(hold);
         for task in tasks {
@@ -173,64 +114,29 @@ fn limits_change_while_tasks_run() {
 #[test]
 fn the_process_pool_is_resized_while_it_runs() {
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .processes(Limits::new(1))
-            .start()
-            .expect("starts");
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
         let ready = |supervisor: &Supervisor| {
-            supervisor
-                .info()
-                .workers
-                .iter()
-                .filter(|worker| worker.pid.is_some())
-                .count()
+            supervisor.info().workers.iter().filter(|worker| worker.pid.is_some()).count()
         };
-        supervisor
-            .resize(Pool::Processes, Limits::new(3))
-            .expect("a good size");
+        supervisor.resize(Pool::Processes, Limits::new(3)).expect("a good size");
         eventually("three workers", || ready(&supervisor) == 3);
-        supervisor
-            .resize(Pool::Processes, Limits::new(1))
-            .expect("a good size");
+        supervisor.resize(Pool::Processes, Limits::new(1)).expect("a good size");
         eventually("one worker", || supervisor.info().workers.len() == 1);
         assert!(supervisor.resize(Pool::Processes, Limits::new(0)).is_err());
-        let sum = supervisor
-            .submit(tasks::add::call(1, 2))
-            .expect("accepted")
-            .wait();
+        let sum = supervisor.submit(tasks::add::call(1, 2)).expect("accepted").wait();
         assert_eq!(sum.expect("it runs"), 3);
     });
 }
 
 fn check_in_this_process(supervisor: &Supervisor) {
-    let submit = |a, b| {
-        supervisor
-            .submit(tasks::add::call(a, b))
-            .expect("accepted")
-            .wait()
-    };
+    let submit = |a, b| supervisor.submit(tasks::add::call(a, b)).expect("accepted").wait();
     assert_eq!(submit(3, 4).expect("it runs"), 7);
-    let pid = supervisor
-        .submit(tasks::pid::call())
-        .expect("accepted")
-        .wait()
-        .expect("it runs");
+    let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("it runs");
     assert_eq!(pid, std::process::id());
-    let error = supervisor
-        .submit(tasks::die::call("panic"))
-        .expect("accepted")
-        .wait()
-        .unwrap_err();
+    let error = supervisor.submit(tasks::die::call("panic")).expect("accepted").wait().unwrap_err();
     assert_eq!(error.status(), TaskStatus::Panicked);
     let by_name = Call::by_name("it::tasks::add", serde_json::json!({"b": 1, "a": 2}));
-    assert_eq!(
-        supervisor
-            .submit(by_name)
-            .expect("accepted")
-            .wait()
-            .expect("it runs"),
-        3
-    );
+    assert_eq!(supervisor.submit(by_name).expect("accepted").wait().expect("it runs"), 3);
     let sums = supervisor.map((0..100).map(|n| tasks::add::call(n, 1)));
     assert!(sums.map(|sum| sum.expect("it runs")).eq(1..101));
 }
@@ -239,10 +145,7 @@ fn check_in_this_process(supervisor: &Supervisor) {
 fn the_same_tasks_run_on_rayon() {
     watched(|| {
         check_in_this_process(
-            &Supervisor::builder()
-                .rayon(Limits::new(2))
-                .start()
-                .expect("starts"),
+            &Supervisor::builder().rayon(Limits::new(2)).start().expect("starts"),
         );
     });
 }
@@ -256,13 +159,6 @@ fn the_same_tasks_run_inline() {
         assert!(task.is_done(), "it ran before submit returned");
         task.wait().expect("it ran");
         let delayed = tasks::add::call(1, 1).delay(Duration::from_millis(5));
-        assert_eq!(
-            supervisor
-                .submit(delayed)
-                .expect("accepted")
-                .wait()
-                .expect("it runs"),
-            2
-        );
+        assert_eq!(supervisor.submit(delayed).expect("accepted").wait().expect("it runs"), 2);
     });
 }

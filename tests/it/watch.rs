@@ -14,11 +14,7 @@ pub(crate) fn watched<R>(body: impl FnOnce() -> R) -> R {
     let dog = std::thread::spawn(move || {
         if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("watchdog: {name} hangs");
-            for task in std::fs::read_dir("/proc/self/task")
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
+            for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
                 let text =
                     |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
                 eprintln!("  {} {}", text("comm").trim(), text("wchan").trim());
@@ -36,35 +32,23 @@ pub(crate) fn watched<R>(body: impl FnOnce() -> R) -> R {
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "{what}: not so after {PATIENCE:?}"
-        );
+        assert!(Instant::now() < deadline, "{what}: not so after {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// Whether a process exists and is no zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit(')')
-            .next()
-            .is_some_and(|rest| !rest.trim().starts_with('Z'))
-    })
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim().starts_with('Z')))
 }
 
 /// The children of this process, by pid.
 pub(crate) fn children() -> Vec<u32> {
     let mut children = Vec::new();
-    for task in std::fs::read_dir("/proc/self/task")
-        .expect("procfs")
-        .flatten()
-    {
+    for task in std::fs::read_dir("/proc/self/task").expect("procfs").flatten() {
         let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        children.extend(
-            list.split_whitespace()
-                .filter_map(|pid| pid.parse::<u32>().ok()),
-        );
+        children.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
     children
 }

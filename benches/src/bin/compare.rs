@@ -47,13 +47,8 @@ impl Echo {
         let (_, give) = server.accept().expect("it connects");
         let (send, childs_receive) = ipc::bytes_channel().expect("a channel");
         let (childs_send, receive) = ipc::bytes_channel().expect("a channel");
-        give.send((childs_receive, childs_send))
-            .expect("it listens");
-        Self {
-            send,
-            receive,
-            child,
-        }
+        give.send((childs_receive, childs_send)).expect("it listens");
+        Self { send, receive, child }
     }
 
     fn serve(name: String) {
@@ -69,10 +64,7 @@ impl Echo {
 
     fn round_trip(&self, n: u64) {
         self.send.send(&n.to_le_bytes()).expect("the child listens");
-        assert_eq!(
-            self.receive.recv().expect("the child answers"),
-            n.to_le_bytes()
-        );
+        assert_eq!(self.receive.recv().expect("the child answers"), n.to_le_bytes());
     }
 }
 
@@ -85,11 +77,7 @@ struct Contender<'a> {
 
 impl<'a> Contender<'a> {
     fn new(name: &'static str, run: impl FnMut() -> f64 + 'a) -> Self {
-        Self {
-            name,
-            run: Box::new(run),
-            samples: Vec::new(),
-        }
+        Self { name, run: Box::new(run), samples: Vec::new() }
     }
 }
 
@@ -112,19 +100,11 @@ fn compare(
             contender.samples.push(sample);
         }
     }
-    println!(
-        "\n**{title}** ({bar})\n\n| | {} | ours ÷ theirs |\n|---|---:|---:|",
-        unit.0
-    );
+    println!("\n**{title}** ({bar})\n\n| | {} | ours ÷ theirs |\n|---|---:|---:|", unit.0);
     let ours = median(contenders[0].samples.clone());
     for contender in &contenders {
         let value = median(contender.samples.clone());
-        println!(
-            "| {} | {:.3} | {:.3} |",
-            contender.name,
-            value * unit.1,
-            ours / value
-        );
+        println!("| {} | {:.3} | {:.3} |", contender.name, value * unit.1, ours / value);
     }
 }
 
@@ -198,9 +178,8 @@ fn throughput(processes: &Supervisor, pool: &procspawn::Pool) {
             }),
             Contender::new("procspawn pool", || {
                 let total = seconds(|| {
-                    let tasks: Vec<_> = (0..TASKS)
-                        .map(|n| pool.spawn(n, procspawn_increment))
-                        .collect();
+                    let tasks: Vec<_> =
+                        (0..TASKS).map(|n| pool.spawn(n, procspawn_increment)).collect();
                     for (n, task) in (0..TASKS).zip(tasks) {
                         assert_eq!(task.join().expect("it runs"), n + 1);
                     }
@@ -215,9 +194,7 @@ fn batch(processes: &Supervisor, rayon: &Supervisor, pool: &procspawn::Pool) {
     const TASKS: u64 = 1_000;
     let run = |supervisor: &Supervisor| {
         seconds(|| {
-            let results = supervisor
-                .map((0..TASKS).map(work::call))
-                .window(2 * TASKS as usize);
+            let results = supervisor.map((0..TASKS).map(work::call)).window(2 * TASKS as usize);
             assert!(results.map(|result| result.expect("it runs")).eq(1..=TASKS));
         })
     };
@@ -267,10 +244,8 @@ fn start_up() {
             Contender::new("atasker, channel", || {
                 let mut supervisor = None;
                 let total = seconds(|| {
-                    let started = Supervisor::builder()
-                        .processes(Limits::new(2))
-                        .start()
-                        .expect("starts");
+                    let started =
+                        Supervisor::builder().processes(Limits::new(2)).start().expect("starts");
                     let tasks = [0, 1].map(|n| started.submit(hold::call(n)).expect("accepted"));
                     let answers = tasks.map(|task| task.wait().expect("it runs"));
                     assert_eq!(answers, [1, 2]);
@@ -309,14 +284,8 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     println!("{cores} cores; nothing pinned; medians of {ROUNDS} interleaved rounds");
 
-    let one = Supervisor::builder()
-        .processes(Limits::new(1))
-        .start()
-        .expect("starts");
-    let threads = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .expect("starts");
+    let one = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("starts");
     let pool = procspawn::Pool::new(1).expect("starts");
     let mut echo = Echo::start();
     round_trips(&one, &threads, &pool, &echo);
@@ -324,17 +293,15 @@ fn main() {
     echo.child.kill().expect("it runs");
     echo.child.wait().expect("it is ours");
 
-    let two = Supervisor::builder()
-        .processes(Limits::new(2))
-        .start()
-        .expect("starts");
-    let rayon = Supervisor::builder()
-        .rayon(Limits::new(2))
-        .start()
-        .expect("starts");
+    let two = Supervisor::builder().processes(Limits::new(2)).start().expect("starts");
+    let rayon = Supervisor::builder().rayon(Limits::new(2)).start().expect("starts");
     let pool = procspawn::Pool::new(2).expect("starts");
     throughput(&two, &pool);
-    if std::env::var_os("SHORT").is_none() { batch(&two, &rayon, &pool); }
+    if std::env::var_os("SHORT").is_none() {
+        batch(&two, &rayon, &pool);
+    }
     drop((two, rayon, pool));
-    if std::env::var_os("SHORT").is_none() { start_up(); }
+    if std::env::var_os("SHORT").is_none() {
+        start_up();
+    }
 }

@@ -31,14 +31,8 @@ impl Feeder {
             codec: CodecId::Postcard,
             arguments: b"",
         };
-        let ticket = Ticket {
-            task: TaskId { number, slot: 0 },
-            attempt: 1,
-        };
-        self.processes
-            .get()
-            .expect("started")
-            .stage(worker, ticket, call);
+        let ticket = Ticket { task: TaskId { number, slot: 0 }, attempt: 1 };
+        self.processes.get().expect("started").stage(worker, ticket, call);
     }
 
     /// Wait for one answer in this thread.
@@ -84,10 +78,7 @@ fn pong() {
     };
     let (sender, calls) = ipc::bytes_channel().expect("a channel");
     let (outcomes, receiver) = ipc::bytes_channel().expect("a channel");
-    IpcSender::connect(server)
-        .expect("a server")
-        .send(Ends(receiver, sender))
-        .expect("sent");
+    IpcSender::connect(server).expect("a server").send(Ends(receiver, sender)).expect("sent");
     while let Ok(ping) = calls.recv() {
         if outcomes.send(&ping).is_err() {
             break;
@@ -98,12 +89,7 @@ fn pong() {
 fn bare_round_trips() -> Vec<Duration> {
     let (server, name) = IpcOneShotServer::<Ends>::new().expect("a server");
     let mut child = std::process::Command::new("/proc/self/exe")
-        .args([
-            "process::tests::measure::pong",
-            "--exact",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["process::tests::measure::pong", "--exact", "--nocapture", "--test-threads=1"])
         .env("ATASKER_TEST_PONG", name)
         .stdout(std::process::Stdio::null())
         .spawn()
@@ -130,11 +116,7 @@ fn feeder(workers: u64) -> Arc<Feeder> {
         .set(Processes::start(config(), Arc::downgrade(&owner)).expect("it starts"))
         .expect("once");
     for worker in 1..=workers {
-        feeder
-            .processes
-            .get()
-            .expect("set")
-            .spawn(WorkerId(worker), Duration::ZERO);
+        feeder.processes.get().expect("set").spawn(WorkerId(worker), Duration::ZERO);
     }
     let mut ready = feeder.ready.lock();
     while ready.len() < usize::try_from(workers).expect("few") {
@@ -197,10 +179,7 @@ fn round_trip_and_throughput() {
         );
         let started = Instant::now();
         let two = feeder(2);
-        println!(
-            "two workers ready   {:.2} ms",
-            started.elapsed().as_secs_f64() * 1e3
-        );
+        println!("two workers ready   {:.2} ms", started.elapsed().as_secs_f64() * 1e3);
         drop(two);
     }
 }

@@ -9,12 +9,11 @@ use ipc_channel::ipc::{self, IpcBytesSender};
 use ipc_channel::platform::OsIpcSender;
 
 use super::layout::{self, FromWorker};
-use super::record::{Arrival, Record, Stage};
+use super::messages::{self, Closed};
 use super::reception::{Inbox, Reception};
-use super::waiting::{Closed, Receiving};
+use super::record::{Arrival, Record, Stage};
 use super::worker_end::WorkerEndpoints;
 use crate::sync::Mutex;
-use crate::sys::signals::SignalsBlocked;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::{Attention, CallFrame, Kill, Link, Revoke, Sink};
 
@@ -66,30 +65,16 @@ enum Received {
 pub(crate) fn open(worker: WorkerId) -> io::Result<(ChannelLink, Receiver, WorkerEndpoints)> {
     let (calls, calls_receiver) = ipc::bytes_channel()?;
     let (outcomes, outcomes_receiver) = ipc::bytes_channel()?;
-    let state = Mutex::new(State {
-        record: Record::default(),
-        calls: Some(calls),
-        large: 0,
-    });
+    let state = Mutex::new(State { record: Record::default(), calls: Some(calls), large: 0 });
     let shared = Arc::new(Shared {
         worker,
         state,
         died: AtomicBool::new(false),
-        reception: Reception::new(Receiving::new(outcomes_receiver)),
+        reception: Reception::new(outcomes_receiver),
     });
     let receiver = Receiver { shared: Arc::clone(&shared) };
-    let endpoints = WorkerEndpoints {
-        calls: calls_receiver,
-        outcomes: outcomes.clone(),
-    };
-    Ok((
-        ChannelLink {
-            shared,
-            own: outcomes,
-        },
-        receiver,
-        endpoints,
-    ))
+    let endpoints = WorkerEndpoints { calls: calls_receiver, outcomes: outcomes.clone() };
+    Ok((ChannelLink { shared, own: outcomes }, receiver, endpoints))
 }
 
 impl Link for ChannelLink {
@@ -118,8 +103,6 @@ impl Link for ChannelLink {
         if !self.shared.reception.take_as_waiter(due) {
             return;
         }
-        // An interrupted large message would be lost; see `SignalsBlocked`.
-        let _blocked = SignalsBlocked::new();
         while !done() && due() {
             if self.shared.receive(sink) == Received::End {
                 self.shared.reception.on_over();
@@ -247,7 +230,7 @@ impl Shared {
 
 /// ipc-channel panics on much of what is not a message of its own.
 fn next(inbox: &mut Inbox) -> Result<Option<FromWorker>, String> {
-    match catch_unwind(AssertUnwindSafe(|| inbox.receiving.next())) {
+    match catch_unwind(AssertUnwindSafe(|| messages::receive(&inbox.receiver))) {
         Ok(Ok(bytes)) => {
             layout::decode_from_worker(bytes).map(Some).map_err(|error| error.to_string())
         }
@@ -259,7 +242,7 @@ fn next(inbox: &mut Inbox) -> Result<Option<FromWorker>, String> {
 impl Shared {
     /// ipc-channel waits while a message of more than one fragment is being read, so a thread does that.
     fn send_without_waiting(self: &Arc<Self>, calls: IpcBytesSender, bytes: Vec<u8>) {
-        if bytes.len() <= OsIpcSender::get_max_fragment_size() {
+        if messages::is_small(bytes.len()) {
             send(&calls, &bytes);
             return;
         }
@@ -290,8 +273,5 @@ impl Shared {
 
 /// A failure means that the worker is gone, which its exit tells.
 fn send(sender: &IpcBytesSender, bytes: &[u8]) {
-    let blocked = SignalsBlocked::new();
-    if sender.send(bytes).is_err() {
-        blocked.swallow_sigpipe();
-    }
+    let _sent = messages::send_from_host(sender, bytes);
 }

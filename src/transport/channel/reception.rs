@@ -16,7 +16,8 @@
 use std::sync::Condvar;
 use std::time::Duration;
 
-use super::waiting::Receiving;
+use ipc_channel::ipc::IpcBytesReceiver;
+
 use crate::sync::{Mutex, wait_on};
 
 /// Between two looks of the link's thread at a role that nobody has.
@@ -33,7 +34,7 @@ pub(super) struct Reception {
 /// What the holder of the role works with.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    pub(super) receiving: Receiving,
+    pub(super) receiver: IpcBytesReceiver,
     /// It has lied. Nothing that it says is believed any more.
     pub(super) corrupt: bool,
     pub(super) failures: u32,
@@ -62,7 +63,7 @@ enum Holder {
 }
 
 impl Reception {
-    pub(super) fn new(receiving: Receiving) -> Self {
+    pub(super) fn new(receiver: IpcBytesReceiver) -> Self {
         Self {
             desk: Mutex::new(Desk {
                 holder: Holder::Nobody,
@@ -73,7 +74,7 @@ impl Reception {
                 over: false,
             }),
             changed: Condvar::new(),
-            inbox: Mutex::new(Inbox { receiving, corrupt: false, failures: 0 }),
+            inbox: Mutex::new(Inbox { receiver, corrupt: false, failures: 0 }),
         }
     }
 

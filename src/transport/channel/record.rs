@@ -116,10 +116,7 @@ mod tests {
     use crate::task::id::TaskId;
 
     fn ticket(number: u64) -> Ticket {
-        Ticket {
-            task: TaskId { number, slot: 0 },
-            attempt: 1,
-        }
+        Ticket { task: TaskId { number, slot: 0 }, attempt: 1 }
     }
 
     #[test]
