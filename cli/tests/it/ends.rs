@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
@@ -121,25 +122,28 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 #[test]
 fn a_worker_killed_from_outside_is_a_crash() {
     let mut running = Running::start(&mut atasker(&["run", "-j", "1"]));
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed", "the worker is ready");
     running.send("{\"task\": \"hang\"}\n");
     running.close_stdin();
-    // The first may not have got the job yet; the one that has it stays.
+    // A worker killed before it got the job costs nothing, so as long as it takes.
     let pid = running.pid();
     let killer = std::thread::spawn(move || {
         wait_until("the command ends", || {
-            for worker in children_of(pid) {
-                kill_process(worker, Signal::KILL).ok();
+            std::thread::sleep(Duration::from_millis(200));
+            let workers = children_of(pid);
+            for worker in &workers {
+                kill_process(*worker, Signal::KILL).ok();
             }
-            std::thread::sleep(std::time::Duration::from_millis(200));
-            children_of(pid).is_empty()
+            workers.is_empty()
         });
     });
     let done = running.finish();
     killer.join().expect("it ends");
+    assert_eq!(done.code, Some(1), "{done:?}");
     let results = done.results();
     assert_eq!(results[0]["status"], "crashed", "{done:?}");
     assert_eq!(results[0]["error"]["signal"], 9);
-    assert_eq!(done.code, Some(1));
 }
 
 /// What had finished is in the output even if the command itself is killed, and nothing outlives it.

@@ -17,7 +17,7 @@ const ITERATIONS_MAX: u32 = 200;
 const CENTRE: (f64, f64) = (-0.75, 0.0);
 const EXTENT: (f64, f64) = (3.2, 2.5);
 
-/// What [`mandelbrot`] has drawn.
+/// What [`mandelbrot()`] has drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     /// Pixels from left to right.
