@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{TaskEntry, entries};
 use super::find::{FindError, Names};
+use crate::task::options::Options;
 
 /// A registered function, described.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct FunctionInfo {
     pub docs: String,
     /// Of the signature and of the shapes of its types.
     pub digest: u64,
+    /// What its attribute declares.
+    pub(crate) options: Options,
+    pub(crate) label: Option<String>,
 }
 
 /// A parameter of a registered function.
@@ -46,6 +50,8 @@ impl From<&TaskEntry> for FunctionInfo {
                 .collect(),
             docs: entry.docs.to_owned(),
             digest: (entry.digest)(),
+            options: entry.declared.options,
+            label: entry.declared.label.map(str::to_owned),
         }
     }
 }

@@ -390,7 +390,7 @@ fn options_of_the_attribute() {
 
     let call = all::call("a", "b".into(), Some(b"c"), "d");
     assert_eq!(call.name(), "atasker::registry::tests::all");
-    let options = call.options;
+    let options = call.wanted.over(call.declared);
     let Work::Repeatable(closure) = call.work else { panic!("it has retries") };
     for _ in 0..2 {
         let Returned { value, error } = closure.call();

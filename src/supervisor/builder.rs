@@ -316,7 +316,9 @@ impl SupervisorBuilder {
         };
         let kind = match self.run_in {
             RunIn::Workers => PoolKind::Workers(workers),
-            _ => PoolKind::Slots,
+            #[cfg(feature = "rayon")]
+            RunIn::Rayon => PoolKind::Slots,
+            RunIn::Inline => PoolKind::Slots,
         };
         let limits = if self.run_in == RunIn::Inline { Limits::new(0) } else { processes };
         let pool = |limits, kind, places_max| PoolConfig {

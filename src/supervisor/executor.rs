@@ -8,11 +8,12 @@ use super::error::StartError;
 use super::shared::{Next, Shared};
 use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, WorkerStartError};
-use crate::registry::{Catalogue, FunctionInfo, TaskEntry};
+use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
 use crate::sync::{Mutex, wait_on};
-use crate::task::cell::TaskCell;
+use crate::task::cell::{Function, TaskCell};
 use crate::task::error::{CrashReport, SubmitError};
 use crate::task::id::{Ticket, WorkerId};
+use crate::task::options::Options;
 use crate::transport::frame::{CallFrame, OutcomeFrame};
 use crate::transport::{Kill, Revoke};
 
@@ -114,9 +115,13 @@ impl Executor {
         }
     }
 
-    /// Make sure that the pool runs and that it has this function.
-    pub(crate) fn admit(&self, shared: &Arc<Shared>, cell: &TaskCell) -> Result<(), SubmitError> {
-        use crate::task::cell::Function;
+    /// Make sure that the pool runs and that it has this function. What the function's attribute declares,
+    /// if the call could not know it.
+    pub(crate) fn admit(
+        &self,
+        shared: &Arc<Shared>,
+        function: &Function,
+    ) -> Result<Option<(Options, Option<String>)>, SubmitError> {
         let separate = match self {
             Self::Workers(workers) => {
                 if workers.pool.get().is_none() {
@@ -126,15 +131,20 @@ impl Executor {
             }
             _ => None,
         };
-        let checked = cell.with_encoded(|function, _, _| match (function, separate) {
-            (Function::Typed(_), None) => Ok(()),
-            (Function::Typed(entry), Some(catalogue)) => check_signature(entry, catalogue),
-            (Function::Named(name), None) => crate::registry::find(name).map(drop).map_err(unknown),
-            (Function::Named(name), Some(catalogue)) => {
-                catalogue.find(name).map(drop).map_err(unknown)
+        match (function, separate) {
+            (Function::Typed(_), None) => Ok(None),
+            (Function::Typed(entry), Some(catalogue)) => {
+                check_signature(entry, catalogue).map(|()| None)
             }
-        });
-        checked.unwrap_or(Ok(()))
+            (Function::Named(name), None) => {
+                let declared = registry::find(name).map_err(unknown)?.declared;
+                Ok(Some((declared.options, declared.label.map(str::to_owned))))
+            }
+            (Function::Named(name), Some(catalogue)) => {
+                let function = catalogue.find(name).map_err(unknown)?;
+                Ok(Some((function.options, function.label.clone())))
+            }
+        }
     }
 
     fn pool(&self) -> Option<&Processes> {
@@ -250,7 +260,7 @@ impl Executor {
     }
 }
 
-fn unknown(error: crate::registry::FindError) -> SubmitError {
+fn unknown(error: registry::FindError) -> SubmitError {
     SubmitError::UnknownFunction(error.to_string())
 }
 

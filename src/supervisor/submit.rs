@@ -11,6 +11,7 @@ use crate::task::error::{SubmitError, TrySubmitError};
 use crate::task::handle::{TaskHandle, TaskOwner};
 
 /// Why a call was not taken, with the call where it can be tried again.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and the call comes back as it was")]
 pub(crate) enum NotTaken<T> {
     Full(Call<T>),
     Refused(SubmitError),
@@ -57,15 +58,19 @@ impl Shared {
         self: &Arc<Self>,
         call: Call<T>,
     ) -> Result<TaskHandle<T>, NotTaken<T>> {
-        let Call { name, work, options, pool, read } = call;
-        if let Err(error) = check(&name.function, &work, options.retry.retries) {
-            return Err(NotTaken::Refused(error));
-        }
-        let cell = TaskCell::new(name, pool, options.priority, work);
+        let Call { mut name, work, mut declared, wanted, pool, read } = call;
         self.executor.attend();
-        if matches!(pool, crate::Pool::Processes) {
-            self.executor.admit(self, &cell).map_err(NotTaken::Refused)?;
+        if let Work::Encoded { function, .. } = &work
+            && !crate::worker::is_worker()
+            && let Some((options, label)) =
+                self.executor.admit(self, function).map_err(NotTaken::Refused)?
+        {
+            declared = options;
+            name.label_unless_given(label);
         }
+        let options = wanted.over(declared);
+        check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
+        let cell = TaskCell::new(name, pool, options.priority, work);
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
         let mut effects = Effects::new();
         // The chosen id is taken under its own lock, around the core's, so that two tasks never share one.
@@ -100,21 +105,13 @@ impl Shared {
                         Arc::new(super::error::StartError::Config(self.executor.failure_reason())),
                     )),
                     RefuseReason::QueueFull => {
-                        NotTaken::Full(call_again(&cell, options, pool, read))
+                        let (name, work) = (cell.name.clone(), cell.retire_work());
+                        NotTaken::Full(Call { name, work, declared, wanted, pool, read })
                     }
                 })
             }
         }
     }
-}
-
-fn call_again<T>(
-    cell: &Arc<TaskCell>,
-    options: crate::task::options::Options,
-    pool: crate::Pool,
-    read: crate::task::call::ReadResult<T>,
-) -> Call<T> {
-    Call { name: cell.name.clone(), work: cell.retire_work(), options, pool, read }
 }
 
 fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {

@@ -119,6 +119,14 @@ impl Name {
         let given = label.map(|label| Box::new(Given { label: Some(label.into()), id: None }));
         Self { function: Cow::Borrowed(function), given }
     }
+
+    /// What the attribute says, where the call says nothing.
+    pub(crate) fn label_unless_given(&mut self, label: Option<String>) {
+        if let Some(label) = label {
+            let given = self.given.get_or_insert_default();
+            given.label.get_or_insert_with(|| label.into_boxed_str());
+        }
+    }
 }
 
 /// What a caller may add to a task's name.

@@ -88,6 +88,26 @@ fn calls_by_name_take_json() {
     });
 }
 
+#[test]
+fn what_an_attribute_declares_holds_by_name_too() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let supervisor = supervisor();
+        let begins = |call: Call<Value>, file: &Path| {
+            let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
+            assert_eq!(error.status(), TaskStatus::TimedOut, "{error}");
+            let begins = std::fs::read_to_string(file).expect("it began").lines().count();
+            assert_eq!(error.attempts() as usize, begins);
+            (begins, error.label().map(str::to_owned))
+        };
+        let (declared, given) = (folder.path().join("declared"), folder.path().join("given"));
+        let call = Call::by_name("impatient", json!([declared]));
+        assert_eq!(begins(call, &declared), (3, Some("declared".to_owned())));
+        let call = Call::by_name("impatient", json!([given])).retries(1).label("mine");
+        assert_eq!(begins(call, &given), (2, Some("mine".to_owned())));
+    });
+}
+
 fn rejection(supervisor: &Supervisor, name: &str, arguments: Value) -> String {
     let error =
         supervisor.submit(Call::by_name(name, arguments)).expect("accepted").wait().unwrap_err();

@@ -153,6 +153,12 @@ pub(crate) fn flaky(file: std::path::PathBuf, good_at: u32) -> Result<u32, Strin
     if count < good_at { Err(format!("attempt {count}")) } else { Ok(count) }
 }
 
+/// Declared retryable, and impatient.
+#[task(retries = 2, retry_on(timeout), timeout = "100ms", label = "declared")]
+pub(crate) fn impatient(file: &Path) {
+    drop(note_and(file, "hang"));
+}
+
 static GREETING: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
 #[worker_init]

@@ -204,7 +204,7 @@ impl Record {
             (Ok(_), Some(message)) => {
                 (Status::Failed, None, Some(JobError::new(Kind::ReturnedError, message)))
             }
-            (Ok(value), None) => (Status::Completed, Some(plain(value)), None),
+            (Ok(value), None) => (Status::Completed, Some(value), None),
             (Err(error), _) => {
                 let status = match error.kind() {
                     // The function has completed, but there is nothing to show for it.
@@ -227,16 +227,6 @@ impl Record {
             run_ms: began.then(|| milliseconds(info.ran)),
             pid: info.pid.filter(|_| began),
         }
-    }
-}
-
-/// The value of a function that returns a `Result` is `{"Ok": value}` in serde's form.
-fn plain(value: Value) -> Value {
-    match value {
-        Value::Object(mut fields) if fields.len() == 1 && fields.contains_key("Ok") => {
-            fields.remove("Ok").unwrap_or_default()
-        }
-        other => other,
     }
 }
 
@@ -343,14 +333,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn the_ok_of_a_result_is_taken_off() {
-        assert_eq!(plain(json!({"Ok": [1]})), json!([1]));
-        assert_eq!(plain(json!({"Ok": null})), json!(null));
-        assert_eq!(plain(json!({"Ok": 1, "more": 2})), json!({"Ok": 1, "more": 2}));
-        assert_eq!(plain(json!("Ok")), json!("Ok"));
-    }
 
     #[test]
     fn a_record_has_only_what_applies() {
