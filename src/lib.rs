@@ -52,9 +52,20 @@
 //!
 //! # How to read the source
 //!
-//! [`task`](mod@task) (calls, handles, errors), `supervisor` (the public face and the shell), `core` and
+//! `task` (calls, handles, errors), `supervisor` (the public face and the shell), `core` and
 //! `admission` (the pure state machine), `threads`, `process` (spawning and watching workers), `transport`
 //! (how calls reach them), `worker` (what runs inside them), `registry`, `codec`, `sys`.
+
+#![cfg_attr(
+    not(all(feature = "json", feature = "rayon", feature = "bincode")),
+    allow(
+        dead_code,
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        clippy::match_wildcard_for_single_variants,
+        reason = "what a feature that is off would have used"
+    )
+)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

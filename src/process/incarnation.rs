@@ -33,6 +33,7 @@ pub(super) struct Incarnation {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that come from four threads in any order")]
 struct State {
     phase: Phase,
     spawned: Option<Instant>,
@@ -164,7 +165,7 @@ impl Incarnation {
     }
 
     pub(super) fn is_starting(&self) -> bool {
-        self.state.lock().phase != Phase::Started
+        !self.state.lock().is_ready()
     }
 
     /// Whether it was to be ended before it was even spawned.

@@ -181,12 +181,6 @@ impl Processes {
         self.with_link(worker, |link| link.try_kill(ticket)).unwrap_or(Kill::Won)
     }
 
-    /// The process id, once the worker has one.
-    #[cfg(test)]
-    pub(crate) fn pid(&self, worker: WorkerId) -> Option<u32> {
-        self.shared.find(worker)?.pid()
-    }
-
     /// SIGKILL to the worker's process group. Its exit follows.
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
         if let Some(incarnation) = self.shared.find(worker) {

@@ -1,5 +1,4 @@
 //! The attributes and the registry together, through the bytes.
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ use crate::{Backoff, TaskFailure, TaskResult, task};
 
 /// The encoded arguments of a call for a worker.
 fn encoded<T>(call: Call<T>) -> Result<Vec<u8>, crate::codec::EncodeError> {
-    let Work::Encoded { arguments, .. } = call.work else { panic!("it is for a worker") };
+    let Work::Encoded { arguments, .. } = call.work else { panic!("not for a worker") };
     arguments
 }
 
@@ -472,32 +471,4 @@ fn a_digest_is_of_the_shape_of_the_types() {
     assert_ne!(digest("one::same_name"), digest("two::same_name"));
     assert_eq!(digest("one::same_name"), digest("three::same_name"));
     assert_eq!(digest("one::same_name"), digest("one::same_name"));
-}
-
-#[test]
-#[ignore = "a measurement; run with --release -- --ignored --nocapture"]
-fn nanoseconds() {
-    use std::hint::black_box;
-    use std::time::Instant;
-
-    #[task]
-    fn add(a: u64, b: u64) -> u64 {
-        a + b
-    }
-
-    let rounds = 2_000_000;
-    let time = |what: &str, f: &dyn Fn()| {
-        let start = Instant::now();
-        for _ in 0..rounds {
-            f();
-        }
-        println!("{what}: {:.1} ns", start.elapsed().as_secs_f64() * 1e9 / f64::from(rounds));
-    };
-    let entry = find("thumbnail").expect("it is registered");
-    time("find by short name", &|| drop(black_box(find(black_box("thumbnail")))));
-    time("find by full path", &|| drop(black_box(find(black_box(entry.path)))));
-    let entry = find("add").expect("it is registered");
-    let encoded = encoded(add::call(7, 1 << 40)).expect("it can be encoded");
-    time("add::call", &|| drop(black_box(add::call(black_box(7), black_box(1 << 40)))));
-    time("run add", &|| drop(black_box((entry.run)(CodecId::Postcard, black_box(&encoded)))));
 }

@@ -51,6 +51,7 @@ impl SignalsBlocked {
     }
 
     /// Take away the SIGPIPE that a failed write has left pending, so that unblocking does not deliver it.
+    #[expect(clippy::unused_self, reason = "right only while signals are blocked")]
     pub(crate) fn swallow_sigpipe(&self) {
         let mut pipe = MaybeUninit::uninit();
         // SAFETY: the pointer is to this frame's set, which the call fills.

@@ -36,7 +36,7 @@ fn on_coordinator_gone() -> ! {
     if SHAKING_HANDS.load(Ordering::Acquire)
         && let Some(directory) = DIRECTORY.lock().as_deref()
     {
-        let _ = fs::remove_dir_all(directory);
+        remove_all(directory);
     }
     kill_own_group()
 }
@@ -56,8 +56,23 @@ pub(super) fn within_directory<T>(
 /// The handshake needs its directory no more.
 pub(super) fn remove_directory() {
     if let Some(directory) = DIRECTORY.lock().take() {
-        let _ = fs::remove_dir_all(directory);
+        remove_all(&directory);
     }
     // Pairs with the load in `on_coordinator_gone`. Should that see the old value, it finds no directory.
     SHAKING_HANDS.store(false, Ordering::Release);
+}
+
+/// The one-shot server removes its own part when it is dropped, which may be at the same time in the other
+/// thread, and an entry that goes while it is being removed is an error. Nothing is added any more, so the
+/// next attempt or the one after finds peace.
+fn remove_all(directory: &Path) {
+    const ATTEMPTS_MAX: u32 = 100;
+    for _ in 0..ATTEMPTS_MAX {
+        let removed = fs::remove_dir_all(directory);
+        if removed.is_ok()
+            || matches!(fs::symlink_metadata(directory), Err(error) if error.kind() == io::ErrorKind::NotFound)
+        {
+            return;
+        }
+    }
 }

@@ -28,6 +28,8 @@ pub(super) fn become_worker(marker: &Marker) -> ! {
         Ok(Err(error)) => eprintln!("atasker worker: {error}"),
         Err(_panic) => {}
     }
+    // The coordinator may be gone, and that may be why.
+    lifeline::remove_directory();
     std::process::exit(CANNOT_START);
 }
 

@@ -214,7 +214,7 @@ impl World {
                 self.tasks.push(task);
             }
             Err(refused) => {
-                assert!(out.is_empty() && *refused.payload == number, "a refusal changes nothing")
+                assert!(out.is_empty() && *refused.payload == number, "a refusal changes nothing");
             }
         }
         if self.tells {

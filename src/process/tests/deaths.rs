@@ -21,7 +21,6 @@ fn the_cause_of_death_is_told() {
         assert_eq!(exit.status, cause, "{function}");
         assert_eq!((exit.pid, exit.started, exit.signalled), (Some(pid), true, None));
         assert!(exit.start_error.is_none() && exit.lived > Duration::ZERO);
-        assert_eq!(pool.processes.pid(worker), None);
     }
 }
 
@@ -131,7 +130,7 @@ fn counts_before_and_after() {
         let pool = Pool::new(config());
         for function in ["abort", "segfault", "hang"] {
             let (worker, _) = pool.spawn_ready();
-            pool.call(worker, "echo", &[1; 1 << 20]);
+            pool.call(worker, "echo", &vec![1; 1 << 20]);
             pool.stage(worker, function, b"");
             if function == "hang" {
                 pool.kill(worker);
@@ -162,7 +161,7 @@ fn counts_before_and_after() {
 fn workers_and_their_files_go_with_a_killed_coordinator() {
     let _watchdog = Watchdog::new();
     // With the workers idle, busy, and at every moment of their start.
-    for round in 0..24_u32 {
+    for round in 0..60_u32 {
         let directory =
             std::env::temp_dir().join(format!("atasker-test-{}-{round}", std::process::id()));
         std::fs::create_dir(&directory).expect("a directory");
@@ -191,7 +190,7 @@ fn workers_and_their_files_go_with_a_killed_coordinator() {
                 }
             }
         } else {
-            std::thread::sleep(Duration::from_micros(u64::from(round) * 300));
+            std::thread::sleep(Duration::from_micros(u64::from(round) * 200));
         }
         let group = coordinator.id();
         coordinator.kill().expect("it runs");

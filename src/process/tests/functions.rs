@@ -69,7 +69,8 @@ functions! {
     log = |_, arguments| {
         tracing::warn!(target: "a::target", answer = 42, "{}", text(arguments));
         log::info!(target: "b::target", "{}", text(arguments));
-        tracing::trace!(target: "c::target", "not wanted");
+        tracing::trace!(target: "c::target", "below the level");
+        tracing::error!(target: "unwanted", "not for the filter");
         returned("")
     };
     garbage = |_, arguments| {

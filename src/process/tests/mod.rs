@@ -4,7 +4,7 @@ mod functions;
 
 mod calls;
 mod deaths;
-mod measure;
+mod logs;
 mod starts;
 
 use std::sync::{Arc, Condvar, Weak};
@@ -26,7 +26,10 @@ crate::test_worker!();
 const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Ends the process if a test hangs.
-pub(super) struct Watchdog(Option<std::sync::mpsc::Sender<()>>);
+pub(super) struct Watchdog {
+    /// Its end tells that the test has ended.
+    _alive: std::sync::mpsc::Sender<()>,
+}
 
 impl Watchdog {
     #[track_caller]
@@ -34,22 +37,22 @@ impl Watchdog {
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         let place = std::panic::Location::caller();
         std::thread::spawn(move || {
-            if receiver.recv_timeout(Duration::from_secs(60))
+            if receiver.recv_timeout(Duration::from_mins(1))
                 == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
             {
                 eprintln!("the test at {place} hangs");
                 std::process::abort();
             }
         });
-        Self(Some(sender))
+        Self { _alive: sender }
     }
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Told {
-    Ready { pid: u32, catalogue: Option<Vec<FunctionInfo>> },
+    Ready { pid: u32 },
     Outcome(Ticket, OutcomeFrame),
-    Corrupt(String),
+    Corrupt(#[expect(dead_code, reason = "shown when an assertion fails")] String),
     Exited(Arc<Exit>),
 }
 
@@ -96,8 +99,8 @@ impl Owner for Recorder {
         self.tell(worker, Told::Outcome(ticket, outcome));
     }
 
-    fn on_ready(&self, worker: WorkerId, pid: u32, catalogue: Option<Vec<FunctionInfo>>) {
-        self.tell(worker, Told::Ready { pid, catalogue });
+    fn on_ready(&self, worker: WorkerId, pid: u32, _: Option<Vec<FunctionInfo>>) {
+        self.tell(worker, Told::Ready { pid });
     }
 
     fn on_corrupt(&self, worker: WorkerId, what: String) {

@@ -158,7 +158,7 @@ fn a_start_that_is_no_longer_wanted_ends() {
     let _watchdog = Watchdog::new();
     let pool = Pool::new(config());
     let later = WorkerId(1000);
-    pool.processes.spawn(later, Duration::from_secs(3600));
+    pool.processes.spawn(later, Duration::from_hours(1));
     pool.processes.retire(later);
     let exit = pool.exit(later);
     assert_eq!(
@@ -173,7 +173,7 @@ fn a_start_that_is_no_longer_wanted_ends() {
         pool.kill(worker);
         assert!(pool.exit(worker).start_error.is_none());
     }
-    pool.processes.spawn(WorkerId(1001), Duration::from_secs(3600));
+    pool.processes.spawn(WorkerId(1001), Duration::from_hours(1));
     pool.processes.shut_down();
     pool.exit(WorkerId(1001));
     pool.processes.spawn(WorkerId(1002), Duration::ZERO);
@@ -213,24 +213,26 @@ fn two_pools_do_not_know_of_each_other() {
     assert_eq!(other.call(same_number, "echo", b"alive"), b"alive");
 }
 
+/// An owner that gives up its pool as soon as it is told something.
+struct Holder {
+    processes: Mutex<Option<Processes>>,
+    done: Mutex<mpsc::Sender<()>>,
+}
+impl Owner for Holder {
+    fn on_outcome(&self, _: WorkerId, _: Ticket, _: OutcomeFrame) {}
+    fn on_ready(&self, _: WorkerId, _: u32, _: Option<Vec<FunctionInfo>>) {
+        drop(self.processes.lock().take());
+        let _ = self.done.lock().send(());
+    }
+    fn on_corrupt(&self, _: WorkerId, _: String) {}
+    fn on_exited(&self, _: WorkerId, _: Arc<Exit>) {
+        let _ = self.done.lock().send(());
+    }
+}
+
 #[test]
 fn a_pool_dropped_by_its_own_callback_ends() {
     let _watchdog = Watchdog::new();
-    struct Holder {
-        processes: Mutex<Option<Processes>>,
-        done: Mutex<mpsc::Sender<()>>,
-    }
-    impl Owner for Holder {
-        fn on_outcome(&self, _: WorkerId, _: Ticket, _: OutcomeFrame) {}
-        fn on_ready(&self, _: WorkerId, _: u32, _: Option<Vec<FunctionInfo>>) {
-            drop(self.processes.lock().take());
-            let _ = self.done.lock().send(());
-        }
-        fn on_corrupt(&self, _: WorkerId, _: String) {}
-        fn on_exited(&self, _: WorkerId, _: Arc<Exit>) {
-            let _ = self.done.lock().send(());
-        }
-    }
     let (sender, done) = mpsc::channel();
     let holder = Arc::new(Holder { processes: Mutex::new(None), done: Mutex::new(sender) });
     let weak = Arc::downgrade(&holder);
