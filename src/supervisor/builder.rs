@@ -16,6 +16,7 @@ use super::timer::Timer;
 use crate::core::{Core, CoreConfig, PoolConfig, PoolKind, WorkersConfig};
 use crate::process::{Output, ProcessConfig, Program};
 use crate::sync::Mutex;
+use crate::sys;
 use crate::task::info::TaskInfo;
 use crate::task::options::{Backoff, Limits};
 use crate::threads::ThreadPool;
@@ -264,10 +265,21 @@ impl SupervisorBuilder {
         if crate::worker::is_worker() {
             return Err(StartError::InsideWorker);
         }
+        sys::fork::watch();
+        if sys::fork::is_forked_child() {
+            return Err(StartError::Forked);
+        }
         if std::env::var_os("ATASKER_INLINE").is_some_and(|value| value == "1") {
             self.run_in = RunIn::Inline;
         }
         self.check()?;
+        if self.run_in != RunIn::Workers {
+            tracing::info!(
+                target: "atasker::supervisor",
+                "process tasks run on threads of this process: a crash ends it, and timeouts and \
+                 cancellation end no task that runs"
+            );
+        }
         let eager = self.processes.is_some() && self.run_in == RunIn::Workers;
         let shared = self.build()?;
         start_timer(&shared)?;

@@ -41,6 +41,8 @@ use crate::task::options::Limits;
 /// Several may live in one program, each with pools of its own. Dropping one cancels what is queued and kills
 /// its worker processes; [`stop`](Self::stop) is the polite way.
 ///
+/// In a process that is forked from this one, submitting and waiting are errors, and dropping does nothing.
+///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use atasker::{Limits, Stop, Supervisor};
@@ -304,6 +306,11 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        if crate::sys::fork::is_forked_child() {
+            // None of its threads and processes is this process's to end, and a lock may be held for ever.
+            std::mem::forget(Arc::clone(&self.shared));
+            return;
+        }
         self.shared.on_supervisor_dropped();
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use super::context::{self, Place};
 use super::shared::{Effects, Next, Shared};
 use crate::core::{PoolId, RefuseReason, Submission};
+use crate::sys;
 use crate::task::call::Call;
 use crate::task::cell::{TaskCell, Work};
 use crate::task::error::{SubmitError, TrySubmitError};
@@ -58,6 +59,9 @@ impl Shared {
         self: &Arc<Self>,
         call: Call<T>,
     ) -> Result<TaskHandle<T>, NotTaken<T>> {
+        if sys::fork::is_forked_child() {
+            return Err(NotTaken::Refused(SubmitError::Forked));
+        }
         let Call { mut name, work, mut declared, wanted, pool, read } = call;
         self.executor.attend();
         if let Work::Encoded { function, .. } = &work

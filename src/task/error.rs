@@ -69,6 +69,8 @@ pub enum TaskErrorKind {
         /// Why no worker starts.
         reason: String,
     },
+    /// This process is a fork of the one that submitted the task, which alone can wait for it.
+    Forked,
     /// It ran to its end, but its value could not be brought back.
     Undeliverable {
         /// What could not be encoded or decoded.
@@ -118,7 +120,9 @@ impl TaskError {
             TaskErrorKind::Panicked(_) => TaskStatus::Panicked,
             TaskErrorKind::Crashed(_) => TaskStatus::Crashed,
             TaskErrorKind::TimedOut { .. } => TaskStatus::TimedOut,
-            TaskErrorKind::Cancelled | TaskErrorKind::Stopped => TaskStatus::Cancelled,
+            TaskErrorKind::Cancelled | TaskErrorKind::Stopped | TaskErrorKind::Forked => {
+                TaskStatus::Cancelled
+            }
             TaskErrorKind::Expired { .. } => TaskStatus::Expired,
             TaskErrorKind::Rejected { .. } | TaskErrorKind::NoWorkers { .. } => {
                 TaskStatus::Rejected
@@ -192,6 +196,12 @@ impl fmt::Display for TaskErrorKind {
                  place until it returns"
             ),
             Self::Cancelled => write!(f, "was cancelled"),
+            Self::Forked => {
+                write!(
+                    f,
+                    "belongs to the process that this one was forked from, which alone can wait for it"
+                )
+            }
             Self::Stopped => write!(f, "was cancelled because its supervisor stopped"),
             Self::Expired { waited } => {
                 write!(f, "expired: it had not begun after {waited:.1?} in the queue")
@@ -302,6 +312,11 @@ pub enum SubmitError {
     /// The process pool could not be started, or has given up.
     #[error("the process pool can't run tasks: {0}")]
     NoWorkers(std::sync::Arc<crate::StartError>),
+    /// This process is a fork of the one that started the supervisor.
+    #[error(
+        "this process was forked from the one with the supervisor, whose threads it does not have"
+    )]
+    Forked,
     /// This process is itself a worker.
     #[error(
         "this is a worker process: tasks can't submit tasks; return what should be run next instead"

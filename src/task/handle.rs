@@ -76,6 +76,9 @@ impl<T> TaskHandle<T> {
     ///
     /// The value is decoded here, in the caller's thread.
     pub fn wait(self) -> Result<T, TaskError> {
+        if let Some(error) = self.forked() {
+            return Err(error);
+        }
         if !self.cell.is_done()
             && let Some(owner) = self.owner.upgrade()
         {
@@ -102,6 +105,9 @@ impl<T> TaskHandle<T> {
     /// # Ok(()) }
     /// ```
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<T, TaskError>> {
+        if let Some(error) = self.forked() {
+            return Some(Err(error));
+        }
         self.park_until(Instant::now().checked_add(timeout)).then(|| self.take())
     }
 
@@ -124,7 +130,9 @@ impl<T> TaskHandle<T> {
     /// ```
     #[expect(clippy::must_use_candidate, reason = "cancelling without looking is fine")]
     pub fn cancel(&self) -> bool {
-        !self.cell.is_done() && self.owner.upgrade().is_some_and(|owner| owner.cancel(self.id))
+        !self.cell.is_done()
+            && self.forked().is_none()
+            && self.owner.upgrade().is_some_and(|owner| owner.cancel(self.id))
     }
 
     /// Have `callback` called with the outcome, on the supervisor's callback thread. Callbacks run one after
@@ -169,6 +177,14 @@ impl<T> TaskHandle<T> {
             // The core has let go of it and whoever took it is about to store how it ended.
             std::thread::yield_now();
         }
+    }
+
+    /// In a forked child nobody will ever end the task.
+    fn forked(&self) -> Option<TaskError> {
+        let lost = !self.cell.is_done() && crate::sys::fork::is_forked_child();
+        lost.then(|| {
+            TaskError::new(Some(self.id), self.cell.name.clone(), 0, TaskErrorKind::Forked)
+        })
     }
 
     /// The outcome is awaited otherwise than by a thread that blocks in [`wait`](Self::wait).
@@ -246,6 +262,9 @@ impl<T> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(error) = self.forked() {
+            return Poll::Ready(Err(error));
+        }
         if self.cell.is_done() || !self.cell.wake_at_end(context.waker()) {
             return Poll::Ready(self.take());
         }

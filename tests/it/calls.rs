@@ -189,6 +189,20 @@ fn programs_that_are_no_workers_are_explained() {
 }
 
 #[test]
+fn a_program_that_forgot_something_is_told() {
+    watched(|| {
+        let says = |arguments: &[&str]| {
+            let program = std::process::Command::new(env!("CARGO_BIN_EXE_forgetful"));
+            let output = { program }.args(arguments).output().expect("it runs");
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).expect("text")
+        };
+        insta::assert_snapshot!("forgotten_first_line", says(&[]));
+        insta::assert_snapshot!("crate_not_linked", says(&["by name"]));
+    });
+}
+
+#[test]
 fn nothing_is_inherited_by_accident() {
     watched(|| {
         let supervisor = supervisor();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use atasker::{Limits, Supervisor};
 
 use crate::tasks;
-use crate::watch::{is_alive, watched};
+use crate::watch::{eventually, is_alive, watched};
 
 const ROLE: &str = "ATASKER_TEST_COORDINATOR";
 
@@ -136,6 +136,38 @@ fn sigkill_leaves_nothing_behind() {
     watched(|| check_killed(rounds));
 }
 
+/// Context switches of a process's threads, voluntary and not.
+fn switches(pid: u32) -> u64 {
+    let status = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status"));
+    let count = |line: &str| line.rsplit(char::is_whitespace).next()?.parse::<u64>().ok();
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("procfs")
+        .flatten()
+        .filter_map(|task| status(task).ok())
+        .map(|status| {
+            status
+                .lines()
+                .filter(|line| line.contains("ctxt_switches"))
+                .filter_map(count)
+                .sum::<u64>()
+        })
+        .sum()
+}
+
+/// Neither the coordinator nor its workers do anything for ten seconds.
+///
+/// Not at once: a deadline that had been set when tasks still waited passes first, and threads that have
+/// become superfluous retire. Whatever wakes again and again is never still for so long.
+fn check_asleep(pids: &[u32]) {
+    let total = || pids.iter().map(|&pid| switches(pid)).sum::<u64>();
+    eventually("ten seconds without a context switch", || {
+        let before = total();
+        // This waits for time itself.
+        std::thread::sleep(Duration::from_secs(10));
+        total() == before
+    });
+}
+
 #[test]
 fn no_other_end_leaves_anything_behind() {
     watched(|| {
@@ -152,7 +184,9 @@ fn no_other_end_leaves_anything_behind() {
             line.clear();
             assert_ne!(output.read_line(&mut line).expect("it prints"), 0, "it ended by itself");
         }
-        assert_eq!(workers_of(temporary.path()).len(), 3, "itself and two workers");
+        let pids = workers_of(temporary.path());
+        assert_eq!(pids.len(), 3, "itself and two workers");
+        check_asleep(&pids);
         child.kill().expect("it runs");
         child.wait().expect("it is ours");
         check_nothing_left(temporary.path(), &before);
