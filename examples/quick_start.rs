@@ -9,7 +9,7 @@ use atasker::{Limits, Priority, Stop, Supervisor, TaskErrorKind, task};
 fn collatz_steps(mut n: u64) -> u32 {
     let mut steps = 0;
     while n != 1 {
-        n = if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
+        n = if n.is_multiple_of(2) { n / 2 } else { 3 * n + 1 };
         steps += 1;
     }
     steps
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Tasks that do not come back.
     for call in [endless::call(), abort::call()] {
-        let error = supervisor.submit(call)?.wait().unwrap_err();
+        let error = supervisor.submit(call)?.wait().expect_err("they do not come back");
         println!("{error}");
         assert!(matches!(error.kind(), TaskErrorKind::TimedOut { .. } | TaskErrorKind::Crashed(_)));
     }

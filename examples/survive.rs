@@ -33,13 +33,13 @@ fn inspect(path: &Path, block: usize) -> TaskResult<usize> {
     let bytes = std::fs::read(path)?;
     let block = bytes.chunks(BLOCK).nth(block).ok_or("the file has become shorter")?;
     let mut words = [17_u64, 4, 8, 15];
-    for _ in 0..200 {
+    for _ in 0..2000 {
         for (index, &byte) in block.iter().enumerate() {
             let word = &mut words[index % 4];
             *word = (*word ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3).rotate_left(29);
         }
     }
-    let digest: String = words.iter().map(|word| format!("{word:016x}")).collect();
+    let digest = words.map(|word| format!("{word:016x}")).concat();
     Ok(native::after_first_seven(&CString::new(digest)?))
 }
 
@@ -51,10 +51,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let places = Limits::new(std::thread::available_parallelism()?.get() as u32);
 
     if arguments.next().as_deref() == Some("on-threads") {
-        // The sacrificial child: the same tasks on threads, a dot for each result.
+        // The sacrificial child: the same tasks on threads, a line for each result.
         let on_threads = Supervisor::builder().rayon(places).start()?;
         for _ in on_threads.map(blocks.iter().map(|(path, block)| inspect::call(path, *block))) {
-            print!(".");
+            println!("done");
         }
         return Ok(());
     }
@@ -63,7 +63,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let child = std::process::Command::new(std::env::current_exe()?)
         .args([&folder, "on-threads"])
         .output()?;
-    println!("on threads:   {}, {} results", child.status, child.stdout.len());
+    let results = String::from_utf8_lossy(&child.stdout).lines().count();
+    println!("on threads:   {}; {results} results, the rest is lost", child.status);
 
     let in_processes = Supervisor::builder().processes(places).start()?; // the one word
     let mut good = Vec::new();
@@ -72,7 +73,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (block, result) in blocks.iter().zip(in_processes.map(calls)) {
         match result {
             Ok(_) => good.push(block),
-            Err(error) => crashes.push(format!("  {} block {}: {}", block.0.display(), block.1, error.reason())),
+            Err(error) => crashes.push(format!(
+                "  {} block {}: {}",
+                block.0.display(),
+                block.1,
+                error.reason()
+            )),
         }
     }
     println!("in processes: {} results, {} crashes, none lost", good.len(), crashes.len());
@@ -82,12 +88,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let on_threads = Supervisor::builder().rayon(places).start()?;
     let time = |supervisor: &Supervisor| {
         let start = Instant::now();
-        let done = supervisor.map(good.iter().map(|(path, block)| inspect::call(path, *block))).count();
+        let done =
+            supervisor.map(good.iter().map(|(path, block)| inspect::call(path, *block))).count();
         assert_eq!(done, good.len());
         start.elapsed().as_secs_f64()
     };
     let (threads, processes) = (time(&on_threads), time(&in_processes));
-    println!("the price:    {threads:.3} s on threads, {processes:.3} s in processes: {:.2} ×", processes / threads);
+    println!(
+        "the price:    {threads:.3} s on threads, {processes:.3} s in processes: {:.2} ×",
+        processes / threads
+    );
     Ok(())
 }
 

@@ -52,9 +52,20 @@
 //!
 //! # How to read the source
 //!
-//! [`task`](mod@task) (calls, handles, errors), `supervisor` (the public face and the shell), `core` and
+//! `task` (calls, handles, errors), `supervisor` (the public face and the shell), `core` and
 //! `admission` (the pure state machine), `threads`, `process` (spawning and watching workers), `transport`
 //! (how calls reach them), `worker` (what runs inside them), `registry`, `codec`, `sys`.
+
+#![cfg_attr(
+    not(all(feature = "json", feature = "rayon", feature = "bincode")),
+    allow(
+        dead_code,
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        clippy::match_wildcard_for_single_variants,
+        reason = "what a feature that is off would have used"
+    )
+)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -112,15 +123,16 @@ pub mod __private {
 
     pub use crate::codec::arguments::{
         Argument, Arguments, ArgumentsDecoder, ArgumentsEncoder, BadArguments, BorrowedParameter,
-        CrossesToWorker, Held, OwnedParameter, Parameter, lend,
+        CrossesToWorker, ErrorCrossesToWorker, Held, OwnedParameter, Parameter, ParameterOps, lend,
+        lend_option, parameter_ops,
     };
     pub use crate::codec::lent::{AsBytes, AsDeclared, LendsInWorker};
     pub use crate::codec::{CodecId, UnknownCodec};
     pub use crate::registry::entry::{RegisteredTask, TaskEntry, check_clashes, find};
-    pub use crate::registry::init::{WorkerInit, init_data, run_init};
+    pub use crate::registry::init::{RunInit, WorkerInit, init_data, run_init};
     pub use crate::registry::io::{
-        GivenAgain, GoesToThread, IoBorrowed, IoOwned, IoRepeated, IoTask, Owned, lend_owned, own,
-        own_option,
+        GivenAgain, GoesToThread, IoBorrowed, IoTask, Owned, given_again, goes_to_thread,
+        lend_owned, own, own_option,
     };
     pub use crate::registry::returned::{
         AsDisplay, AsError, AsFailure, AsSilent, Describe, PlainKind, ResultKind, ReturnOps,

@@ -30,10 +30,7 @@ pub(crate) fn wait_on<'a, T>(
     match timeout {
         None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
         Some(timeout) => {
-            condvar
-                .wait_timeout(guard, timeout)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0
+            condvar.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
         }
     }
 }

@@ -21,9 +21,14 @@ fn sizes(criterion: &mut Criterion) {
     let processes = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
     let rayon = Supervisor::builder().rayon(Limits::new(1)).start().expect("starts");
     let mut group = criterion.benchmark_group("round trip");
-    for (name, nanoseconds) in
-        [("empty", 0), ("1 µs", 1_000), ("10 µs", 10_000), ("100 µs", 100_000), ("1 ms", 1_000_000), ("5 ms", 5_000_000)]
-    {
+    for (name, nanoseconds) in [
+        ("empty", 0),
+        ("1 µs", 1_000),
+        ("10 µs", 10_000),
+        ("100 µs", 100_000),
+        ("1 ms", 1_000_000),
+        ("5 ms", 5_000_000),
+    ] {
         group.bench_function(BenchmarkId::new("threads", name), |bencher| {
             bencher.iter(|| {
                 let closure = move || {

@@ -24,7 +24,10 @@ fn compare(criterion: &mut Criterion) {
     for (name, supervisor) in [("threads", &threads), ("processes", &processes)] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                supervisor.map((0..PAGES).map(render::call)).map(|page| page.expect("it runs").len()).sum::<usize>()
+                supervisor
+                    .map((0..PAGES).map(render::call))
+                    .map(|page| page.expect("it runs").len())
+                    .sum::<usize>()
             });
         });
     }

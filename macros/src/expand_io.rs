@@ -1,7 +1,7 @@
 //! Tasks that run on the thread pool: their arguments go into a closure, nothing is registered.
 
-use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
 use crate::signature::{Parameter, Passing, plain};
@@ -14,13 +14,14 @@ pub(crate) fn call_body(task: &Task) -> TokenStream {
     let output = &function.output;
     let name = plain(function.name());
     let declared = options.declared();
-    let (mut owns, mut uses) = (Vec::new(), Vec::new());
+    let (mut owns, mut all_passed) = (Vec::new(), Vec::new());
     for (position, parameter) in function.parameters.iter().enumerate() {
         let local = Task::local(position);
         let ident = &parameter.ident;
-        let (own, use_) = match parameter.passing {
+        let (own, passed) = match parameter.passing {
             Passing::Owned if options.retries > 0 => {
-                (quote!(#ident), quote!(::core::clone::Clone::clone(&#local)))
+                let clone = clone_name(position);
+                (quote!(#ident), quote!((#helper::#clone())(&#local)))
             }
             Passing::Owned => (quote!(#ident), quote!(#local)),
             Passing::Borrowed(_) => (
@@ -34,7 +35,7 @@ pub(crate) fn call_body(task: &Task) -> TokenStream {
             ),
         };
         owns.push(quote!(let #local = #own;));
-        uses.push(use_);
+        all_passed.push(passed);
     }
     let new = if options.retries > 0 { quote!(__new_io_repeatable) } else { quote!(__new_io) };
     quote! {
@@ -43,7 +44,7 @@ pub(crate) fn call_body(task: &Task) -> TokenStream {
             ::core::concat!(::core::module_path!(), "::", #name),
             #declared,
             <#helper as #private::IoTask>::describe(),
-            move || #helper::invoke(#(#uses),*),
+            move || #helper::invoke(#(#all_passed),*),
         )
     }
 }
@@ -94,24 +95,35 @@ fn parameter_impls(task: &Task, position: usize, parameter: &Parameter) -> Token
     let Task { helper, private, function, options, .. } = task;
     let cfgs = function.cfgs();
     let crossing = parameter.crossing_type();
-    let kind = match parameter.passing {
-        Passing::Owned => quote!(IoOwned),
-        Passing::Borrowed(_) | Passing::BorrowedOption(_) => quote!(IoBorrowed),
-    };
-    let repeated =
-        (options.retries > 0 && matches!(parameter.passing, Passing::Owned)).then(|| {
+    match parameter.passing {
+        Passing::Owned => {
+            let repeated = (options.retries > 0).then(|| {
+                let clone = clone_name(position);
+                quote! {
+                    #(#cfgs)*
+                    impl #helper {
+                        fn #clone() -> fn(&#crossing) -> #crossing {
+                            #private::given_again::<#crossing>()
+                        }
+                    }
+                }
+            });
             quote! {
                 #(#cfgs)*
-                impl #private::IoRepeated<#position> for #helper {
-                    type Type = #crossing;
-                }
+                const _: fn() = || #private::goes_to_thread::<#crossing>();
+                #repeated
             }
-        });
-    quote! {
-        #(#cfgs)*
-        impl #private::#kind<#position> for #helper {
-            type Type = #crossing;
         }
-        #repeated
+        Passing::Borrowed(_) | Passing::BorrowedOption(_) => quote! {
+            #(#cfgs)*
+            impl #private::IoBorrowed<#position> for #helper {
+                type Type = #crossing;
+            }
+        },
     }
+}
+
+/// Names the function that tells how argument `position` is cloned.
+fn clone_name(position: usize) -> Ident {
+    format_ident!("clone_{position}")
 }

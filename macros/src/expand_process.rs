@@ -1,25 +1,26 @@
 //! Tasks that run in worker processes: they are registered, and their arguments and results cross.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned;
 
 use crate::signature::{Parameter, Passing, plain};
-use crate::task::Task;
+use crate::task::{Task, hygienic};
 
 /// The body of `call`.
 pub(crate) fn call_body(task: &Task) -> TokenStream {
     let Task { helper, private, options, .. } = task;
     let krate = options.krate();
     let output = &task.function.output;
-    let encoder = Ident::new("encoder", Span::mixed_site());
+    let encoder = hygienic("encoder");
     let puts = task.function.parameters.iter().enumerate().map(|(position, parameter)| {
         let ident = &parameter.ident;
-        match parameter.passing {
-            Passing::Owned => quote!(#encoder.owned::<#helper, #position>(&#ident);),
-            Passing::Borrowed(_) => quote!(#encoder.borrowed::<#helper, #position>(#ident);),
-            Passing::BorrowedOption(_) => {
+        match Crossing::of(parameter) {
+            Crossing::Owned => quote!(#encoder.owned::<#helper, #position>(&#ident);),
+            Crossing::OwnedAndLent => quote!(#encoder.owned::<#helper, #position>(#ident);),
+            Crossing::Borrowed => quote!(#encoder.borrowed::<#helper, #position>(#ident);),
+            Crossing::BorrowedOption => {
                 quote!(#encoder.borrowed_option::<#helper, #position>(#ident);)
             }
         }
@@ -88,14 +89,18 @@ fn parameters(task: &Task) -> TokenStream {
     let cfgs = function.cfgs();
     let impls = function.parameters.iter().enumerate().map(|(position, parameter)| {
         let crossing = parameter.crossing_type();
-        match parameter.passing {
-            Passing::Owned => quote! {
+        match Crossing::of(parameter) {
+            Crossing::Owned | Crossing::OwnedAndLent => quote! {
                 #(#cfgs)*
                 impl #private::OwnedParameter<#position> for #helper {
                     type Type = #crossing;
+
+                    fn ops() -> #private::ParameterOps<#crossing> {
+                        #private::parameter_ops::<#crossing>()
+                    }
                 }
             },
-            Passing::Borrowed(_) | Passing::BorrowedOption(_) => {
+            Crossing::Borrowed | Crossing::BorrowedOption => {
                 let form =
                     if is_byte_slice(crossing) { quote!(AsBytes) } else { quote!(AsDeclared) };
                 quote! {
@@ -139,51 +144,52 @@ fn entry(task: &Task) -> TokenStream {
 fn run(task: &Task) -> TokenStream {
     let Task { helper, private, function, .. } = task;
     let name = function.name();
-    let (mut reads, mut locals, mut uses) = (Vec::new(), Vec::new(), Vec::new());
+    let (codec, bytes) = (hygienic("codec"), hygienic("bytes"));
+    let (arguments, decoder) = (hygienic("arguments"), hygienic("decoder"));
+    let (mut reads, mut locals, mut passed) = (Vec::new(), Vec::new(), Vec::new());
     for (position, parameter) in function.parameters.iter().enumerate() {
         let local = Task::local(position);
-        let (read, use_) = match parameter.passing {
-            Passing::Owned => (quote!(owned), quote!(#local)),
-            Passing::Borrowed(_) => {
+        let (read, argument) = match Crossing::of(parameter) {
+            Crossing::Owned => (quote!(owned), quote!(#local)),
+            Crossing::OwnedAndLent => (quote!(owned), quote!(&#local)),
+            Crossing::Borrowed => {
                 (quote!(borrowed), quote!(#private::lend::<#helper, #position>(&#local)))
             }
-            Passing::BorrowedOption(_) => (
+            Crossing::BorrowedOption => (
                 quote!(borrowed_option),
-                quote!(
-                    ::core::option::Option::as_ref(&#local).map(#private::lend::<#helper, #position>)
-                ),
+                quote!(#private::lend_option::<#helper, #position>(&#local)),
             ),
         };
-        reads.push(quote!(decoder.#read::<#helper, #position>()?));
+        reads.push(quote!(#decoder.#read::<#helper, #position>()?));
         locals.push(local);
-        uses.push(use_);
+        passed.push(argument);
     }
     quote! {
-        fn run(codec: #private::CodecId, bytes: &[u8]) -> #private::Outcome {
-            let arguments = match #private::parse::<Self>(codec, bytes) {
-                ::core::result::Result::Ok(arguments) => arguments,
+        fn run(#codec: #private::CodecId, #bytes: &[::core::primitive::u8]) -> #private::Outcome {
+            let #arguments = match #private::parse::<Self>(#codec, #bytes) {
+                ::core::result::Result::Ok(#arguments) => #arguments,
                 ::core::result::Result::Err(outcome) => return outcome,
             };
             #[allow(unused_variables)]
-            let (#(#locals,)*) = match #private::decode(&arguments, |decoder| {
+            let (#(#locals,)*) = match #private::decode(&#arguments, |#decoder| {
                 ::core::result::Result::Ok((#(#reads,)*))
             }) {
                 ::core::result::Result::Ok(decoded) => decoded,
                 ::core::result::Result::Err(outcome) => return outcome,
             };
-            #private::call::<Self>(codec, move || #name(#(#uses),*))
+            #private::call::<Self>(#codec, move || #name(#(#passed),*))
         }
     }
 }
 
 fn digest(task: &Task) -> TokenStream {
     let Task { helper, private, function, .. } = task;
-    let traces = function.parameters.iter().enumerate().filter_map(|(position, parameter)| {
-        let tracer = match &parameter.passing {
-            Passing::Owned => quote!(owned),
-            Passing::Borrowed(_) | Passing::BorrowedOption(_) => quote!(borrowed),
+    let traces = function.parameters.iter().enumerate().map(|(position, parameter)| {
+        let tracer = match Crossing::of(parameter) {
+            Crossing::Owned | Crossing::OwnedAndLent => quote!(owned),
+            Crossing::Borrowed | Crossing::BorrowedOption => quote!(borrowed),
         };
-        Some(quote!(shapes.#tracer::<#helper, #position>();))
+        quote!(shapes.#tracer::<#helper, #position>();)
     });
     quote! {
         fn digest() -> ::core::primitive::u64 {
@@ -199,6 +205,45 @@ fn digest(task: &Task) -> TokenStream {
     }
 }
 
+/// How an argument is encoded and held.
+#[derive(Clone, Copy)]
+enum Crossing {
+    /// As a value.
+    Owned,
+    /// As a value that the worker owns and lends to the function.
+    OwnedAndLent,
+    /// From a reference; lent out of the received bytes.
+    Borrowed,
+    BorrowedOption,
+}
+
+impl Crossing {
+    fn of(parameter: &Parameter) -> Self {
+        match &parameter.passing {
+            Passing::Owned => Self::Owned,
+            Passing::Borrowed(target) if is_unsized(target) => Self::Borrowed,
+            // Not `Borrowed`, although that would do: where a type can't cross, rustc says it less often.
+            Passing::Borrowed(_) => Self::OwnedAndLent,
+            Passing::BorrowedOption(_) => Self::BorrowedOption,
+        }
+    }
+}
+
+/// Whether a type looks like one of those that have no size.
+fn is_unsized(target: &Type) -> bool {
+    match target {
+        Type::Slice(_) => true,
+        Type::Path(path) => path
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == "str" || last.ident == "Path"),
+        Type::Paren(inner) => is_unsized(&inner.elem),
+        Type::Group(inner) => is_unsized(&inner.elem),
+        _ => false,
+    }
+}
+
 fn is_byte_slice(target: &Type) -> bool {
     match target {
         Type::Slice(slice) => match &*slice.elem {
@@ -206,6 +251,7 @@ fn is_byte_slice(target: &Type) -> bool {
             _ => false,
         },
         Type::Paren(inner) => is_byte_slice(&inner.elem),
+        Type::Group(inner) => is_byte_slice(&inner.elem),
         _ => false,
     }
 }

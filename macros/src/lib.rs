@@ -1,8 +1,8 @@
 //! The attributes of the `atasker` crate, which re-exports and documents them. What they expand to is safe
 //! code only, and names everything by absolute paths.
 //!
-//! Read [`task`] first: what a function must look like is in [`signature`], the attribute's options are in
-//! [`options`].
+//! Read `task` first: what a function must look like is in `signature`, the attribute's options are in
+//! `options`.
 
 mod duration;
 mod expand_io;
@@ -42,15 +42,26 @@ use proc_macro::TokenStream;
 /// A task that runs in a worker process takes owned arguments and references (`&str`, `&Path`, `&[u8]`,
 /// `&T`, and options of them), and returns a value of its own; all of them cross by serde.
 ///
-/// ```ignore
-/// #[task(timeout = "30s", retries = 2, retry_on(crash, timeout))]
-/// fn thumbnail(path: &Path, size: u32) -> TaskResult<Vec<u8>> { … }
+/// ```no_run
+/// use atasker::{Supervisor, TaskResult, task};
+/// use std::path::Path;
 ///
-/// let task = supervisor.submit(thumbnail::call(path, 128))?;
+/// #[task(timeout = "30s", retries = 2, retry_on(crash, timeout))]
+/// fn digits(path: &Path, radix: u32) -> TaskResult<usize> {
+///     Ok(std::fs::read_to_string(path)?.chars().filter(|char| char.is_digit(radix)).count())
+/// }
+///
+/// #[atasker::main]
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let supervisor = Supervisor::builder().start()?;
+///     let task = supervisor.submit(digits::call(Path::new("Cargo.lock"), 16))?;
+///     println!("{}", task.wait()??);
+///     Ok(())
+/// }
 /// ```
 #[proc_macro_attribute]
 pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    task::expand(attribute.into(), item.into()).into()
+    task::expand(attribute.into(), &item.into()).into()
 }
 
 /// Makes `main` start as a worker where the program was started as one, and stop the default supervisor at
@@ -58,23 +69,41 @@ pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// It stands outside (above) `#[tokio::main]` and its like, so that a worker starts without a runtime.
 ///
-/// ```ignore
+/// ```
 /// #[atasker::main]
-/// fn main() -> anyhow::Result<()> { … }
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let task = atasker::supervisor()?.spawn_blocking(|| 6 * 7)?;
+///     assert_eq!(task.wait()?, 42);
+///     Ok(())
+/// }
 /// ```
 #[proc_macro_attribute]
 pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    main_attribute::expand(attribute.into(), item.into()).into()
+    main_attribute::expand(attribute.into(), &item.into()).into()
 }
 
 /// Marks a function that every worker process runs before its first task: `fn init()`, or
-/// `fn init(data: T)` for data that the supervisor's builder gives. It may return a `Result<(), E>`.
+/// `fn init(data: T)` for data that the supervisor's builder gives. With `Option<T>` it also runs without
+/// data. It may return a `Result<(), E>`; an error or a panic means that the worker can't start.
 ///
-/// ```ignore
+/// ```
+/// use atasker::{TaskResult, worker_init};
+/// use std::{path::PathBuf, sync::OnceLock};
+///
+/// static MODEL: OnceLock<Vec<u8>> = OnceLock::new();
+///
 /// #[worker_init]
-/// fn load_model(path: PathBuf) -> TaskResult<()> { … }
+/// fn load_model(path: PathBuf) -> TaskResult<()> {
+///     MODEL.get_or_init(|| Vec::new()); // from the file, once in each worker
+///     drop(path);
+///     Ok(())
+/// }
+/// # fn main() {
+/// let builder = atasker::Supervisor::builder().worker_data(&PathBuf::from("model.bin"));
+/// # drop(builder);
+/// # }
 /// ```
 #[proc_macro_attribute]
 pub fn worker_init(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    worker_init::expand(attribute.into(), item.into()).into()
+    worker_init::expand(attribute.into(), &item.into()).into()
 }

@@ -6,16 +6,18 @@ use syn::{Error, ItemFn, ReturnType};
 
 use crate::task::function;
 
-pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let function = match function(item, "#[atasker::main]") {
         Ok(function) => function,
         Err(error) => return error,
     };
     match check(attribute, &function) {
-        Ok(krate) => tokens(&krate, function),
+        Ok(krate) => tokens(&krate, &function),
         Err(error) => {
+            // Without what was wrong, so that rustc does not complain about it too.
+            let (name, visibility) = (&function.sig.ident, &function.vis);
             let error = error.into_compile_error();
-            quote!(#function #error)
+            quote!(#visibility fn #name() { #error })
         }
     }
 }
@@ -43,9 +45,9 @@ fn check(attribute: TokenStream, function: &ItemFn) -> Result<TokenStream, Error
     Ok(options.0)
 }
 
-fn tokens(krate: &TokenStream, function: ItemFn) -> TokenStream {
-    let (outer, inner) = split_attributes(&function);
-    let ItemFn { vis, sig, block, .. } = &function;
+fn tokens(krate: &TokenStream, function: &ItemFn) -> TokenStream {
+    let (outer, inner) = split_attributes(function);
+    let ItemFn { vis, sig, block, .. } = function;
     let name = &sig.ident;
     let output = match &sig.output {
         ReturnType::Default => quote!(),

@@ -55,10 +55,7 @@ enum PriorityValue {
 impl Options {
     /// The path of the crate.
     pub(crate) fn krate(&self) -> TokenStream {
-        match &self.krate {
-            Some(path) => path.to_token_stream(),
-            None => quote!(::atasker),
-        }
+        self.krate.as_ref().map_or_else(|| quote!(::atasker), ToTokens::to_token_stream)
     }
 
     /// A constant expression of type `Declared`.

@@ -9,7 +9,7 @@ use crate::options::Options;
 use crate::signature::{Function, Parameter, plain};
 use crate::{expand_io, expand_process};
 
-pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let function = match function(item, "#[task]") {
         Ok(function) => function,
         Err(error) => return error,
@@ -30,7 +30,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// The function on which an attribute stands, or the error and the item as it is.
-pub(crate) fn function(item: TokenStream, attribute: &str) -> Result<ItemFn, TokenStream> {
+pub(crate) fn function(item: &TokenStream, attribute: &str) -> Result<ItemFn, TokenStream> {
     match syn::parse2::<Item>(item.clone()) {
         Ok(Item::Fn(function)) => Ok(function),
         Ok(other) => {
@@ -88,6 +88,14 @@ impl Task {
             #visibility struct #handle {}
 
             #(#cfgs)*
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, dead_code)]
+            struct #helper {}
+
+            // Before `call`, so that what it says of a type is said before what rustc says of the body.
+            #kind
+
+            #(#cfgs)*
             #[allow(dead_code, private_interfaces, clippy::all, clippy::pedantic)]
             impl #handle {
                 #[doc = #call_doc]
@@ -95,18 +103,16 @@ impl Task {
                     #body
                 }
             }
-
-            #(#cfgs)*
-            #[doc(hidden)]
-            #[allow(non_camel_case_types, dead_code)]
-            struct #helper {}
-
-            #kind
         }
     }
 
     /// A name for the value of parameter `position` that nothing of the user's can clash with.
     pub(crate) fn local(position: usize) -> Ident {
-        Ident::new(&format!("argument_{position}"), Span::mixed_site())
+        hygienic(&format!("argument_{position}"))
     }
+}
+
+/// A name of a variable that nothing of the user's can clash with.
+pub(crate) fn hygienic(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
 }

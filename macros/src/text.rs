@@ -76,7 +76,6 @@ mod tests {
             "<u8 as Into<u16>>::Type",
         ] {
             let tokens: proc_macro2::TokenStream = text.parse().expect("it is Rust");
-            let text = text.replace("<u8 as", "<u8 as");
             assert_eq!(super::of(tokens), text);
         }
     }

@@ -7,9 +7,9 @@ use syn::spanned::Spanned;
 
 use crate::main_attribute::crate_path;
 use crate::signature::{Function, Parameter, Passing, plain};
-use crate::task::function;
+use crate::task::{function, hygienic};
 
-pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let function = match function(item, "#[worker_init]") {
         Ok(function) => function,
         Err(error) => return error,
@@ -30,18 +30,20 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
 fn tokens(krate: &TokenStream, function: &Function) -> Result<TokenStream, Error> {
     let private = quote!(#krate::__private);
     let name = function.name();
+    let data = hygienic("data");
+    let describe_local = hygienic("describe");
     let call = match &function.parameters[..] {
         [] => quote!(#name()),
-        [data] => {
-            let use_ = match data.passing {
-                Passing::Owned => quote!(data),
-                Passing::Borrowed(_) => quote!(&data),
-                Passing::BorrowedOption(_) => return Err(refuse(data)),
+        [parameter] => {
+            let argument = match parameter.passing {
+                Passing::Owned => quote!(#data),
+                Passing::Borrowed(_) => quote!(&#data),
+                Passing::BorrowedOption(_) => return Err(refuse(parameter)),
             };
-            let data_type = data.crossing_type();
+            let data_type = parameter.crossing_type();
             quote_spanned! {data_type.span()=> {
-                let data: #data_type = #private::init_data::<#data_type>(data)?;
-                #name(#use_)
+                let #data: #data_type = #private::init_data::<#data_type>(#data)?;
+                #name(#argument)
             }}
         }
         [_, second, ..] => return Err(refuse(second)),
@@ -56,26 +58,26 @@ fn tokens(krate: &TokenStream, function: &Function) -> Result<TokenStream, Error
     Ok(quote! {
         #(#cfgs)*
         const _: () = {
-            const PATH: &::core::primitive::str =
+            const __ATASKER_PATH: &::core::primitive::str =
                 ::core::concat!(::core::module_path!(), "::", #text);
 
             #[allow(clippy::all, clippy::pedantic)]
-            fn run(
-                data: ::core::option::Option<(&::core::primitive::str, &[::core::primitive::u8])>,
+            fn __atasker_run(
+                #data: ::core::option::Option<(&::core::primitive::str, &[::core::primitive::u8])>,
             ) -> ::core::result::Result<(), ::std::string::String> {
                 #[allow(unused_imports)]
                 use #private::{
                     ViaDisplay as _, ViaError as _, ViaFailure as _, ViaPlain as _, ViaSilent as _,
                 };
-                #private::run_init(PATH, || {
-                    let _ = data;
-                    let describe: #private::Describe<#output> = #describe;
-                    ::core::result::Result::Ok(describe(&#call))
+                #private::run_init(__ATASKER_PATH, || {
+                    let _ = #data;
+                    let #describe_local: #private::Describe<#output> = #describe;
+                    ::core::result::Result::Ok(#describe_local(&#call))
                 })
             }
 
             #private::inventory::submit! {
-                #private::WorkerInit { path: PATH, file: ::core::file!(), line: #line, run }
+                #private::WorkerInit { path: __ATASKER_PATH, file: ::core::file!(), line: #line, run: __atasker_run }
             }
         };
     })

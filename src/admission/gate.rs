@@ -36,12 +36,7 @@ pub(crate) struct Admission {
 
 impl Admission {
     pub(crate) fn new(config: AdmissionConfig) -> Self {
-        Self {
-            config,
-            lines: [Line::EMPTY; Priority::ALL.len()],
-            orders: 0,
-            busy: 0,
-        }
+        Self { config, lines: [Line::EMPTY; Priority::ALL.len()], orders: 0, busy: 0 }
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -62,19 +57,12 @@ impl Admission {
     }
 
     pub(crate) fn vacate(&mut self) {
-        self.busy = self
-            .busy
-            .checked_sub(1)
-            .expect("only an occupied place is vacated");
+        self.busy = self.busy.checked_sub(1).expect("only an occupied place is vacated");
     }
 
     /// `class` may start while fewer places than this are busy.
     pub(crate) fn ceiling(&self, class: Priority) -> u32 {
-        let Limits {
-            pool_size,
-            reserve_normal,
-            ..
-        } = self.config.limits;
+        let Limits { pool_size, reserve_normal, .. } = self.config.limits;
         let places = match class {
             Priority::Critical => return u32::MAX,
             _ if pool_size == 0 && self.config.zero_pool_size == ZeroPoolSize::Unlimited => {
@@ -95,10 +83,7 @@ impl Admission {
     /// The task that is next: the front of the highest class in which anything waits. While it can't
     /// start nothing can.
     pub(crate) fn next(&self) -> Option<(u32, Priority)> {
-        Priority::ALL
-            .into_iter()
-            .rev()
-            .find_map(|class| Some((self.line(class).front()?, class)))
+        Priority::ALL.into_iter().rev().find_map(|class| Some((self.line(class).front()?, class)))
     }
 
     /// How many wait in the line of `class`.
@@ -127,19 +112,15 @@ impl Admission {
     pub(crate) fn next_lift(&self, nodes: &Nodes) -> Option<Time> {
         let period = self.config.aging?;
         let front = |class| Some(nodes.entered(self.line(class).front()?) + period);
-        [front(Priority::Low), front(Priority::Normal)]
-            .into_iter()
-            .flatten()
-            .min()
+        [front(Priority::Low), front(Priority::Normal)].into_iter().flatten().min()
     }
 
     /// Lifts one task whose period has passed to the back of the class above, and says which.
     pub(crate) fn lift_due(&mut self, nodes: &mut Nodes, now: Time) -> Option<u32> {
         let period = self.config.aging?;
-        for (class, above) in [
-            (Priority::Normal, Priority::High),
-            (Priority::Low, Priority::Normal),
-        ] {
+        for (class, above) in
+            [(Priority::Normal, Priority::High), (Priority::Low, Priority::Normal)]
+        {
             if let Some(slot) = self.line(class).front()
                 && nodes.entered(slot) + period <= now
             {
@@ -164,6 +145,7 @@ impl Admission {
         self.line_mut(class).advance(nodes, level);
     }
 
+    #[cfg(test)]
     /// Everything that waits in `class`, the front first.
     pub(crate) fn iter<'a>(
         &self,
@@ -173,20 +155,14 @@ impl Admission {
         self.line(class).iter(nodes)
     }
 
+    #[cfg(test)]
     /// Panics with a sentence if the lines contradict themselves.
     pub(crate) fn check_invariants(&self, nodes: &Nodes) {
         for class in Priority::ALL {
             self.line(class).check_invariants(nodes);
             for slot in self.iter(nodes, class) {
-                assert_eq!(
-                    nodes.class(slot),
-                    class,
-                    "a task must wait in the line of its class"
-                );
-                assert!(
-                    nodes.order(slot) <= self.orders,
-                    "orders are given by the admission"
-                );
+                assert_eq!(nodes.class(slot), class, "a task must wait in the line of its class");
+                assert!(nodes.order(slot) <= self.orders, "orders are given by the admission");
             }
         }
     }

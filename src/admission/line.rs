@@ -88,12 +88,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) const EMPTY: Self = Self {
-        head: NIL,
-        tail: NIL,
-        len: 0,
-        cursors: [NIL; WARN_LEVELS],
-    };
+    pub(super) const EMPTY: Self =
+        Self { head: NIL, tail: NIL, len: 0, cursors: [NIL; WARN_LEVELS] };
 
     pub(super) fn len(&self) -> usize {
         self.len
@@ -160,16 +156,13 @@ impl Line {
         self.len -= 1;
     }
 
+    #[cfg(test)]
     pub(super) fn iter<'a>(&self, nodes: &'a Nodes) -> impl Iterator<Item = u32> + use<'a> {
         std::iter::successors(some(self.head), |&at| some(nodes.at(at).next))
     }
 
     fn link_after(&mut self, nodes: &mut Nodes, prev: u32, slot: u32) {
-        let next = if prev == NIL {
-            self.head
-        } else {
-            nodes.at(prev).next
-        };
+        let next = if prev == NIL { self.head } else { nodes.at(prev).next };
         let node = nodes.at_mut(slot);
         (node.prev, node.next) = (prev, next);
         match some(prev) {
@@ -183,16 +176,14 @@ impl Line {
         self.len += 1;
     }
 
+    #[cfg(test)]
     /// Panics if the links, the order or the length contradict each other.
     pub(super) fn check_invariants(&self, nodes: &Nodes) {
         let (mut prev, mut count, mut order) = (NIL, 0, 0);
         let mut seen_cursors = [false; WARN_LEVELS];
         for slot in self.iter(nodes) {
             let node = nodes.at(slot);
-            assert_eq!(
-                node.prev, prev,
-                "a line's links must agree in both directions"
-            );
+            assert_eq!(node.prev, prev, "a line's links must agree in both directions");
             assert!(node.order > order, "a line must be sorted by order");
             for (seen, cursor) in seen_cursors.iter_mut().zip(self.cursors) {
                 *seen |= cursor == slot;

@@ -29,22 +29,13 @@ struct Model {
 impl Model {
     fn join(&mut self, slot: u32, class: Priority, now: u64) {
         self.orders += 1;
-        self.waiting.push(Task {
-            slot,
-            class,
-            order: self.orders,
-            entered: now,
-        });
+        self.waiting.push(Task { slot, class, order: self.orders, entered: now });
     }
 
     fn start(&mut self, limits: Limits, zero: ZeroPoolSize, cap: Option<u32>) -> Option<u32> {
         let urgent = self.waiting.iter().map(|task| task.class).max()?;
-        let first = self
-            .waiting
-            .iter()
-            .filter(|task| task.class == urgent)
-            .map(|task| task.order)
-            .min()?;
+        let first =
+            self.waiting.iter().filter(|task| task.class == urgent).map(|task| task.order).min()?;
         let unlimited = limits.pool_size == 0 && zero == ZeroPoolSize::Unlimited;
         let mut places = match urgent {
             Priority::Low => limits.pool_size,
@@ -83,11 +74,7 @@ impl Model {
             };
             self.orders += 1;
             let orders = self.orders;
-            let task = self
-                .waiting
-                .iter_mut()
-                .find(|task| task.order == order)
-                .expect("it waits");
+            let task = self.waiting.iter_mut().find(|task| task.order == order).expect("it waits");
             (task.class, task.order, task.entered) = (above, orders, now);
             lifted.push(task.slot);
         }
@@ -168,16 +155,10 @@ fn check(mut config: AdmissionConfig, steps: Vec<Step>) {
                 now += time;
                 let lifted: Vec<u32> =
                     std::iter::from_fn(|| admission.lift_due(&mut nodes, Time(now))).collect();
-                let expected = if config.aging.is_some() {
-                    model.lift(now)
-                } else {
-                    Vec::new()
-                };
+                let expected = if config.aging.is_some() { model.lift(now) } else { Vec::new() };
                 assert_eq!(lifted, expected, "the same are lifted");
                 assert!(
-                    admission
-                        .next_lift(&nodes)
-                        .is_none_or(|due| due > Time(now)),
+                    admission.next_lift(&nodes).is_none_or(|due| due > Time(now)),
                     "all due are lifted"
                 );
             }
@@ -187,11 +168,7 @@ fn check(mut config: AdmissionConfig, steps: Vec<Step>) {
         assert_eq!(admission.busy() as usize, model.running.len());
         admission.check_invariants(&nodes);
         for class in Priority::ALL {
-            let queued = model
-                .waiting
-                .iter()
-                .filter(|task| task.class == class)
-                .count();
+            let queued = model.waiting.iter().filter(|task| task.class == class).count();
             assert_eq!(admission.queued(class), queued);
         }
     }
@@ -205,9 +182,7 @@ fn start_all(
     config: AdmissionConfig,
 ) {
     loop {
-        let next = admission
-            .next()
-            .filter(|&(_, class)| admission.has_place(class));
+        let next = admission.next().filter(|&(_, class)| admission.has_place(class));
         let started = next.map(|(slot, _)| slot);
         let expected = model.start(config.limits, config.zero_pool_size, config.places_max);
         assert_eq!(started, expected, "the same starts");

@@ -76,9 +76,6 @@ mod tests {
         assert_eq!(late + Duration::from_secs(1), Time::NEVER);
         assert_eq!(Time(5).since(Time(7)), Duration::ZERO);
         assert_eq!(Time(7) + Span::from(None), Time::NEVER);
-        assert_eq!(
-            Time(7) + Span::from(Some(Duration::from_nanos(3))),
-            Time(10)
-        );
+        assert_eq!(Time(7) + Span::from(Some(Duration::from_nanos(3))), Time(10));
     }
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::lent::LendsInWorker;
 use super::wire::{Wire, WireRef};
-use super::{CodecId, Decoder, EncodeError, encode_to};
+use super::{CodecId, Decoder, EncodeError, FIRST_BYTES, encode_to};
+use crate::registry::shape::Shapes;
 
 /// A parameter as its function declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +35,47 @@ pub trait CrossesToWorker: Serialize + DeserializeOwned + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + 'static> CrossesToWorker for T {}
 
+/// An error type whose values can be encoded here and decoded there.
+#[diagnostic::on_unimplemented(
+    message = "the error `{Self}` can't cross to a worker process: return `atasker::TaskResult`, into \
+               which `?` turns any error, or derive serde's `Serialize` and `Deserialize` for it",
+    label = "its error can't cross to a worker process"
+)]
+pub trait ErrorCrossesToWorker: Serialize + DeserializeOwned + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Serialize + DeserializeOwned + 'static> ErrorCrossesToWorker for E {}
+
 /// Parameter number `N` of a task is of type `Type`.
 pub trait OwnedParameter<const N: usize> {
     /// The type as declared.
-    type Type: CrossesToWorker;
+    type Type;
+
+    /// What can be done with its values. The bound is checked here, and not at `Type`, because rustc finds
+    /// better words for it here.
+    fn ops() -> ParameterOps<Self::Type>;
+}
+
+/// What can be done with the values of an owned parameter.
+pub struct ParameterOps<T> {
+    put: fn(&T, CodecId, &mut Vec<u8>) -> Result<(), EncodeError>,
+    take: fn(Argument<'_, '_>) -> Result<T, BadArguments>,
+    pub(crate) trace: fn(&mut Shapes),
+}
+
+impl<T> std::fmt::Debug for ParameterOps<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParameterOps").finish_non_exhaustive()
+    }
+}
+
+/// [`OwnedParameter::ops`]
+pub fn parameter_ops<T: CrossesToWorker>() -> ParameterOps<T> {
+    ParameterOps {
+        put: |value, codec, bytes| encode_to(codec, &WireRef(value), bytes),
+        take: |argument| argument.read::<Wire<T>>().map(|value| value.0),
+        trace: Shapes::trace::<T>,
+    }
 }
 
 /// Parameter number `N` of a task is of type `&Type` or `Option<&Type>`.
@@ -49,9 +87,9 @@ pub trait BorrowedParameter<const N: usize> {
 }
 
 /// What holds argument `N` of `P` in the worker while the function borrows it.
-pub type Held<'de, P, const N: usize> = <<P as BorrowedParameter<N>>::Type as LendsInWorker<
-    <P as BorrowedParameter<N>>::Form,
->>::Held<'de>;
+pub struct Held<'de, P: BorrowedParameter<N>, const N: usize>(
+    <P::Type as LendsInWorker<P::Form>>::Held<'de>,
+);
 
 /// Encodes arguments where a call is made. The first error is kept for [`finish`](Self::finish).
 #[derive(Debug)]
@@ -65,12 +103,14 @@ pub struct ArgumentsEncoder {
 impl ArgumentsEncoder {
     /// For a function with these parameters, in the default codec.
     pub fn new(parameters: &'static [Parameter]) -> Self {
-        Self { parameters, codec: CodecId::Postcard, bytes: Vec::new(), error: None }
+        let reserved = if parameters.is_empty() { 0 } else { FIRST_BYTES };
+        let bytes = Vec::with_capacity(reserved);
+        Self { parameters, codec: CodecId::Postcard, bytes, error: None }
     }
 
     /// Append argument `N`.
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
-        let done = encode_to(self.codec, &WireRef(value), &mut self.bytes);
+        let done = (P::ops().put)(value, self.codec, &mut self.bytes);
         self.note(N, done);
     }
 
@@ -180,21 +220,21 @@ enum Source<'d> {
 impl<'d> ArgumentsDecoder<'d> {
     /// Argument `N`.
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self) -> Result<P::Type, BadArguments> {
-        self.argument::<N>().read::<Wire<P::Type>>().map(|value| value.0)
+        (P::ops().take)(self.argument::<N>())
     }
 
     /// What lends argument `N`.
     pub fn borrowed<P: BorrowedParameter<N>, const N: usize>(
         &mut self,
     ) -> Result<Held<'d, P, N>, BadArguments> {
-        P::Type::take(self.argument::<N>())
+        P::Type::take(self.argument::<N>()).map(Held)
     }
 
     /// What lends argument `N`, if it was given.
     pub fn borrowed_option<P: BorrowedParameter<N>, const N: usize>(
         &mut self,
     ) -> Result<Option<Held<'d, P, N>>, BadArguments> {
-        P::Type::take_option(self.argument::<N>())
+        Ok(P::Type::take_option(self.argument::<N>())?.map(Held))
     }
 
     fn argument<const N: usize>(&mut self) -> Argument<'_, 'd> {
@@ -204,7 +244,14 @@ impl<'d> ArgumentsDecoder<'d> {
 
 /// Argument `N` of `P`, borrowed from what holds it.
 pub fn lend<'a, P: BorrowedParameter<N>, const N: usize>(held: &'a Held<'_, P, N>) -> &'a P::Type {
-    P::Type::lend(held)
+    P::Type::lend(&held.0)
+}
+
+/// As [`lend`], for an option.
+pub fn lend_option<'a, P: BorrowedParameter<N>, const N: usize>(
+    held: &'a Option<Held<'_, P, N>>,
+) -> Option<&'a P::Type> {
+    held.as_ref().map(lend::<P, N>)
 }
 
 /// One argument that is to be decoded next.

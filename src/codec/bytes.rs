@@ -19,14 +19,19 @@ pub(crate) fn serialize<S: Serializer>(
 
 /// For `deserialize_with`.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    deserializer.deserialize_byte_buf(BytesVisitor).map(Cow::into_owned)
+    borrowed(deserializer).map(Cow::into_owned)
 }
 
 /// Without a copy where the input allows it.
 pub(crate) fn borrowed<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Cow<'de, [u8]>, D::Error> {
-    deserializer.deserialize_bytes(BytesVisitor)
+    if deserializer.is_human_readable() {
+        // JSON would take a text for bytes.
+        deserializer.deserialize_seq(BytesVisitor)
+    } else {
+        deserializer.deserialize_bytes(BytesVisitor)
+    }
 }
 
 /// At most this many bytes are reserved on the word of a length that was announced.

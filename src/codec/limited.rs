@@ -36,17 +36,20 @@ impl Context {
     }
 
     /// What went wrong, in the best words that are known.
+    #[cold]
     pub(crate) fn fault(&self, error: impl fmt::Display) -> Fault {
         self.fault.take().unwrap_or_else(|| Fault::new(&error))
     }
 
     /// Keep the words, and give the inner deserializer an error of its own kind.
+    #[cold]
     fn stash<E: de::Error>(&self, fault: Fault) -> E {
         let error = E::custom(&fault.0);
         self.fault.set(Some(fault));
         error
     }
 
+    #[inline]
     fn charge(&self, elements: usize) -> Result<(), Fault> {
         match self.elements_left.get().checked_sub(elements) {
             Some(left) => {
@@ -60,12 +63,25 @@ impl Context {
 
 /// An error that keeps its words. Boxed, so that results stay small.
 #[derive(Debug)]
-pub(crate) struct Fault(Box<String>);
+pub(crate) struct Fault(
+    #[expect(
+        clippy::box_collection,
+        reason = "a `Box<str>` would make every result a word longer"
+    )]
+    Box<String>,
+);
 
 impl Fault {
     #[cold]
     fn new(message: &dyn fmt::Display) -> Self {
         Self(Box::new(message.to_string()))
+    }
+}
+
+impl Fault {
+    #[cold]
+    fn too_deep() -> Self {
+        Self::new(&format_args!("the value is nested deeper than {DEPTH_MAX} levels"))
     }
 }
 
@@ -91,18 +107,19 @@ pub(crate) struct Limited<'c, D> {
 }
 
 impl<'c, D> Limited<'c, D> {
+    #[inline]
     pub(crate) fn new(inner: D, context: &'c Context) -> Self {
         Self { inner, context, depth_left: DEPTH_MAX }
     }
 
+    #[inline]
     fn guard<V>(&self, visitor: V) -> Guard<'c, V> {
         Guard { visitor, context: self.context, depth_left: self.depth_left, counted: false }
     }
 
+    #[inline]
     fn descend<V>(&self, visitor: V, counted: bool) -> Result<Guard<'c, V>, Fault> {
-        let depth_left = self.depth_left.checked_sub(1).ok_or_else(|| {
-            Fault::new(&format_args!("the value is nested deeper than {DEPTH_MAX} levels"))
-        })?;
+        let depth_left = self.depth_left.checked_sub(1).ok_or_else(Fault::too_deep)?;
         Ok(Guard { visitor, context: self.context, depth_left, counted })
     }
 }
@@ -284,7 +301,7 @@ impl<'c, A> Elements<'c, A> {
 
     #[inline]
     fn seed<S>(&self, seed: S) -> Seed<'c, S> {
-        Seed { seed, context: self.context, depth_left: self.depth_left }
+        Seed { inner: seed, context: self.context, depth_left: self.depth_left }
     }
 
     #[inline]
@@ -347,7 +364,7 @@ impl<'de, 'c, A: EnumAccess<'de>> EnumAccess<'de> for Limited<'c, A> {
         seed: S,
     ) -> Result<(S::Value, Self::Variant), Fault> {
         let Self { inner, context, depth_left } = self;
-        let seed = Seed { seed, context, depth_left };
+        let seed = Seed { inner: seed, context, depth_left };
         let (value, variant) = inner.variant_seed(seed).map_err(|error| context.fault(error))?;
         Ok((value, Limited { inner: variant, context, depth_left }))
     }
@@ -365,7 +382,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<'_, A> {
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
         let Self { inner, context, depth_left } = self;
         inner
-            .newtype_variant_seed(Seed { seed, context, depth_left })
+            .newtype_variant_seed(Seed { inner: seed, context, depth_left })
             .map_err(|error| context.fault(error))
     }
 
@@ -386,8 +403,9 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<'_, A> {
     }
 }
 
+/// The seed of an element, which gets the deserializer limited.
 struct Seed<'c, S> {
-    seed: S,
+    inner: S,
     context: &'c Context,
     depth_left: u32,
 }
@@ -397,7 +415,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Seed<'_, S> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let Self { seed, context, depth_left } = self;
+        let Self { inner: seed, context, depth_left } = self;
         seed.deserialize(Limited { inner, context, depth_left })
             .map_err(|fault| context.stash(fault))
     }

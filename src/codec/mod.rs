@@ -83,16 +83,19 @@ pub enum DecodeError {
     #[error("{0}")]
     Malformed(String),
     /// The value ends before the bytes do.
-    #[error("{0} bytes are left over after the value")]
+    #[error("bytes are left over after the value ({0} of them)")]
     Trailing(usize),
 }
+
+/// What is reserved for a value whose size is not known: enough for most, so that few grow.
+pub(crate) const FIRST_BYTES: usize = 64;
 
 /// Encode one value.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     id: CodecId,
     value: &T,
 ) -> Result<Vec<u8>, EncodeError> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(FIRST_BYTES);
     encode_to(id, value, &mut bytes)?;
     Ok(bytes)
 }

@@ -29,11 +29,7 @@ impl Queue {
             timeout_warning: None,
             timeout_critical: None,
         };
-        let mut queue = Self {
-            core: Core::new(config),
-            out: Vec::new(),
-            now: Time::ZERO,
-        };
+        let mut queue = Self { core: Core::new(config), out: Vec::new(), now: Time::ZERO };
         for number in 0..=queued {
             queue.submit(number as u64);
         }
@@ -51,18 +47,13 @@ impl Queue {
             self.submit(number as u64);
             let running = running.expect("one place is always busy");
             self.now = self.now + Duration::from_nanos(100);
-            self.core
-                .on_finished(self.now, running, Finish::Returned, &mut self.out);
+            self.core.on_finished(self.now, running, Finish::Returned, &mut self.out);
             black_box(&self.out);
         }
     }
 
     fn submit(&mut self, payload: u64) {
-        let submission = Submission {
-            pool: PoolId::Threads,
-            options: Options::DEFAULT,
-            payload,
-        };
+        let submission = Submission { pool: PoolId::Threads, options: Options::DEFAULT, payload };
         let accepted = self.core.on_submitted(self.now, submission, &mut self.out);
         accepted.expect("the queue has no bound");
     }

@@ -12,13 +12,8 @@ impl<P: Clone> Core<P> {
     /// When [`on_deadline`](Self::on_deadline) is to be called next. May change with every event.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let timer = self.timers.first().map(|&(time, ..)| time);
-        let lifts = self
-            .pools
-            .iter()
-            .filter_map(|pool| pool.admission.next_lift(&self.nodes));
-        let reports = self
-            .unreported()
-            .map(|(slot, level)| self.report_due(slot, level));
+        let lifts = self.pools.iter().filter_map(|pool| pool.admission.next_lift(&self.nodes));
+        let reports = self.unreported().map(|(slot, level)| self.report_due(slot, level));
         timer.into_iter().chain(lifts).chain(reports).min()
     }
 
@@ -90,9 +85,7 @@ impl<P: Clone> Core<P> {
                 return;
             };
             let (pool, class) = (self.tasks[slot].pool, self.nodes.class(slot));
-            self.pools[pool as usize]
-                .admission
-                .set_reported(&self.nodes, class, level);
+            self.pools[pool as usize].admission.set_reported(&self.nodes, class, level);
             self.report(slot, level, now, out);
         }
     }
@@ -101,10 +94,8 @@ impl<P: Clone> Core<P> {
     fn unreported(&self) -> impl Iterator<Item = (u32, usize)> {
         let levels = (0..WARN_LEVELS).filter(|&level| !self.warn_after[level].is_endless());
         levels.flat_map(move |level| {
-            let classes = self
-                .pools
-                .iter()
-                .flat_map(|pool| Priority::ALL.map(|class| (pool, class)));
+            let classes =
+                self.pools.iter().flat_map(|pool| Priority::ALL.map(|class| (pool, class)));
             classes.filter_map(move |(pool, class)| {
                 Some((pool.admission.unreported(class, level)?, level))
             })
@@ -120,23 +111,14 @@ impl<P: Clone> Core<P> {
         let record = &mut self.tasks[slot];
         record.reported[level] = true;
         let waited = now.since(record.waits_since());
-        let payload = record
-            .payload
-            .clone()
-            .expect("an unresolved task has its payload");
-        out.push(Effect::Warn {
-            task,
-            payload,
-            level: LEVELS[level],
-            waited,
-        });
+        let payload = record.payload.clone().expect("an unresolved task has its payload");
+        out.push(Effect::Warn { task, payload, level: LEVELS[level], waited });
     }
 
     fn lift(&mut self, now: Time) {
         for pool in &super::PoolId::ALL {
-            while let Some(slot) = self.pools[*pool as usize]
-                .admission
-                .lift_due(&mut self.nodes, now)
+            while let Some(slot) =
+                self.pools[*pool as usize].admission.lift_due(&mut self.nodes, now)
             {
                 self.set_warn_timer(slot);
             }

@@ -20,17 +20,9 @@ impl PoolId {
 #[derive(Debug)]
 pub(crate) enum Effect<P> {
     /// Run the task in a slot of a pool without workers. Answered by `on_finished`.
-    Run {
-        pool: PoolId,
-        ticket: Ticket,
-        payload: P,
-    },
+    Run { pool: PoolId, ticket: Ticket, payload: P },
     /// Put the task into a worker's queue. Answered by `on_finished` or by the worker's exit.
-    Stage {
-        worker: WorkerId,
-        ticket: Ticket,
-        payload: P,
-    },
+    Stage { worker: WorkerId, ticket: Ticket, payload: P },
     /// Take back what the worker has not begun. Answered by `on_revoke_settled`.
     Revoke { worker: WorkerId, ticket: Ticket },
     /// Win the task's word against its completion, so that its worker may be killed. Answered by
@@ -43,19 +35,9 @@ pub(crate) enum Effect<P> {
     /// The worker gets no more tasks and ends by itself. Its exit follows.
     Retire { worker: WorkerId },
     /// The task has reached its terminal state: tell whoever holds its handle. The core has forgotten it.
-    Resolve {
-        task: TaskId,
-        payload: P,
-        ending: Ending,
-        history: History,
-    },
+    Resolve { task: TaskId, payload: P, ending: Ending, history: History },
     /// The task has waited longer than a threshold and still waits.
-    Warn {
-        task: TaskId,
-        payload: P,
-        level: WarnLevel,
-        waited: Duration,
-    },
+    Warn { task: TaskId, payload: P, level: WarnLevel, waited: Duration },
     /// The pool can't start workers and has given up; what waited in it is resolved beside this.
     PoolFailed,
     /// Nothing is outstanding any more while the supervisor is stopping.

@@ -28,10 +28,7 @@ impl<P: Clone> Core<P> {
             self.last_worker += 1;
             let worker = WorkerId(self.last_worker);
             workers.insert(worker);
-            out.push(Effect::Spawn {
-                worker,
-                delay: workers.delay_of_spawn(self.last_worker),
-            });
+            out.push(Effect::Spawn { worker, delay: workers.delay_of_spawn(self.last_worker) });
         }
     }
 
@@ -110,9 +107,6 @@ impl Pool {
 
     /// The same with as many extra ones as may be.
     fn workers_max(&self) -> u32 {
-        self.admission
-            .limits()
-            .places()
-            .saturating_add(self.workers().config.burst)
+        self.admission.limits().places().saturating_add(self.workers().config.burst)
     }
 }

@@ -5,7 +5,7 @@ use super::machine::{Core, Pool};
 use super::task::{Record, State};
 use super::workers::{WorkerState, Workers};
 use crate::admission::Time;
-use crate::task::id::{TaskId, WorkerId};
+use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Limits, Priority};
 
 /// Where a task is, in the words of the public face.
@@ -27,8 +27,6 @@ pub(crate) struct TaskInfo<'a, P> {
     pub(crate) id: TaskId,
     pub(crate) payload: &'a P,
     pub(crate) pool: PoolId,
-    /// As submitted.
-    pub(crate) priority: Priority,
     /// Where it waits or waited: higher than `priority` if aging lifted it.
     pub(crate) class: Priority,
     pub(crate) state: TaskState,
@@ -39,6 +37,8 @@ pub(crate) struct TaskInfo<'a, P> {
     pub(crate) attempts: u32,
     /// Where it runs, or ran last.
     pub(crate) worker: Option<WorkerId>,
+    /// Of the present attempt.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 /// What is known of a pool.
@@ -83,14 +83,7 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    /// How many tasks of the pool wait for their begin.
-    pub(crate) fn waiting(&self, pool: PoolId) -> usize {
-        Priority::ALL
-            .into_iter()
-            .map(|class| self.pool(pool).waiting(class))
-            .sum()
-    }
-
+    #[cfg(test)]
     /// Whether a task of `class` would not be refused as `QueueFull` now.
     pub(crate) fn has_room(&self, pool: PoolId, class: Priority) -> bool {
         self.pool(pool).has_room(class)
@@ -98,28 +91,25 @@ impl<P: Clone> Core<P> {
 
     /// A task that has not reached its terminal state.
     pub(crate) fn task(&self, task: TaskId) -> Option<TaskInfo<'_, P>> {
-        self.tasks
-            .find(task)
-            .and_then(|record| self.task_info(task.slot, record))
+        self.tasks.find(task).and_then(|record| self.task_info(task.slot, record))
     }
 
     /// All tasks that have not reached their terminal state, in no particular order.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskInfo<'_, P>> {
-        self.tasks
-            .slots()
-            .filter_map(|slot| self.task_info(slot, &self.tasks[slot]))
+        self.tasks.slots().filter_map(|slot| self.task_info(slot, &self.tasks[slot]))
     }
 
     /// The worker processes in the order of their start, each with the task that is first with it.
     pub(crate) fn workers(&self) -> impl Iterator<Item = (WorkerId, Option<TaskId>)> {
         let workers = self.pool(PoolId::Processes).workers.as_ref();
         workers.into_iter().flat_map(|workers| {
-            workers.iter().map(|(id, worker)| {
-                (id, worker.entries.front().map(|&slot| self.tasks.id(slot)))
-            })
+            workers
+                .iter()
+                .map(|(id, worker)| (id, worker.entries.front().map(|&slot| self.tasks.id(slot))))
         })
     }
 
+    #[cfg(test)]
     /// Whether a process of the pool is alive, or about to be.
     pub(crate) fn has_workers(&self) -> bool {
         self.pools
@@ -144,7 +134,6 @@ impl<P: Clone> Core<P> {
             id: self.tasks.id(slot),
             payload: record.payload.as_ref()?,
             pool: record.pool,
-            priority: record.priority,
             class: if record.issue == 0 && state == TaskState::Delayed {
                 record.priority
             } else {
@@ -155,6 +144,7 @@ impl<P: Clone> Core<P> {
             begun_at: record.begun().then_some(record.mark),
             attempts: record.attempts,
             worker: record.worker(),
+            ticket: record.begun().then(|| self.tasks.ticket(slot)),
         })
     }
 }

@@ -28,20 +28,14 @@ impl<P: Clone> Core<P> {
     /// Panics if something is still to happen that was due by `now`. For use right after `on_deadline`.
     #[cfg(test)]
     pub(super) fn check_nothing_is_overdue(&self, now: Time) {
-        assert!(
-            self.next_deadline().is_none_or(|due| due > now),
-            "everything due has happened"
-        );
+        assert!(self.next_deadline().is_none_or(|due| due > now), "everything due has happened");
         for slot in self.tasks.slots() {
             let record = &self.tasks[slot];
             assert!(record.alarm > now, "no alarm is overdue");
             let expires =
                 matches!(record.state, State::Queued | State::Staged) && record.attempts == 0;
             let patience_ended = record.queued_from + record.queue_timeout <= now;
-            assert!(
-                !expires || !patience_ended,
-                "what has never begun expires in time"
-            );
+            assert!(!expires || !patience_ended, "what has never begun expires in time");
             for (after, reported) in self.warn_after.into_iter().zip(record.reported) {
                 let overdue = !after.is_endless() && record.waits_since() + after <= now;
                 assert!(
@@ -66,15 +60,9 @@ impl<P: Clone> Core<P> {
             State::Staged | State::Begun | State::Revoking(_) | State::Killing(_)
         ) || (record.state == State::AwaitingEnd && pool.workers.is_some());
         if has_worker {
-            let worker = record
-                .worker()
-                .and_then(|worker| pool.workers.as_ref()?.get(worker));
+            let worker = record.worker().and_then(|worker| pool.workers.as_ref()?.get(worker));
             let worker = worker.expect("what is with a worker is with one that has not exited");
-            let holds = worker
-                .entries
-                .iter()
-                .filter(|&&entry| entry == slot)
-                .count();
+            let holds = worker.entries.iter().filter(|&&entry| entry == slot).count();
             assert_eq!(holds, 1, "what is with a worker is among its entries once");
             let is_head = worker.entries.front() == Some(&slot);
             assert!(
@@ -86,20 +74,14 @@ impl<P: Clone> Core<P> {
                 "only a dying worker is waited for"
             );
         }
-        let in_attempt = matches!(
-            record.state,
-            State::Running | State::Begun | State::Killing(_)
-        );
+        let in_attempt = matches!(record.state, State::Running | State::Begun | State::Killing(_));
         let revoking = matches!(record.state, State::Revoking(_));
         assert!(
             record.begun() == in_attempt || revoking || resolved,
             "an attempt is counted while it runs"
         );
         let retries = record.retry.as_ref().map_or(0, |retry| retry.retries);
-        assert!(
-            record.attempts <= retries + 1,
-            "a task has at most the attempts that it allows"
-        );
+        assert!(record.attempts <= retries + 1, "a task has at most the attempts that it allows");
     }
 
     fn check_timers(&self) {
@@ -112,10 +94,7 @@ impl<P: Clone> Core<P> {
                     self.timers.contains(&(record.alarm, slot, Timer::Alarm)),
                     "an alarm that is set has its timer"
                 );
-                assert!(
-                    may_have_alarm(record),
-                    "an alarm is set only where it means something"
-                );
+                assert!(may_have_alarm(record), "an alarm is set only where it means something");
             }
             expected += usize::from(record.warn_timer);
             assert!(
@@ -129,11 +108,7 @@ impl<P: Clone> Core<P> {
     fn check_pool(&self, pool_id: PoolId) {
         let pool = self.pool(pool_id);
         pool.admission.check_invariants(&self.nodes);
-        let here = || {
-            self.tasks
-                .slots()
-                .filter(move |&slot| self.tasks[slot].pool == pool_id)
-        };
+        let here = || self.tasks.slots().filter(move |&slot| self.tasks[slot].pool == pool_id);
         let count = |wanted: &dyn Fn(&Record<P>) -> bool| {
             here().filter(|&slot| wanted(&self.tasks[slot])).count()
         };
@@ -153,10 +128,8 @@ impl<P: Clone> Core<P> {
             "detached tasks are counted"
         );
         self.check_lines(pool_id);
-        let queued: usize = Priority::ALL
-            .into_iter()
-            .map(|class| pool.admission.queued(class))
-            .sum();
+        let queued: usize =
+            Priority::ALL.into_iter().map(|class| pool.admission.queued(class)).sum();
         assert_eq!(
             queued,
             count(&|task| task.state == State::Queued),
@@ -166,16 +139,10 @@ impl<P: Clone> Core<P> {
             Some(workers) => {
                 workers.check_invariants();
                 self.check_fleet(pool, workers);
-                workers
-                    .iter()
-                    .filter(|(_, worker)| worker.is_busy())
-                    .count()
+                workers.iter().filter(|(_, worker)| worker.is_busy()).count()
             }
             None => count(&|task| {
-                matches!(
-                    task.state,
-                    State::Running | State::AwaitingEnd | State::Detached
-                )
+                matches!(task.state, State::Running | State::AwaitingEnd | State::Detached)
             }),
         };
         assert_eq!(
@@ -192,21 +159,13 @@ impl<P: Clone> Core<P> {
 
     fn check_lines(&self, pool_id: PoolId) {
         let pool = self.pool(pool_id);
-        let here = || {
-            self.tasks
-                .slots()
-                .filter(move |&slot| self.tasks[slot].pool == pool_id)
-        };
+        let here = || self.tasks.slots().filter(move |&slot| self.tasks[slot].pool == pool_id);
         for class in Priority::ALL {
             let in_class = |slot: &u32| self.nodes.class(*slot) == class;
             let staged = here().filter(in_class).filter(|&slot| {
                 self.tasks[slot].is_waiting() && self.tasks[slot].state != State::Queued
             });
-            assert_eq!(
-                pool.staged[class as usize],
-                staged.count(),
-                "staged tasks are counted"
-            );
+            assert_eq!(pool.staged[class as usize], staged.count(), "staged tasks are counted");
             for slot in pool.admission.iter(&self.nodes, class) {
                 let record = &self.tasks[slot];
                 assert!(
@@ -221,10 +180,7 @@ impl<P: Clone> Core<P> {
     fn check_fleet(&self, pool: &Pool, workers: &Workers) {
         let places = pool.admission.limits().places();
         if workers.wanted && !pool.failed && self.stop.is_none() {
-            assert!(
-                workers.live() >= places,
-                "a worker that is lost is replaced at once"
-            );
+            assert!(workers.live() >= places, "a worker that is lost is replaced at once");
         }
         let critical_waits = pool.admission.queued(Priority::Critical) > 0;
         if self.stop < Some(StopMode::KillNow) && !critical_waits && workers.live() > places {
@@ -232,13 +188,9 @@ impl<P: Clone> Core<P> {
             assert_eq!(unneeded, 0, "an idle worker beyond the limits is retired");
         }
         if self.stop == Some(StopMode::KillNow) {
-            let spared = workers
-                .iter()
-                .any(|(_, it)| it.entries.is_empty() && !it.state.is_dying());
-            assert!(
-                !spared,
-                "when all is killed no worker without a task lives on"
-            );
+            let spared =
+                workers.iter().any(|(_, it)| it.entries.is_empty() && !it.state.is_dying());
+            assert!(!spared, "when all is killed no worker without a task lives on");
         }
     }
 

@@ -43,12 +43,7 @@ impl Pool {
             PoolKind::Slots => (ZeroPoolSize::Unlimited, None),
             PoolKind::Workers(workers) => (ZeroPoolSize::Closed, Some(Workers::new(workers))),
         };
-        let PoolConfig {
-            limits,
-            places_max,
-            aging,
-            ..
-        } = config;
+        let PoolConfig { limits, places_max, aging, .. } = config;
         Self {
             admission: Admission::new(AdmissionConfig {
                 limits,
@@ -67,15 +62,11 @@ impl Pool {
     }
 
     pub(super) fn workers_mut(&mut self) -> &mut Workers {
-        self.workers
-            .as_mut()
-            .expect("only a pool of workers has tasks with workers")
+        self.workers.as_mut().expect("only a pool of workers has tasks with workers")
     }
 
     pub(super) fn workers(&self) -> &Workers {
-        self.workers
-            .as_ref()
-            .expect("only a pool of workers has tasks with workers")
+        self.workers.as_ref().expect("only a pool of workers has tasks with workers")
     }
 }
 
@@ -98,10 +89,7 @@ pub(crate) struct Core<P> {
 impl<P: Clone> Core<P> {
     pub(crate) fn new(config: CoreConfig) -> Self {
         Self {
-            warn_after: [
-                config.timeout_warning.into(),
-                config.timeout_critical.into(),
-            ],
+            warn_after: [config.timeout_warning.into(), config.timeout_critical.into()],
             tasks: Tasks::EMPTY,
             nodes: Nodes::default(),
             timers: BTreeSet::new(),
@@ -160,9 +148,7 @@ impl<P: Clone> Core<P> {
     /// Must precede every change to what the due time depends on.
     pub(super) fn clear_warn_timer(&mut self, slot: u32) {
         if std::mem::take(&mut self.tasks[slot].warn_timer) {
-            let due = self
-                .warn_due(slot)
-                .expect("a timer is set for a report that is due");
+            let due = self.warn_due(slot).expect("a timer is set for a report that is due");
             self.timers.remove(&(due, slot, Timer::Warn));
         }
     }
@@ -173,9 +159,7 @@ impl<P: Clone> Core<P> {
         record.state = State::Queued;
         let (pool, priority) = (record.pool, record.priority);
         let expiry = record.queued_from + record.queue_timeout;
-        self.pools[pool as usize]
-            .admission
-            .enqueue(&mut self.nodes, slot, priority, now);
+        self.pools[pool as usize].admission.enqueue(&mut self.nodes, slot, priority, now);
         self.set_alarm(slot, expiry);
     }
 
@@ -189,16 +173,11 @@ impl<P: Clone> Core<P> {
             self.resolve(slot, ending, now, out);
             return;
         }
-        self.pools[pool as usize]
-            .admission
-            .requeue(&mut self.nodes, slot);
+        self.pools[pool as usize].admission.requeue(&mut self.nodes, slot);
         let record = &self.tasks[slot];
         let never_began = record.attempts == 0;
-        let expiry = if never_began {
-            record.queued_from + record.queue_timeout
-        } else {
-            Time::NEVER
-        };
+        let expiry =
+            if never_began { record.queued_from + record.queue_timeout } else { Time::NEVER };
         self.set_alarm(slot, expiry);
         self.set_warn_timer(slot);
     }
@@ -206,9 +185,7 @@ impl<P: Clone> Core<P> {
     /// How what is queued ends at once, if it may not wait any longer.
     fn ending_of_queued(&self, pool: PoolId) -> Option<Ending> {
         if self.stop >= Some(StopMode::CancelQueued) {
-            return Some(Ending::Cancelled {
-                why: super::CancelReason::Stopped,
-            });
+            return Some(Ending::Cancelled { why: super::CancelReason::Stopped });
         }
         self.pool(pool).failed.then_some(Ending::PoolFailed)
     }
@@ -216,9 +193,7 @@ impl<P: Clone> Core<P> {
     /// Leaves its line.
     pub(super) fn leave_line(&mut self, slot: u32) {
         let pool = self.tasks[slot].pool;
-        self.pools[pool as usize]
-            .admission
-            .remove(&mut self.nodes, slot);
+        self.pools[pool as usize].admission.remove(&mut self.nodes, slot);
         self.clear_warn_timer(slot);
     }
 
@@ -279,16 +254,12 @@ impl<P: Clone> Core<P> {
     /// Takes a task out of its worker's entries. If the worker lives, the next one begins or the worker is
     /// idle.
     pub(super) fn leave_worker(&mut self, slot: u32, now: Time) {
-        let worker_id = self.tasks[slot]
-            .worker()
-            .expect("a task that leaves a worker is with one");
+        let worker_id = self.tasks[slot].worker().expect("a task that leaves a worker is with one");
         let workers = self.workers_mut();
         let entries = workers.entries_mut(worker_id);
         entries.retain(|&entry| entry != slot);
         let next = entries.front().copied();
-        let dying = workers
-            .get(worker_id)
-            .is_some_and(|worker| worker.state.is_dying());
+        let dying = workers.get(worker_id).is_some_and(|worker| worker.state.is_dying());
         if dying {
             return;
         }
@@ -305,10 +276,8 @@ impl<P: Clone> Core<P> {
     /// Whether an attempt that failed by `kind` is to be followed by another.
     pub(super) fn may_retry(&self, slot: u32, kind: RetryOn) -> bool {
         let record = &self.tasks[slot];
-        let allowed = record
-            .retry
-            .as_ref()
-            .is_some_and(|retry| retry.allows(kind, record.attempts));
+        let allowed =
+            record.retry.as_ref().is_some_and(|retry| retry.allows(kind, record.attempts));
         allowed && self.stop < Some(StopMode::CancelQueued) && !self.pool(record.pool).failed
     }
 
@@ -318,10 +287,7 @@ impl<P: Clone> Core<P> {
         record.mark = now;
         record.reported = [false; WARN_LEVELS];
         let (attempt, number) = (record.attempts + 1, record.number);
-        let wait = record
-            .retry
-            .as_ref()
-            .map(|retry| retry.backoff.wait_before(attempt, number));
+        let wait = record.retry.as_ref().map(|retry| retry.backoff.wait_before(attempt, number));
         match wait {
             Some(wait)
                 if !wait.is_zero() && self.ending_of_queued(self.tasks[slot].pool).is_none() =>
@@ -377,12 +343,7 @@ impl<P: Clone> Core<P> {
         let history = history(record, now);
         let pool = record.pool;
         self.pool_mut(pool).unresolved -= 1;
-        out.push(Effect::Resolve {
-            task,
-            payload,
-            ending,
-            history,
-        });
+        out.push(Effect::Resolve { task, payload, ending, history });
     }
 
     /// The worker is sent SIGKILL: it holds no place any more, and what it has not begun is taken back.
@@ -415,10 +376,7 @@ impl<P: Clone> Core<P> {
             };
             if revocable {
                 record.state = State::Revoking(Revoke::Requeue);
-                out.push(Effect::Revoke {
-                    worker: id,
-                    ticket: self.tasks.ticket(slot),
-                });
+                out.push(Effect::Revoke { worker: id, ticket: self.tasks.ticket(slot) });
             }
             if revocable || self.tasks[slot].state == State::Begun {
                 self.set_alarm(slot, Time::NEVER);

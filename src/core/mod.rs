@@ -19,6 +19,7 @@ mod effect;
 mod event;
 mod fleet;
 mod info;
+#[cfg(test)]
 mod invariants;
 mod machine;
 mod process;
@@ -39,6 +40,8 @@ pub(crate) use crate::admission::Time;
 pub(crate) use effect::{
     CancelReason, Effect, Ending, Finish, History, PoolId, SignalReason, WarnLevel,
 };
+#[cfg(test)]
+pub(crate) use event::Cancel;
 pub(crate) use event::{
     CoreConfig, PoolConfig, PoolKind, RefuseReason, StopMode, Submission, WorkersConfig,
 };

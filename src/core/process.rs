@@ -94,13 +94,7 @@ impl<P: Clone> Core<P> {
             self.retry(slot, now, out);
         } else if has_begun {
             self.begin(slot, now);
-            self.retry_or_resolve(
-                slot,
-                Some(RetryOn::Crash),
-                Ending::Crashed { worker },
-                now,
-                out,
-            );
+            self.retry_or_resolve(slot, Some(RetryOn::Crash), Ending::Crashed { worker }, now, out);
         } else {
             let why = match state {
                 State::Revoking(why) => why,
@@ -153,12 +147,6 @@ impl<P: Clone> Core<P> {
     }
 
     fn worker_state(&self, worker: WorkerId) -> Option<WorkerState> {
-        Some(
-            self.pool(PoolId::Processes)
-                .workers
-                .as_ref()?
-                .get(worker)?
-                .state,
-        )
+        Some(self.pool(PoolId::Processes).workers.as_ref()?.get(worker)?.state)
     }
 }

@@ -35,10 +35,7 @@ impl<P: Clone> Core<P> {
     pub(super) fn resolve_without_forgetting(&self, slot: u32, out: &mut Vec<Effect<P>>) {
         out.push(Effect::Resolve {
             task: self.tasks.id(slot),
-            payload: self.tasks[slot]
-                .payload
-                .clone()
-                .expect("it is not resolved yet"),
+            payload: self.tasks[slot].payload.clone().expect("it is not resolved yet"),
             ending: Ending::Finished,
             history: History::default(),
         });

@@ -56,25 +56,16 @@ impl<P: Clone> Core<P> {
             let record = &mut self.tasks[slot];
             record.state = State::Running;
             record.issue += 1;
-            let payload = record
-                .payload
-                .clone()
-                .expect("an unresolved task has its payload");
+            let payload = record.payload.clone().expect("an unresolved task has its payload");
             self.begin(slot, now);
-            out.push(Effect::Run {
-                pool,
-                ticket: self.tasks.ticket(slot),
-                payload,
-            });
+            out.push(Effect::Run { pool, ticket: self.tasks.ticket(slot), payload });
         }
     }
 
     fn start_on_workers(&mut self, pool: PoolId, now: Time, out: &mut Vec<Effect<P>>) {
         while let Some((slot, class)) = self.next_in(pool) {
             let admitted = self.pool(pool).admission.has_place(class);
-            let idle = admitted
-                .then(|| self.pool_mut(pool).workers_mut().take_idle())
-                .flatten();
+            let idle = admitted.then(|| self.pool_mut(pool).workers_mut().take_idle()).flatten();
             let Some(worker) = idle.or_else(|| self.place_behind(pool, class)) else {
                 break;
             };
@@ -88,10 +79,7 @@ impl<P: Clone> Core<P> {
         record.state = State::Staged;
         record.issue += 1;
         record.set_worker(Some(worker));
-        let payload = record
-            .payload
-            .clone()
-            .expect("an unresolved task has its payload");
+        let payload = record.payload.clone().expect("an unresolved task has its payload");
         let class = self.nodes.class(slot);
         let pool = self.pool_mut(PoolId::Processes);
         pool.staged[class as usize] += 1;
@@ -107,11 +95,7 @@ impl<P: Clone> Core<P> {
         } else {
             self.set_warn_timer(slot);
         }
-        out.push(Effect::Stage {
-            worker,
-            ticket: self.tasks.ticket(slot),
-            payload,
-        });
+        out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot), payload });
     }
 
     /// A worker behind whose tasks one of `class` may be staged: none of them is of a lower class, and the
@@ -130,14 +114,9 @@ impl<P: Clone> Core<P> {
         let fitting = workers.iter().filter(|(_, worker)| {
             worker.state == WorkerState::Ready
                 && (1..entries_max).contains(&worker.entries.len())
-                && worker
-                    .entries
-                    .iter()
-                    .all(|&ahead| self.nodes.class(ahead) >= class)
+                && worker.entries.iter().all(|&ahead| self.nodes.class(ahead) >= class)
         });
-        fitting
-            .min_by_key(|(_, worker)| worker.entries.len())
-            .map(|(id, _)| id)
+        fitting.min_by_key(|(_, worker)| worker.entries.len()).map(|(id, _)| id)
     }
 
     /// What is staged must not start before a more urgent task that waits, nor beyond its limits.
@@ -175,15 +154,9 @@ impl<P: Clone> Core<P> {
             .filter(|&slot| pool.admission.has_place(self.nodes.class(slot)))
             .collect();
         candidates.sort_by_key(|&slot| {
-            (
-                std::cmp::Reverse(self.nodes.class(slot)),
-                self.nodes.order(slot),
-            )
+            (std::cmp::Reverse(self.nodes.class(slot)), self.nodes.order(slot))
         });
-        for slot in candidates
-            .into_iter()
-            .take(idle.saturating_sub(on_their_way))
-        {
+        for slot in candidates.into_iter().take(idle.saturating_sub(on_their_way)) {
             self.start_revoke(slot, Revoke::Requeue, out);
         }
     }
@@ -191,11 +164,7 @@ impl<P: Clone> Core<P> {
     /// What waits behind another in a worker and is not being taken back already.
     fn staged_slots(&self, pool: PoolId) -> Vec<u32> {
         let workers = self.pool(pool).workers();
-        let entries = workers
-            .iter()
-            .flat_map(|(_, worker)| worker.entries.iter().copied());
-        entries
-            .filter(|&slot| self.tasks[slot].state == State::Staged)
-            .collect()
+        let entries = workers.iter().flat_map(|(_, worker)| worker.entries.iter().copied());
+        entries.filter(|&slot| self.tasks[slot].state == State::Staged).collect()
     }
 }

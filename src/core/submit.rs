@@ -18,11 +18,7 @@ impl<P: Clone> Core<P> {
         submission: Submission<P>,
         out: &mut Vec<Effect<P>>,
     ) -> Result<TaskId, Refused<P>> {
-        let Submission {
-            pool: pool_id,
-            options,
-            payload,
-        } = submission;
+        let Submission { pool: pool_id, options, payload } = submission;
         let delay = options.delay.filter(|delay| !delay.is_zero());
         let pool = self.pool(pool_id);
         let reason = if self.stop.is_some() {
@@ -66,10 +62,7 @@ impl<P: Clone> Core<P> {
         task: TaskId,
         out: &mut Vec<Effect<P>>,
     ) -> Cancel {
-        let known = self
-            .tasks
-            .find(task)
-            .is_some_and(|record| record.state != State::Detached);
+        let known = self.tasks.find(task).is_some_and(|record| record.state != State::Detached);
         if !known {
             return Cancel::TooLate;
         }
@@ -134,10 +127,7 @@ impl<P: Clone> Core<P> {
         let record = &mut self.tasks[slot];
         record.state = State::Revoking(why);
         let worker = record.worker().expect("a staged task is with a worker");
-        out.push(Effect::Revoke {
-            worker,
-            ticket: self.tasks.ticket(slot),
-        });
+        out.push(Effect::Revoke { worker, ticket: self.tasks.ticket(slot) });
     }
 
     pub(super) fn start_kill(&mut self, slot: u32, why: Kill, out: &mut Vec<Effect<P>>) {
@@ -145,10 +135,7 @@ impl<P: Clone> Core<P> {
         let record = &mut self.tasks[slot];
         record.state = State::Killing(why);
         let worker = record.worker().expect("a begun task is with a worker");
-        out.push(Effect::Kill {
-            worker,
-            ticket: self.tasks.ticket(slot),
-        });
+        out.push(Effect::Kill { worker, ticket: self.tasks.ticket(slot) });
     }
 }
 
@@ -169,10 +156,7 @@ impl Pool {
 
     fn can_start_now(&self, class: Priority) -> bool {
         let first = self.admission.next().is_none_or(|(_, next)| next < class);
-        let has_worker = self
-            .workers
-            .as_ref()
-            .is_none_or(|workers| !workers.idle().is_empty());
+        let has_worker = self.workers.as_ref().is_none_or(|workers| !workers.idle().is_empty());
         first && has_worker && self.admission.has_place(class)
     }
 }

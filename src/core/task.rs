@@ -151,13 +151,10 @@ impl<P> Record<P> {
 
     /// Since when it waits.
     pub(super) fn waits_since(&self) -> Time {
-        if self.attempts == 0 {
-            self.queued_from
-        } else {
-            self.mark
-        }
+        if self.attempts == 0 { self.queued_from } else { self.mark }
     }
 
+    #[cfg(test)]
     /// Whether it waits for its begin, in a line or behind another task.
     pub(super) fn is_waiting(&self) -> bool {
         match self.state {
@@ -176,10 +173,7 @@ pub(super) struct Tasks<P> {
 }
 
 impl<P> Tasks<P> {
-    pub(super) const EMPTY: Self = Self {
-        records: Vec::new(),
-        vacant: Vec::new(),
-    };
+    pub(super) const EMPTY: Self = Self { records: Vec::new(), vacant: Vec::new() };
 
     pub(super) fn insert(&mut self, record: Record<P>) -> u32 {
         if let Some(slot) = self.vacant.pop() {
@@ -195,10 +189,7 @@ impl<P> Tasks<P> {
     /// The record's payload must have been taken.
     pub(super) fn vacate(&mut self, slot: u32) {
         let record = &mut self[slot];
-        debug_assert!(
-            record.payload.is_none(),
-            "a payload is never dropped in the core"
-        );
+        debug_assert!(record.payload.is_none(), "a payload is never dropped in the core");
         (record.number, record.state, record.retry) = (0, State::Vacant, None);
         self.vacant.push(slot);
     }
@@ -211,30 +202,20 @@ impl<P> Tasks<P> {
 
     /// The record of a ticket that is still current.
     pub(super) fn find_ticket(&self, ticket: Ticket) -> Option<&Record<P>> {
-        self.find(ticket.task)
-            .filter(|record| record.issue == ticket.attempt)
+        self.find(ticket.task).filter(|record| record.issue == ticket.attempt)
     }
 
     pub(super) fn id(&self, slot: u32) -> TaskId {
-        TaskId {
-            number: self[slot].number,
-            slot,
-        }
+        TaskId { number: self[slot].number, slot }
     }
 
     pub(super) fn ticket(&self, slot: u32) -> Ticket {
-        Ticket {
-            task: self.id(slot),
-            attempt: self[slot].issue,
-        }
+        Ticket { task: self.id(slot), attempt: self[slot].issue }
     }
 
     /// Every slot that keeps a task.
     pub(super) fn slots(&self) -> impl Iterator<Item = u32> + use<'_, P> {
-        (0..)
-            .zip(&self.records)
-            .filter(|(_, record)| record.number != 0)
-            .map(|(slot, _)| slot)
+        (0..).zip(&self.records).filter(|(_, record)| record.number != 0).map(|(slot, _)| slot)
     }
 
     /// How many slots there are, vacant ones too.

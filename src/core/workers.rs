@@ -61,10 +61,7 @@ pub(super) struct Workers {
 
 impl Workers {
     pub(super) fn new(config: WorkersConfig) -> Self {
-        debug_assert!(
-            config.entries_per_worker > 0,
-            "a worker must take at least one task"
-        );
+        debug_assert!(config.entries_per_worker > 0, "a worker must take at least one task");
         debug_assert!(
             config.entries_per_worker == 1 || !config.staged_is_begun,
             "what is staged behind another has not begun"
@@ -81,13 +78,7 @@ impl Workers {
     }
 
     pub(super) fn insert(&mut self, id: WorkerId) {
-        self.all.insert(
-            id,
-            Worker {
-                state: WorkerState::Starting,
-                entries: VecDeque::new(),
-            },
-        );
+        self.all.insert(id, Worker { state: WorkerState::Starting, entries: VecDeque::new() });
         self.live += 1;
         self.starting += 1;
     }
@@ -101,18 +92,11 @@ impl Workers {
     }
 
     pub(super) fn entries_mut(&mut self, id: WorkerId) -> &mut VecDeque<u32> {
-        &mut self
-            .all
-            .get_mut(&id)
-            .expect("a worker with entries is known")
-            .entries
+        &mut self.all.get_mut(&id).expect("a worker with entries is known").entries
     }
 
     pub(super) fn set_state(&mut self, id: WorkerId, state: WorkerState) {
-        let worker = self
-            .all
-            .get_mut(&id)
-            .expect("only a known worker changes its state");
+        let worker = self.all.get_mut(&id).expect("only a known worker changes its state");
         let before = std::mem::replace(&mut worker.state, state);
         let has_entries = !worker.entries.is_empty();
         self.live -= u32::from(before.is_live());
@@ -126,11 +110,7 @@ impl Workers {
 
     /// A worker that has run dry may take the next task.
     pub(super) fn set_idle(&mut self, id: WorkerId) {
-        if self
-            .all
-            .get(&id)
-            .is_some_and(|worker| worker.state == WorkerState::Ready)
-        {
+        if self.all.get(&id).is_some_and(|worker| worker.state == WorkerState::Ready) {
             self.idle.push(id);
         }
     }
@@ -147,10 +127,7 @@ impl Workers {
     pub(super) fn delay_of_spawn(&self, noise: u64) -> Duration {
         match self.failures {
             0 => Duration::ZERO,
-            failures => self
-                .config
-                .restart_backoff
-                .wait_before(failures.saturating_add(1), noise),
+            failures => self.config.restart_backoff.wait_before(failures.saturating_add(1), noise),
         }
     }
 
@@ -176,26 +153,18 @@ impl Workers {
     pub(super) fn superfluous(&self) -> Option<WorkerId> {
         let starting = || {
             let mut newest_first = self.iter().rev();
-            newest_first
-                .find(|(_, worker)| worker.state == WorkerState::Starting)
-                .map(|(id, _)| id)
+            newest_first.find(|(_, worker)| worker.state == WorkerState::Starting).map(|(id, _)| id)
         };
         let cold = (self.starting > 0).then(starting).flatten();
         cold.or_else(|| self.idle.first().copied())
     }
 
+    #[cfg(test)]
     pub(super) fn check_invariants(&self) {
         let count = |wanted: fn(WorkerState) -> bool| {
-            self.all
-                .values()
-                .filter(|worker| wanted(worker.state))
-                .count() as u32
+            self.all.values().filter(|worker| wanted(worker.state)).count() as u32
         };
-        assert_eq!(
-            self.live,
-            count(WorkerState::is_live),
-            "live workers must be counted"
-        );
+        assert_eq!(self.live, count(WorkerState::is_live), "live workers must be counted");
         assert_eq!(
             self.starting,
             count(|state| state == WorkerState::Starting),

@@ -34,10 +34,7 @@ pub(crate) enum Program {
     /// The executable of this process, started again.
     Current,
     /// Another one. A name without a slash is looked for in `PATH`.
-    Separate {
-        path: PathBuf,
-        arguments: Vec<OsString>,
-    },
+    Separate { path: PathBuf, arguments: Vec<OsString> },
 }
 
 impl Program {
@@ -145,10 +142,8 @@ impl Launch {
                 (find_program(path)?, arguments.clone(), false)
             }
         };
-        let working_directory =
-            std::env::current_dir().map_err(|source| WorkerStartError::Resources {
-                source: Arc::new(source),
-            })?;
+        let working_directory = std::env::current_dir()
+            .map_err(|source| WorkerStartError::Resources { source: Arc::new(source) })?;
         Ok(Self {
             name: display_name(&config.program),
             path,
@@ -189,9 +184,7 @@ fn find_program(path: &Path) -> Result<PathBuf, WorkerStartError> {
     };
     if path.components().count() > 1 || path.is_absolute() {
         let found = std::path::absolute(path).map_err(not_started)?;
-        return std::fs::metadata(&found)
-            .map(|_| found)
-            .map_err(not_started);
+        return std::fs::metadata(&found).map(|_| found).map_err(not_started);
     }
     std::env::var_os("PATH")
         .iter()
@@ -207,10 +200,8 @@ fn display_name(program: &Program) -> String {
         Program::Current => std::env::current_exe().ok(),
         Program::Separate { path, .. } => Some(path.clone()),
     };
-    let name = path
-        .as_deref()
-        .and_then(Path::file_name)
-        .map(|name| name.to_string_lossy().into_owned());
+    let name =
+        path.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| "worker".to_owned())
 }
 

@@ -47,19 +47,11 @@ impl Control {
     pub(super) fn run(self) {
         match self.shake_hands() {
             Ok((control, receiver)) => {
-                let Self {
-                    shared,
-                    incarnation,
-                    connection,
-                } = self;
+                let Self { shared, incarnation, connection } = self;
                 // The monitor holds the lifeline as long as the worker lives.
                 drop(connection);
-                let listening = Listening {
-                    shared,
-                    incarnation,
-                    receiver: Some(receiver),
-                    catalogue: None,
-                };
+                let listening =
+                    Listening { shared, incarnation, receiver: Some(receiver), catalogue: None };
                 listening.run(&control);
             }
             Err(stop) => {
@@ -97,16 +89,8 @@ impl Control {
     /// Where the worker's one-shot server is. Has no deadline of its own: the monitor kills a worker that
     /// is not ready in time.
     fn receive_announcement(&self) -> Result<String, Stop> {
-        let broken = |what: &str| {
-            Stop::Failed(StartFailure::Handshake {
-                what: what.to_owned(),
-            })
-        };
-        let Connection {
-            lifeline,
-            child,
-            directory,
-        } = &self.connection;
+        let broken = |what: &str| Stop::Failed(StartFailure::Handshake { what: what.to_owned() });
+        let Connection { lifeline, child, directory } = &self.connection;
         let ready = wait_readable(&[lifeline.as_fd(), child.as_pidfd()], None)?;
         if !ready[0] {
             return Err(Stop::Died);
@@ -120,17 +104,10 @@ impl Control {
         let announcement = Announcement::parse(&bytes[..length])
             .ok_or_else(|| broken("its first words are not those of a worker"))?;
         self.incarnation.on_announced();
-        let Announcement {
-            protocol,
-            crate_version,
-            ..
-        } = &announcement;
+        let Announcement { protocol, crate_version, .. } = &announcement;
         if *protocol != PROTOCOL_VERSION || crate_version != CRATE_VERSION {
             let crate_version = crate_version.clone();
-            return Err(Stop::Failed(StartFailure::Version {
-                protocol: *protocol,
-                crate_version,
-            }));
+            return Err(Stop::Failed(StartFailure::Version { protocol: *protocol, crate_version }));
         }
         if !announcement.is_within(directory) {
             return Err(broken("its socket is not where it was told to make it"));
@@ -161,8 +138,7 @@ impl Listening {
                     // A message cut off by its sender's death, or a lie; the marker follows either way.
                     failures += 1;
                     if failures > FAILURES_MAX {
-                        self.incarnation
-                            .on_corrupt("a control channel full of garbage".to_owned());
+                        self.incarnation.on_corrupt("a control channel full of garbage".to_owned());
                         break;
                     }
                 }
@@ -173,17 +149,11 @@ impl Listening {
 
     fn on_message(&mut self, message: FromWorker) {
         match message {
-            FromWorker::Hello {
-                crate_version,
-                catalogue,
-            } if crate_version == CRATE_VERSION => {
+            FromWorker::Hello { crate_version, catalogue } if crate_version == CRATE_VERSION => {
                 self.catalogue = catalogue;
             }
             FromWorker::Hello { crate_version, .. } => {
-                let failure = StartFailure::Version {
-                    protocol: PROTOCOL_VERSION,
-                    crate_version,
-                };
+                let failure = StartFailure::Version { protocol: PROTOCOL_VERSION, crate_version };
                 self.incarnation.fail_start(failure);
             }
             FromWorker::Ready => self.on_ready(),
@@ -202,11 +172,7 @@ impl Listening {
         };
         let sink = Arc::clone(&self.incarnation);
         let name = format!("receive-{}", self.incarnation.id);
-        if let Err(error) = self
-            .shared
-            .threads()
-            .spawn(&name, move || receiver.run(&*sink))
-        {
+        if let Err(error) = self.shared.threads().spawn(&name, move || receiver.run(&*sink)) {
             self.incarnation.on_no_receiver();
             self.incarnation.fail_start(StartFailure::Resources(error));
             return;
@@ -219,8 +185,6 @@ impl Listening {
 
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Control")
-            .field("worker", &self.incarnation.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Control").field("worker", &self.incarnation.id).finish_non_exhaustive()
     }
 }

@@ -35,10 +35,7 @@ pub enum WorkerStartError {
     )]
     InsideWorker,
     /// The operating system did not start the program.
-    #[error(
-        "can't start the worker program `{program}`: {source}{}",
-        advice(source)
-    )]
+    #[error("can't start the worker program `{program}`: {source}{}", advice(source))]
     Spawn {
         /// The program.
         program: String,
@@ -75,10 +72,7 @@ pub enum WorkerStartError {
         stderr: String,
     },
     /// It became a worker and ended before it was ready.
-    #[error(
-        "the worker `{program}` {status} while it was starting{}",
-        tail(stderr)
-    )]
+    #[error("the worker `{program}` {status} while it was starting{}", tail(stderr))]
     Died {
         /// The program.
         program: String,
@@ -101,10 +95,7 @@ pub enum WorkerStartError {
         theirs: String,
     },
     /// An initialiser failed or panicked, or the worker could not be set up.
-    #[error(
-        "the worker `{program}` could not be initialised: {reason}{}",
-        tail(stderr)
-    )]
+    #[error("the worker `{program}` could not be initialised: {reason}{}", tail(stderr))]
     Initialiser {
         /// The program.
         program: String,

@@ -6,17 +6,12 @@ use super::error::WorkerStartError;
 use crate::core::SignalReason;
 use crate::sys::process::Status;
 use crate::task::cause::ExitCause;
+use crate::task::id::WorkerId;
 
 /// Everything known about why a worker is gone.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the supervisor remembers for itself whether and why it ended a worker"
-    )
-)]
 pub(crate) struct Exit {
+    pub(crate) worker: WorkerId,
     /// `None` if no process was started.
     pub(crate) pid: Option<u32>,
     pub(crate) status: ExitCause,

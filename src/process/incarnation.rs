@@ -33,10 +33,7 @@ pub(super) struct Incarnation {
 }
 
 #[derive(Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts that come from four threads in any order"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that come from four threads in any order")]
 struct State {
     phase: Phase,
     spawned: Option<Instant>,
@@ -115,9 +112,7 @@ impl EndMarkers {
         if let Some(control) = &self.control {
             let padding = " ".repeat(OsIpcSender::get_max_fragment_size() - 8);
             for _ in 0..2 {
-                let _ = control.send(FromWorker::StartFailed {
-                    reason: padding.clone(),
-                });
+                let _ = control.send(FromWorker::StartFailed { reason: padding.clone() });
             }
             for _ in 0..3 {
                 let _ = control.send(FromWorker::End);
@@ -141,16 +136,9 @@ pub(super) enum StartFailure {
     Spawn(io::Error),
     Resources(io::Error),
     TimedOut,
-    Version {
-        protocol: u32,
-        crate_version: String,
-    },
-    Initialiser {
-        reason: String,
-    },
-    Handshake {
-        what: String,
-    },
+    Version { protocol: u32, crate_version: String },
+    Initialiser { reason: String },
+    Handshake { what: String },
 }
 
 /// Whether a worker that says it is ready can still be used.
@@ -164,13 +152,7 @@ pub(super) enum Readiness {
 
 impl Incarnation {
     pub(super) fn new(id: WorkerId, owner: Weak<dyn Owner>, shared: Weak<Shared>) -> Self {
-        Self {
-            id,
-            owner,
-            shared,
-            link: OnceLock::new(),
-            state: Mutex::default(),
-        }
+        Self { id, owner, shared, link: OnceLock::new(), state: Mutex::default() }
     }
 
     /// The way for calls, once there is one.
@@ -269,10 +251,7 @@ impl Incarnation {
 
     /// It says itself that it can't become ready, and ends by itself.
     pub(super) fn on_start_failed(&self, reason: String) {
-        self.state
-            .lock()
-            .failure
-            .get_or_insert(StartFailure::Initialiser { reason });
+        self.state.lock().failure.get_or_insert(StartFailure::Initialiser { reason });
     }
 
     /// SIGKILL to its group, if there is one.
@@ -295,33 +274,18 @@ impl Incarnation {
 
     /// How it ended. From here on its number may belong to somebody else.
     pub(super) fn reap(&self) -> ExitCause {
-        self.state
-            .lock()
-            .child
-            .take()
-            .map_or(ExitCause::Unknown, |child| child.reap().into())
+        self.state.lock().child.take().map_or(ExitCause::Unknown, |child| child.reap().into())
     }
 
     /// It is dead for certain.
     pub(super) fn on_died(self: &Arc<Self>, status: ExitCause, stderr: String) -> EndMarkers {
         let (control, link_runs) = {
             let mut state = self.state.lock();
-            state.death = Some(Death {
-                status,
-                stderr,
-                at: Instant::now(),
-            });
-            (
-                state.control.take(),
-                matches!(state.phase, Phase::Announcing | Phase::Started),
-            )
+            state.death = Some(Death { status, stderr, at: Instant::now() });
+            (state.control.take(), matches!(state.phase, Phase::Announcing | Phase::Started))
         };
         self.report_if_complete();
-        EndMarkers {
-            incarnation: Arc::clone(self),
-            link_runs,
-            control,
-        }
+        EndMarkers { incarnation: Arc::clone(self), link_runs, control }
     }
 
     /// No thread could be had for its outcomes, so it is not ready after all.
@@ -337,6 +301,7 @@ impl Incarnation {
     pub(super) fn on_control_ended(&self) {
         self.state.lock().control_ended = true;
         self.report_if_complete();
+        self.tell_stopping_monitor();
     }
 
     /// Its receivers have had time enough to find the end; something holds them up.
@@ -356,10 +321,7 @@ impl Incarnation {
     pub(super) fn on_corrupt(&self, what: String) {
         let (was_corrupt, is_ready) = {
             let mut state = self.state.lock();
-            (
-                std::mem::replace(&mut state.corrupt, true),
-                state.is_ready(),
-            )
+            (std::mem::replace(&mut state.corrupt, true), state.is_ready())
         };
         if !is_ready {
             self.fail_start(StartFailure::Handshake { what });
@@ -391,6 +353,16 @@ impl Incarnation {
             shared.forget(self.id);
         }
         self.tell(|owner| owner.on_exited(self.id, Arc::new(exit)));
+        self.tell_stopping_monitor();
+    }
+
+    /// One of the ends that a stopping pool waits for has come; the monitor may have looked just before it.
+    fn tell_stopping_monitor(&self) {
+        if let Some(shared) = self.shared.upgrade()
+            && shared.is_stopping()
+        {
+            shared.wake_monitor();
+        }
     }
 
     fn exit(&self, state: &mut State, death: Death) -> Exit {
@@ -400,16 +372,14 @@ impl Incarnation {
             .filter(|_| !started && (state.failure.is_some() || state.signalled.is_none()))
             .map(|shared| start_error(shared.launch(), state.failure.take(), state.phase, &death));
         Exit {
+            worker: self.id,
             pid: state.pid,
             status: death.status,
             started,
             start_error,
             stderr: death.stderr,
             signalled: state.signalled,
-            lived: state
-                .spawned
-                .map(|spawned| death.at - spawned)
-                .unwrap_or_default(),
+            lived: state.spawned.map(|spawned| death.at - spawned).unwrap_or_default(),
         }
     }
 
@@ -451,46 +421,28 @@ fn start_error(
     match failure {
         Some(StartFailure::Spawn(source)) => {
             let program = launch.path.display().to_string();
-            WorkerStartError::Spawn {
-                program,
-                source: Arc::new(source),
-            }
+            WorkerStartError::Spawn { program, source: Arc::new(source) }
         }
-        Some(StartFailure::Resources(source)) => WorkerStartError::Resources {
-            source: Arc::new(source),
-        },
-        Some(StartFailure::TimedOut) => WorkerStartError::TimedOut {
-            program,
-            waited: launch.start_timeout,
-            stderr,
-        },
-        Some(StartFailure::Version {
-            protocol,
-            crate_version,
-        }) => WorkerStartError::Version {
+        Some(StartFailure::Resources(source)) => {
+            WorkerStartError::Resources { source: Arc::new(source) }
+        }
+        Some(StartFailure::TimedOut) => {
+            WorkerStartError::TimedOut { program, waited: launch.start_timeout, stderr }
+        }
+        Some(StartFailure::Version { protocol, crate_version }) => WorkerStartError::Version {
             program,
             ours: format!("{CRATE_VERSION} (protocol {PROTOCOL_VERSION})"),
             theirs: format!("{crate_version} (protocol {protocol})"),
         },
-        Some(StartFailure::Initialiser { reason }) => WorkerStartError::Initialiser {
-            program,
-            reason,
-            stderr,
-        },
-        Some(StartFailure::Handshake { what }) => WorkerStartError::Handshake {
-            program,
-            what,
-            stderr,
-        },
-        None if phase == Phase::Silent => WorkerStartError::NotAWorker {
-            program,
-            status: death.status,
-            stderr,
-        },
-        None => WorkerStartError::Died {
-            program,
-            status: death.status,
-            stderr,
-        },
+        Some(StartFailure::Initialiser { reason }) => {
+            WorkerStartError::Initialiser { program, reason, stderr }
+        }
+        Some(StartFailure::Handshake { what }) => {
+            WorkerStartError::Handshake { program, what, stderr }
+        }
+        None if phase == Phase::Silent => {
+            WorkerStartError::NotAWorker { program, status: death.status, stderr }
+        }
+        None => WorkerStartError::Died { program, status: death.status, stderr },
     }
 }

@@ -40,13 +40,7 @@ struct Watched {
 
 impl Monitor {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            due: Vec::new(),
-            alive: Vec::new(),
-            ending: Vec::new(),
-            stopping: false,
-        }
+        Self { shared, due: Vec::new(), alive: Vec::new(), ending: Vec::new(), stopping: false }
     }
 
     pub(super) fn run(mut self) {
@@ -87,10 +81,8 @@ impl Monitor {
         let is_due = |at: Instant, incarnation: &Incarnation| {
             at <= now || stopping || incarnation.is_signalled()
         };
-        let due: Vec<_> = self
-            .due
-            .extract_if(.., |(at, incarnation)| is_due(*at, incarnation))
-            .collect();
+        let due: Vec<_> =
+            self.due.extract_if(.., |(at, incarnation)| is_due(*at, incarnation)).collect();
         for (_, incarnation) in due {
             if stopping {
                 incarnation.signal(SignalReason::Stopping);
@@ -112,10 +104,7 @@ impl Monitor {
         };
         let connection = spawned.connection;
         incarnation.on_spawned(Arc::clone(&connection.child), at);
-        let pipes = self
-            .shared
-            .outputs()
-            .add(connection.child.pid(), spawned.pipes);
+        let pipes = self.shared.outputs().add(connection.child.pid(), spawned.pipes);
         let control = Control {
             shared: Arc::clone(&self.shared),
             incarnation: Arc::clone(&incarnation),
@@ -127,12 +116,7 @@ impl Monitor {
             incarnation.on_control_ended();
         }
         let start_until = Some(at + launch.start_timeout);
-        self.alive.push(Watched {
-            incarnation,
-            connection,
-            pipes,
-            start_until,
-        });
+        self.alive.push(Watched { incarnation, connection, pipes, start_until });
     }
 
     fn end_late_starts(&mut self, now: Instant) {
@@ -167,15 +151,9 @@ impl Monitor {
     /// Sleep until there is something to do. Returns which of the living have died.
     fn wait(&self) -> Vec<usize> {
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.shared.bell().as_fd()];
-        fds.extend(
-            self.alive
-                .iter()
-                .map(|watched| watched.connection.child.as_pidfd()),
-        );
+        fds.extend(self.alive.iter().map(|watched| watched.connection.child.as_pidfd()));
         match wait_readable(&fds, self.next_deadline()) {
-            Ok(ready) => (0..self.alive.len())
-                .filter(|index| ready[index + 1])
-                .collect(),
+            Ok(ready) => (0..self.alive.len()).filter(|index| ready[index + 1]).collect(),
             Err(error) => {
                 // The kernel has no memory for the list. Trying again is all that can be done.
                 tracing::error!(%error, "can't watch the worker processes");
@@ -195,12 +173,7 @@ impl Monitor {
     }
 
     fn on_exited(&mut self, dead: Watched) {
-        let Watched {
-            incarnation,
-            connection,
-            pipes,
-            ..
-        } = dead;
+        let Watched { incarnation, connection, pipes, .. } = dead;
         incarnation.kill_rest_of_group();
         let stderr = self.shared.outputs().finish(&pipes);
         let status = incarnation.reap();
@@ -209,16 +182,10 @@ impl Monitor {
             let _ = std::fs::remove_dir_all(&connection.directory);
         }
         let markers = incarnation.on_died(status, stderr);
-        self.ending
-            .push((Instant::now() + ENDING_MAX, markers.clone()));
+        self.ending.push((Instant::now() + ENDING_MAX, markers.clone()));
         // In a thread, because sending waits if a mad worker has filled a channel and blocked its receiver.
         let in_thread = markers.clone();
-        if self
-            .shared
-            .threads()
-            .spawn("end", move || in_thread.send())
-            .is_err()
-        {
+        if self.shared.threads().spawn("end", move || in_thread.send()).is_err() {
             markers.send();
         }
     }

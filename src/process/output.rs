@@ -66,11 +66,7 @@ struct Reading {
 
 impl Outputs {
     pub(super) fn start(output: Output, threads: &Arc<Threads>) -> io::Result<Arc<Self>> {
-        let outputs = Arc::new(Self {
-            output,
-            bell: Bell::new()?,
-            changes: Mutex::default(),
-        });
+        let outputs = Arc::new(Self { output, bell: Bell::new()?, changes: Mutex::default() });
         let in_thread = Arc::clone(&outputs);
         threads.spawn("output", move || in_thread.run())?;
         Ok(outputs)
@@ -80,14 +76,7 @@ impl Outputs {
     pub(super) fn add(&self, pid: u32, fds: Vec<(OutputStream, OwnedFd)>) -> Vec<Arc<Pipe>> {
         let pipes: Vec<_> = fds
             .into_iter()
-            .map(|(stream, fd)| {
-                Arc::new(Pipe {
-                    stream,
-                    pid,
-                    fd,
-                    state: Mutex::default(),
-                })
-            })
+            .map(|(stream, fd)| Arc::new(Pipe { stream, pid, fd, state: Mutex::default() }))
             .collect();
         self.changes.lock().added.extend(pipes.iter().cloned());
         self.bell.ring();
@@ -151,9 +140,8 @@ impl Outputs {
 
     /// Whether the bell rang, and which pipes can be read.
     fn wait(&self, readings: &[Reading]) -> (bool, Vec<usize>) {
-        let open: Vec<usize> = (0..readings.len())
-            .filter(|index| !readings[*index].ended)
-            .collect();
+        let open: Vec<usize> =
+            (0..readings.len()).filter(|index| !readings[*index].ended).collect();
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.bell.as_fd()];
         fds.extend(open.iter().map(|index| readings[*index].pipe.fd.as_fd()));
         match wait_readable(&fds, None) {
@@ -206,11 +194,7 @@ impl Outputs {
         };
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
-        let line = OutputLine {
-            pid: pipe.pid,
-            stream: pipe.stream,
-            text: &text,
-        };
+        let line = OutputLine { pid: pipe.pid, stream: pipe.stream, text: &text };
         if catch_unwind(AssertUnwindSafe(|| handler(line))).is_err() {
             tracing::error!("the handler of workers' output panicked");
         }
@@ -267,11 +251,8 @@ impl PipeState {
 /// The beginning may be in the middle of a character, which then is left out.
 fn text_of(mut bytes: &[u8]) -> String {
     if bytes.len() == TAIL_BYTES {
-        let continued = bytes
-            .iter()
-            .take(3)
-            .take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000)
-            .count();
+        let continued =
+            bytes.iter().take(3).take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000).count();
         bytes = &bytes[continued..];
     }
     String::from_utf8_lossy(bytes).into_owned()
@@ -284,9 +265,7 @@ mod tests {
     #[test]
     fn the_tail_is_the_last_bytes_whatever_the_chunks() {
         for chunk in [1, 7, TAIL_BYTES - 1, TAIL_BYTES, 3 * TAIL_BYTES] {
-            let all: Vec<u8> = (0..5 * TAIL_BYTES)
-                .map(|index| b'a' + (index % 26) as u8)
-                .collect();
+            let all: Vec<u8> = (0..5 * TAIL_BYTES).map(|index| b'a' + (index % 26) as u8).collect();
             let mut state = PipeState::default();
             for bytes in all.chunks(chunk) {
                 state.keep(bytes);
@@ -304,11 +283,7 @@ mod tests {
         let mut bytes = "é".repeat(TAIL_BYTES).into_bytes();
         bytes.push(b'!');
         let text = text_of(&bytes[bytes.len() - TAIL_BYTES..]);
-        assert!(
-            text.starts_with('é') && text.ends_with("é!"),
-            "{}",
-            &text[..10]
-        );
+        assert!(text.starts_with('é') && text.ends_with("é!"), "{}", &text[..10]);
         assert_eq!(text_of(b"x\xff"), "x\u{fffd}");
     }
 }

@@ -1,7 +1,8 @@
 //! The worker processes of one pool, as the supervisor sees them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::registry::FunctionInfo;
 use crate::sync::Mutex;
 use crate::sys::Bell;
 use crate::task::id::{Ticket, WorkerId};
-use crate::transport::{CallFrame, Kill, Link, OutcomeFrame, Revoke};
+use crate::transport::{Attention, CallFrame, Kill, Link, OutcomeFrame, Revoke};
 
 /// How long [`Processes::shut_down`] waits for deaths. A process in an uninterruptible sleep takes longer.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(5);
@@ -56,14 +57,19 @@ pub(crate) struct Processes {
 pub(super) struct Shared {
     launch: Launch,
     owner: Weak<dyn Owner>,
-    workers: RwLock<HashMap<WorkerId, Arc<Incarnation>>>,
+    workers: RwLock<BTreeMap<WorkerId, Arc<Incarnation>>>,
     commands: Mutex<Commands>,
     /// Wakes the monitor.
     bell: Bell,
     outputs: Arc<Outputs>,
     threads: Arc<Threads>,
     worker_log: WorkerLog,
+    /// The worker with a call whose outcome nobody receives yet, or [`NO_WORKER`].
+    unattended: AtomicU64,
 }
+
+/// No worker has this number.
+const NO_WORKER: u64 = u64::MAX;
 
 /// What the monitor is to do.
 #[derive(Debug, Default)]
@@ -80,9 +86,7 @@ impl Processes {
         config: ProcessConfig,
         owner: Weak<dyn Owner>,
     ) -> Result<Self, WorkerStartError> {
-        let lacking = |source| WorkerStartError::Resources {
-            source: Arc::new(source),
-        };
+        let lacking = |source| WorkerStartError::Resources { source: Arc::new(source) };
         let launch = Launch::new(config)?;
         let threads = Arc::new(Threads::default());
         let bell = Bell::new().map_err(lacking)?;
@@ -96,6 +100,7 @@ impl Processes {
             outputs,
             threads,
             worker_log: WorkerLog::new(),
+            unattended: AtomicU64::new(NO_WORKER),
         });
         let monitor = Monitor::new(Arc::clone(&shared));
         if let Err(error) = shared.threads.spawn("monitor", move || monitor.run()) {
@@ -107,26 +112,16 @@ impl Processes {
 
     /// Start a worker after `delay`. Answered by `on_ready` or `on_exited`.
     pub(crate) fn spawn(&self, worker: WorkerId, delay: Duration) {
-        let Shared {
-            owner,
-            workers,
-            commands,
-            ..
-        } = &*self.shared;
-        let incarnation = Arc::new(Incarnation::new(
-            worker,
-            owner.clone(),
-            Arc::downgrade(&self.shared),
-        ));
+        let Shared { owner, workers, commands, .. } = &*self.shared;
+        let incarnation =
+            Arc::new(Incarnation::new(worker, owner.clone(), Arc::downgrade(&self.shared)));
         workers
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(worker, Arc::clone(&incarnation));
         let ended = {
             let mut commands = commands.lock();
-            commands
-                .spawns
-                .push((Instant::now() + delay, Arc::clone(&incarnation)));
+            commands.spawns.push((Instant::now() + delay, Arc::clone(&incarnation)));
             commands.ended
         };
         if ended {
@@ -139,20 +134,51 @@ impl Processes {
 
     /// Send a call to a worker that is ready. Never waits for it. If it is gone, its exit tells.
     pub(crate) fn stage(&self, worker: WorkerId, ticket: Ticket, call: CallFrame<'_>) {
-        self.with_link(worker, |link| link.stage(ticket, call));
+        self.attend();
+        let attention = self.with_link(worker, |link| link.stage(ticket, call));
+        if attention == Some(Attention::Unattended) {
+            self.shared.unattended.store(worker.0, Ordering::Relaxed);
+        }
+    }
+
+    /// The submitter of the last call does something else than waiting for it: see that its outcome is
+    /// received. Costs a load if there is nothing to see to.
+    pub(crate) fn attend(&self) {
+        // A hint: a call that is missed here is seen to by the tick of its link's thread.
+        if self.shared.unattended.load(Ordering::Relaxed) != NO_WORKER {
+            let worker = WorkerId(self.shared.unattended.swap(NO_WORKER, Ordering::Relaxed));
+            self.with_link(worker, |link| link.attend());
+        }
+    }
+
+    /// The current thread waits for `ticket` and receives meanwhile, if nobody else does. See
+    /// [`Link::receive_for`].
+    pub(crate) fn receive_for(&self, worker: WorkerId, ticket: Ticket, done: &dyn Fn() -> bool) {
+        let own = self.shared.unattended.compare_exchange(
+            worker.0,
+            NO_WORKER,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if own.is_err() {
+            self.attend();
+        }
+        if let Some(incarnation) = self.shared.find(worker)
+            && let Some(link) = incarnation.link()
+        {
+            link.receive_for(ticket, done, &*incarnation);
+        }
     }
 
     /// Take back what was staged. `Begun` if the worker is gone: its exit decides.
     pub(crate) fn revoke(&self, worker: WorkerId, ticket: Ticket) -> Revoke {
-        self.with_link(worker, |link| link.revoke(ticket))
-            .unwrap_or(Revoke::Begun)
+        self.with_link(worker, |link| link.revoke(ticket)).unwrap_or(Revoke::Begun)
     }
 
     /// Decide between an outcome and a kill. `Won` if the worker is gone: all of its outcomes have been
     /// delivered. What the answer says about a ticket whose outcome the caller has, it may ignore.
     pub(crate) fn try_kill(&self, worker: WorkerId, ticket: Ticket) -> Kill {
-        self.with_link(worker, |link| link.try_kill(ticket))
-            .unwrap_or(Kill::Won)
+        self.with_link(worker, |link| link.try_kill(ticket)).unwrap_or(Kill::Won)
     }
 
     /// SIGKILL to the worker's process group. Its exit follows.
@@ -219,6 +245,11 @@ impl Shared {
         &self.bell
     }
 
+    /// The pool is being shut down.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.commands.lock().stopping
+    }
+
     pub(super) fn wake_monitor(&self) {
         self.bell.ring();
     }
@@ -246,18 +277,11 @@ impl Shared {
 
     /// The worker's last word has been said.
     pub(super) fn forget(&self, worker: WorkerId) {
-        self.workers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&worker);
+        self.workers.write().unwrap_or_else(PoisonError::into_inner).remove(&worker);
         self.wake_monitor();
     }
 
     fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {
-        self.workers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&worker)
-            .cloned()
+        self.workers.read().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned()
     }
 }

@@ -32,12 +32,7 @@ pub(crate) struct Marker {
 
 impl Marker {
     pub(crate) fn to_text(&self) -> String {
-        format!(
-            "{} {} {}",
-            self.protocol,
-            self.coordinator,
-            self.directory.display()
-        )
+        format!("{} {} {}", self.protocol, self.coordinator, self.directory.display())
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -45,11 +40,7 @@ impl Marker {
         let protocol = parts.next()?.parse().ok()?;
         let coordinator = parts.next()?.parse().ok()?;
         let directory = PathBuf::from(parts.next()?);
-        directory.is_absolute().then_some(Self {
-            protocol,
-            coordinator,
-            directory,
-        })
+        directory.is_absolute().then_some(Self { protocol, coordinator, directory })
     }
 }
 
@@ -64,10 +55,7 @@ pub(crate) struct Announcement {
 
 impl Announcement {
     pub(crate) fn to_text(&self) -> String {
-        format!(
-            "atasker {} {} {}",
-            self.protocol, self.crate_version, self.server
-        )
+        format!("atasker {} {} {}", self.protocol, self.crate_version, self.server)
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
@@ -78,11 +66,7 @@ impl Announcement {
         let protocol = parts.next()?.parse().ok()?;
         let crate_version = parts.next()?.to_owned();
         let server = parts.next()?.to_owned();
-        Some(Self {
-            protocol,
-            crate_version,
-            server,
-        })
+        Some(Self { protocol, crate_version, server })
     }
 
     /// Whether the server stands where the worker was told to put it.
@@ -156,11 +140,8 @@ mod tests {
 
     #[test]
     fn a_marker_survives_its_text() {
-        let marker = Marker {
-            protocol: 7,
-            coordinator: 42,
-            directory: "/tmp/with a space/x".into(),
-        };
+        let marker =
+            Marker { protocol: 7, coordinator: 42, directory: "/tmp/with a space/x".into() };
         assert_eq!(Marker::parse(&marker.to_text()), Some(marker));
         for wrong in ["", "1", "1 2", "1 2 relative", "x 2 /tmp"] {
             assert_eq!(Marker::parse(wrong), None, "{wrong:?}");
@@ -180,10 +161,7 @@ mod tests {
         );
         assert!(announcement.is_within(Path::new("/tmp/d d")));
         assert!(!announcement.is_within(Path::new("/tmp/d")));
-        let sly = Announcement {
-            server: "/tmp/d d/../../run/x".into(),
-            ..announcement
-        };
+        let sly = Announcement { server: "/tmp/d d/../../run/x".into(), ..announcement };
         assert!(!sly.is_within(Path::new("/tmp/d d")));
         assert_eq!(Announcement::parse(b"\xff\xfe"), None);
     }

@@ -74,14 +74,7 @@ pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
         .stderr(worker_stderr)
         .spawn()?;
     let child = Arc::new(Child::adopt(&mut child)?);
-    Ok(Spawned {
-        connection: Connection {
-            child,
-            lifeline: Arc::new(lifeline),
-            directory,
-        },
-        pipes,
-    })
+    Ok(Spawned { connection: Connection { child, lifeline: Arc::new(lifeline), directory }, pipes })
 }
 
 /// A name for a directory in which the worker's socket fits.
@@ -96,8 +89,7 @@ fn unused_directory() -> PathBuf {
         let length = parent.as_os_str().len() + 1 + name.len() + below;
         parent.is_absolute() && parent.to_str().is_some() && length <= SOCKET_PATH_MAX
     };
-    let parent = Some(std::env::temp_dir())
-        .filter(|parent| fits(parent))
-        .unwrap_or_else(|| "/tmp".into());
+    let parent =
+        Some(std::env::temp_dir()).filter(|parent| fits(parent)).unwrap_or_else(|| "/tmp".into());
     parent.join(name)
 }

@@ -27,15 +27,13 @@ impl Threads {
     ) -> io::Result<()> {
         *self.live.lock() += 1;
         let counted = Counted(Arc::clone(self));
-        std::thread::Builder::new()
-            .name(format!("atasker-{name}"))
-            .spawn(move || {
-                // Dropped last, and if the thread could not be started.
-                let _counted = counted;
-                SignalsBlocked::for_good();
-                OF_A_POOL.set(true);
-                body();
-            })?;
+        std::thread::Builder::new().name(format!("atasker-{name}")).spawn(move || {
+            // Dropped last, and if the thread could not be started.
+            let _counted = counted;
+            SignalsBlocked::for_good();
+            OF_A_POOL.set(true);
+            body();
+        })?;
         Ok(())
     }
 

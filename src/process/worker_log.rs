@@ -34,10 +34,7 @@ impl WorkerLog {
         let scoped = dispatcher::get_default(|current| {
             (!current.is::<tracing_core::subscriber::NoSubscriber>()).then(|| current.clone())
         });
-        Self {
-            scoped,
-            level: LevelFilter::current(),
-        }
+        Self { scoped, level: LevelFilter::current() }
     }
 
     /// The most verbose level that anybody may want to see: 0 for none, 5 for all.
@@ -87,10 +84,7 @@ fn emit_to(dispatch: &Dispatch, worker: WorkerId, record: &LogRecord) {
     let message = display(&record.message);
     let values: [(_, Option<&dyn Value>); 3] = [
         (&message_field, Some(&message)),
-        (
-            &task_field,
-            record.task.as_ref().map(|task| task as &dyn Value),
-        ),
+        (&task_field, record.task.as_ref().map(|task| task as &dyn Value)),
         (&worker_field, Some(&worker.0)),
     ];
     dispatch.event(&Event::new(metadata, &fields.value_set(&values)));
@@ -113,9 +107,7 @@ impl Callsite for Place {
 
 impl Place {
     fn metadata(&self) -> &Metadata<'static> {
-        self.metadata
-            .get()
-            .expect("a place is described before anybody gets it")
+        self.metadata.get().expect("a place is described before anybody gets it")
     }
 
     fn leak(
@@ -126,9 +118,7 @@ impl Place {
         line: Option<u32>,
     ) -> &'static Self {
         let leaked = |text: String| -> &'static str { text.leak() };
-        let place: &'static Self = Box::leak(Box::new(Self {
-            metadata: OnceLock::new(),
-        }));
+        let place: &'static Self = Box::leak(Box::new(Self { metadata: OnceLock::new() }));
         let fields = FieldSet::new(&FIELDS, Identifier(place));
         let described = Metadata::new(
             "worker event",
@@ -151,12 +141,7 @@ type Key = (u8, String, Option<String>, Option<u32>);
 fn place_of(record: &LogRecord) -> &'static Place {
     static PLACES: Mutex<Option<HashMap<Key, &'static Place>>> = Mutex::new(None);
     let level = level_of(record.level);
-    let key: Key = (
-        number_of(level),
-        record.target.clone(),
-        record.file.clone(),
-        record.line,
-    );
+    let key: Key = (number_of(level), record.target.clone(), record.file.clone(), record.line);
     let common: Key = (number_of(level), String::new(), None, None);
     {
         let mut places = PLACES.lock();
@@ -171,10 +156,7 @@ fn place_of(record: &LogRecord) -> &'static Place {
         }
     }
     // Registering asks the subscribers, so it is done under no lock. Two threads may leak a place twice.
-    let has_room = PLACES
-        .lock()
-        .as_ref()
-        .is_none_or(|places| places.len() < PLACES_MAX);
+    let has_room = PLACES.lock().as_ref().is_none_or(|places| places.len() < PLACES_MAX);
     let (key, place) = if has_room {
         let place = Place::leak(
             level,
@@ -185,14 +167,7 @@ fn place_of(record: &LogRecord) -> &'static Place {
         );
         (key, place)
     } else {
-        (
-            common,
-            Place::leak(level, "atasker::worker".to_owned(), None, None, None),
-        )
+        (common, Place::leak(level, "atasker::worker".to_owned(), None, None, None))
     };
-    PLACES
-        .lock()
-        .get_or_insert_default()
-        .entry(key)
-        .or_insert(place)
+    PLACES.lock().get_or_insert_default().entry(key).or_insert(place)
 }

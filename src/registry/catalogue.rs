@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{TaskEntry, entries};
 use super::find::{FindError, Names};
+use crate::task::options::Options;
 
 /// A registered function, described.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct FunctionInfo {
     pub docs: String,
     /// Of the signature and of the shapes of its types.
     pub digest: u64,
+    /// What its attribute declares.
+    pub(crate) options: Options,
+    pub(crate) label: Option<String>,
 }
 
 /// A parameter of a registered function.
@@ -46,16 +50,16 @@ impl From<&TaskEntry> for FunctionInfo {
                 .collect(),
             docs: entry.docs.to_owned(),
             digest: (entry.digest)(),
+            options: entry.declared.options,
+            label: entry.declared.label.map(str::to_owned),
         }
     }
 }
 
 /// All functions registered in this program, by path.
 pub(crate) fn catalogue() -> Vec<FunctionInfo> {
-    let mut functions: Vec<FunctionInfo> = entries()
-        .iter()
-        .map(|entry| FunctionInfo::from(*entry))
-        .collect();
+    let mut functions: Vec<FunctionInfo> =
+        entries().iter().map(|entry| FunctionInfo::from(*entry)).collect();
     functions.sort_by(|a, b| a.path.cmp(&b.path));
     functions
 }
@@ -81,8 +85,6 @@ impl Catalogue {
 
     /// The function of that name: its full path, or as much of its end as says which one is meant.
     pub(crate) fn find(&self, name: &str) -> Result<&FunctionInfo, FindError> {
-        self.names
-            .find(name)
-            .map(|position| &self.functions[position])
+        self.names.find(name).map(|position| &self.functions[position])
     }
 }

@@ -57,10 +57,7 @@ pub(crate) fn entries() -> &'static [&'static TaskEntry] {
 /// The function of that name: its full path, or as much of the path's end as says which one is meant.
 pub fn find(name: &str) -> Result<&'static TaskEntry, FindError> {
     let registry = registry();
-    registry
-        .names
-        .find(name)
-        .map(|position| registry.entries[position])
+    registry.names.find(name).map(|position| registry.entries[position])
 }
 
 /// Whether every full path is registered once. Computed once.
@@ -76,16 +73,10 @@ struct Registry {
 fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| {
-        let mut entries: Vec<_> = inventory::iter::<RegisteredTask>
-            .into_iter()
-            .map(|registered| registered.0)
-            .collect();
+        let mut entries: Vec<_> =
+            inventory::iter::<RegisteredTask>.into_iter().map(|registered| registered.0).collect();
         entries.sort_by_key(|entry| (entry.path, entry.file, entry.line));
-        let names = Names::new(
-            entries
-                .iter()
-                .map(|entry| (entry.path, Some(entry.location()))),
-        );
+        let names = Names::new(entries.iter().map(|entry| (entry.path, Some(entry.location()))));
         Registry { entries, names }
     })
 }

@@ -26,10 +26,7 @@ pub enum FindError {
         name: String,
     },
     /// Several functions have that short name.
-    #[error(
-        "ambiguous task `{name}`: there are {}; write more of the path",
-        listed(paths)
-    )]
+    #[error("ambiguous task `{name}`: there are {}; write more of the path", listed(paths))]
     Ambiguous {
         /// The name that was asked for.
         name: String,
@@ -76,10 +73,7 @@ impl Names {
         let mut locations = Vec::new();
         for (position, (path, location)) in paths.into_iter().enumerate() {
             let path = path.as_ref();
-            match names
-                .positions
-                .insert(path.into(), Position::Path(position))
-            {
+            match names.positions.insert(path.into(), Position::Path(position)) {
                 Some(Position::Path(first)) => {
                     names.clash.get_or_insert_with(|| FindError::Clash {
                         path: path.to_owned(),
@@ -136,10 +130,7 @@ impl Names {
         if let [path] = &paths[..] {
             return self.clash_of(path);
         }
-        FindError::Ambiguous {
-            name: name.to_owned(),
-            paths,
-        }
+        FindError::Ambiguous { name: name.to_owned(), paths }
     }
 
     #[cold]
@@ -159,9 +150,7 @@ impl Names {
     #[cold]
     fn unknown(&self, name: &str) -> FindError {
         if self.paths.is_empty() {
-            return FindError::NothingRegistered {
-                name: name.to_owned(),
-            };
+            return FindError::NothingRegistered { name: name.to_owned() };
         }
         let near = self.near(name);
         let mut others = Vec::new();
@@ -169,11 +158,7 @@ impl Names {
             others.extend(self.paths.iter().map(|path| path.clone().into_string()));
             others.sort();
         }
-        FindError::Unknown {
-            name: name.to_owned(),
-            near,
-            others,
-        }
+        FindError::Unknown { name: name.to_owned(), near, others }
     }
 
     /// The names most like `name`, each in its shortest unambiguous form.
@@ -215,8 +200,7 @@ impl Names {
 
 /// Every proper end of a path that begins at a segment, the longest first.
 fn ends(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices("::")
-        .map(|(at, separator)| &path[at + separator.len()..])
+    path.match_indices("::").map(|(at, separator)| &path[at + separator.len()..])
 }
 
 fn unknown_place() -> String {
@@ -231,10 +215,7 @@ fn hint(near: &[String], others: &[String]) -> String {
                 0 => String::new(),
                 count => format!(" and {count} more"),
             };
-            let names: Vec<_> = others[..shown]
-                .iter()
-                .map(|path| format!("`{path}`"))
-                .collect();
+            let names: Vec<_> = others[..shown].iter().map(|path| format!("`{path}`")).collect();
             format!("there are {}{more}", names.join(", "))
         }
         near => {
@@ -255,12 +236,7 @@ mod tests {
 
     fn names(paths: &[&str]) -> Names {
         let place = |position| Some(format!("src/tasks.rs:{position}"));
-        Names::new(
-            paths
-                .iter()
-                .enumerate()
-                .map(|(position, path)| (*path, place(position))),
-        )
+        Names::new(paths.iter().enumerate().map(|(position, path)| (*path, place(position))))
     }
 
     fn check(paths: &[&str], name: &str, expected: Result<usize, &str>) {
@@ -270,11 +246,7 @@ mod tests {
 
     #[test]
     fn full_paths_and_unambiguous_ends_are_found() {
-        let paths = [
-            "shop::image::resize",
-            "shop::video::resize",
-            "shop::image::crop",
-        ];
+        let paths = ["shop::image::resize", "shop::video::resize", "shop::image::crop"];
         check(&paths, "shop::video::resize", Ok(1));
         check(&paths, "video::resize", Ok(1));
         check(&paths, "crop", Ok(2));
@@ -289,10 +261,7 @@ mod tests {
     #[test]
     fn a_full_path_goes_before_the_end_of_another() {
         for paths in [["b::f", "a::b::f"], ["a::b::f", "b::f"]] {
-            let position = paths
-                .iter()
-                .position(|path| *path == "b::f")
-                .expect("it is there");
+            let position = paths.iter().position(|path| *path == "b::f").expect("it is there");
             check(&paths, "b::f", Ok(position));
         }
     }
@@ -312,11 +281,7 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_nearest_or_all() {
         let paths = ["shop::image::thumbnail", "shop::sum"];
-        check(
-            &paths,
-            "thumbnial",
-            Err("unknown task `thumbnial`; did you mean `thumbnail`?"),
-        );
+        check(&paths, "thumbnial", Err("unknown task `thumbnial`; did you mean `thumbnail`?"));
         check(
             &paths,
             "xyz",
@@ -330,10 +295,7 @@ mod tests {
         );
         let many: Vec<_> = (0..12).map(|number| format!("m::f{number:02}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
-        let error = names(&many)
-            .find("quite different")
-            .expect_err("unknown")
-            .to_string();
+        let error = names(&many).find("quite different").expect_err("unknown").to_string();
         assert!(error.ends_with("`m::f08`, `m::f09` and 2 more"), "{error}");
     }
 

@@ -16,8 +16,11 @@ pub struct WorkerInit {
     pub line: u32,
     /// Run it, with the data from the builder if there are any: the name of their type
     /// ([`std::any::type_name`]) and their bytes.
-    pub run: fn(Option<(&str, &[u8])>) -> Result<(), String>,
+    pub run: RunInit,
 }
+
+/// Runs an initialiser with the name of its data's type and their bytes, or says why it failed.
+pub type RunInit = fn(Option<(&str, &[u8])>) -> Result<(), String>;
 
 inventory::collect!(WorkerInit);
 
@@ -35,9 +38,8 @@ pub(crate) fn worker_inits() -> Vec<&'static WorkerInit> {
 /// The data of the builder as what `init(data: T)` takes. An `Option<U>` takes a `U`, or no data.
 pub fn init_data<T: CrossesToWorker>(data: Option<(&str, &[u8])>) -> Result<T, String> {
     let wanted = std::any::type_name::<T>();
-    let optional = wanted
-        .strip_prefix("core::option::Option<")
-        .and_then(|rest| rest.strip_suffix('>'));
+    let optional =
+        wanted.strip_prefix("core::option::Option<").and_then(|rest| rest.strip_suffix('>'));
     let some;
     let data = match (data, optional) {
         (None, Some(_)) => Some((wanted, NONE)),
@@ -48,12 +50,10 @@ pub fn init_data<T: CrossesToWorker>(data: Option<(&str, &[u8])>) -> Result<T, S
         _ => data,
     };
     match data {
-        None => Err(format!(
-            "it takes data (`{wanted}`), and the supervisor's builder gave none"
-        )),
-        Some((given, _)) if given != wanted => Err(format!(
-            "it takes `{wanted}`, and the supervisor's builder gave `{given}`"
-        )),
+        None => Err(format!("it takes data (`{wanted}`), and the supervisor's builder gave none")),
+        Some((given, _)) if given != wanted => {
+            Err(format!("it takes `{wanted}`, and the supervisor's builder gave `{given}`"))
+        }
         Some((_, bytes)) => codec::decode::<Wire<T>>(CodecId::Postcard, bytes)
             .map(|data| data.0)
             .map_err(|error| format!("its data could not be decoded: {error}")),
@@ -69,16 +69,13 @@ pub fn run_init(
         Ok(Ok(None)) => return Ok(()),
         Ok(Ok(Some(chain))) => chain.join(": "),
         Ok(Err(reason)) => reason,
-        Err(Panicked {
-            message,
-            location: None,
-        }) => format!("it panicked: {message}"),
-        Err(Panicked {
-            message,
-            location: Some(location),
-        }) => {
+        Err(Panicked { message, location: None }) => format!("it panicked: {message}"),
+        Err(Panicked { message, location: Some(location) }) => {
             format!("it panicked at {location}: {message}")
         }
     };
     Err(format!("the initialiser `{path}` failed: {reason}"))
 }
+
+#[cfg(test)]
+mod tests;

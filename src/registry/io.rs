@@ -1,7 +1,7 @@
 //! What `#[task(io)]` generates drives this: its arguments go into a closure for the thread pool, so they
 //! must be owned and `Send`, and nothing is encoded or registered.
 
-use super::returned::{Describe, ReturnsToCaller};
+use super::returned::Describe;
 
 /// A type whose values can go to another thread.
 #[diagnostic::on_unimplemented(
@@ -29,22 +29,18 @@ impl<T: Clone> GivenAgain for T {}
 /// function and its parameters.
 pub trait IoTask {
     /// What the function returns.
-    type Output: ReturnsToCaller;
+    type Output;
 
     /// What the error of a value says.
     fn describe() -> Describe<Self::Output>;
 }
 
-/// Parameter number `N` is of type `Type`.
-pub trait IoOwned<const N: usize> {
-    /// The type as declared.
-    type Type: GoesToThread + 'static;
-}
+/// Checks the type of an owned parameter.
+pub fn goes_to_thread<T: GoesToThread + 'static>() {}
 
-/// Parameter number `N` is of type `Type`, and the task has retries.
-pub trait IoRepeated<const N: usize> {
-    /// The type as declared.
-    type Type: GivenAgain;
+/// How an owned argument of a task that has retries is cloned for an attempt.
+pub fn given_again<T: GivenAgain>() -> fn(&T) -> T {
+    T::clone
 }
 
 /// Parameter number `N` is of type `&Type` or `Option<&Type>`.

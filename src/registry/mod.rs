@@ -14,8 +14,8 @@ pub(crate) mod returned;
 pub(crate) mod run;
 pub(crate) mod shape;
 
-pub use catalogue::{FunctionInfo, ParameterInfo};
 pub(crate) use catalogue::{Catalogue, catalogue};
+pub use catalogue::{FunctionInfo, ParameterInfo};
 pub(crate) use entry::{TaskEntry, check_clashes, find};
 pub(crate) use find::FindError;
 

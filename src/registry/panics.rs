@@ -47,10 +47,7 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
 }
 
 fn take_location() -> Option<String> {
-    LOCATION
-        .try_with(|last| last.try_borrow_mut().ok()?.take())
-        .ok()
-        .flatten()
+    LOCATION.try_with(|last| last.try_borrow_mut().ok()?.take()).ok().flatten()
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
@@ -70,17 +67,11 @@ mod tests {
     #[test]
     fn messages_of_all_kinds_of_payloads() {
         let check = |f: fn(), message: &str| {
-            assert_eq!(
-                catch(f).map_err(|panicked| panicked.message),
-                Err(message.to_owned())
-            );
+            assert_eq!(catch(f).map_err(|panicked| panicked.message), Err(message.to_owned()));
         };
         check(|| panic!("plain"), "plain");
         check(|| panic!("number {}", 7), "number 7");
-        check(
-            || std::panic::panic_any(7),
-            "a value of another type than a string",
-        );
+        check(|| std::panic::panic_any(7), "a value of another type than a string");
         assert_eq!(catch(|| 7), Ok(7));
     }
 
@@ -95,5 +86,27 @@ mod tests {
         // Its Drop panics with another of its kind, for ever.
         let panicked = catch(|| std::panic::panic_any(Bomb)).expect_err("it panics");
         assert_eq!(panicked.message, "a value of another type than a string");
+    }
+
+    /// In a process of its own, because the hook is the process's.
+    #[test]
+    fn with_the_hook_places_are_known() {
+        let child = std::process::Command::new(std::env::current_exe().expect("it runs"))
+            .args(["--exact", "registry::panics::tests::child_with_the_hook", "--ignored"])
+            .output()
+            .expect("it can be started");
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    }
+
+    #[test]
+    #[ignore = "run by `with_the_hook_places_are_known`"]
+    fn child_with_the_hook() {
+        install_hook();
+        let panicked = catch(|| panic!("here")).expect_err("it panics");
+        let location = panicked.location.expect("the hook runs");
+        assert!(location.contains("panics.rs:"), "{location}");
+        // Not that of an earlier panic.
+        let resumed = catch(|| std::panic::resume_unwind(Box::new("no hook runs")));
+        assert_eq!(resumed.expect_err("it panics").location, None);
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::shape::Shapes;
-use crate::codec::arguments::CrossesToWorker;
+use crate::codec::arguments::{CrossesToWorker, ErrorCrossesToWorker};
 use crate::codec::wire::{Wire, WireRef};
 use crate::codec::{CodecId, DecodeError, EncodeError, decode, encode};
 use crate::task::failure::{TaskFailure, chain_of};
@@ -139,14 +139,18 @@ impl<R> fmt::Debug for ReturnOps<R> {
 
 impl<E, S: Speaks<E>> ResultKind<E, S> {
     /// What the error of a value says.
-    pub fn describe<T>(self) -> Describe<Result<T, E>> {
+    pub fn describe<T>(self) -> Describe<Result<T, E>>
+    where
+        Result<T, E>: ReturnsToCaller,
+    {
         |value| value.as_ref().err().map(S::lines)
     }
 
     /// All that can be done with such values.
     pub fn ops<T: CrossesToWorker>(self) -> ReturnOps<Result<T, E>>
     where
-        E: CrossesToWorker,
+        E: ErrorCrossesToWorker,
+        Result<T, E>: ReturnsToCaller,
     {
         ReturnOps {
             describe: self.describe(),
@@ -176,12 +180,12 @@ impl<E, S: Speaks<E>> ResultKind<E, S> {
 
 impl PlainKind {
     /// Nothing is an error.
-    pub fn describe<R>(self) -> Describe<R> {
+    pub fn describe<R: ReturnsToCaller>(self) -> Describe<R> {
         |_| None
     }
 
     /// All that can be done with such values.
-    pub fn ops<R: CrossesToWorker>(self) -> ReturnOps<R> {
+    pub fn ops<R: CrossesToWorker + ReturnsToCaller>(self) -> ReturnOps<R> {
         ReturnOps {
             describe: self.describe(),
             encode: |codec, value| encode(codec, &WireRef(value)),

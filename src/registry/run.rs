@@ -3,7 +3,7 @@
 
 use super::entry::TaskEntry;
 use super::panics::{Panicked, catch};
-use super::returned::{ReturnOps, ReturnsToCaller};
+use super::returned::ReturnOps;
 use crate::codec::CodecId;
 use crate::codec::arguments::{Arguments, ArgumentsDecoder, BadArguments};
 use crate::transport::frame::Outcome;
@@ -12,7 +12,7 @@ use crate::transport::frame::Outcome;
 /// which stands for the function and its parameters.
 pub trait ProcessTask {
     /// What the function returns.
-    type Output: ReturnsToCaller;
+    type Output;
 
     /// What is registered.
     const ENTRY: &'static TaskEntry;
@@ -53,13 +53,8 @@ pub fn call<P: ProcessTask>(codec: CodecId, function: impl FnOnce() -> P::Output
     };
     let ops = P::returns();
     let outcome = catch(|| match (ops.encode)(codec, &value) {
-        Ok(encoded) => Outcome::Returned {
-            value: encoded,
-            error: (ops.describe)(&value),
-        },
-        Err(error) => Outcome::Unencodable {
-            message: error.to_string(),
-        },
+        Ok(encoded) => Outcome::Returned { value: encoded, error: (ops.describe)(&value) },
+        Err(error) => Outcome::Unencodable { message: error.to_string() },
     })
     .unwrap_or_else(|Panicked { message, .. }| Outcome::Unencodable {
         message: format!("encoding it panicked: {message}"),

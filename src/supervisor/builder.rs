@@ -16,6 +16,7 @@ use super::timer::Timer;
 use crate::core::{Core, CoreConfig, PoolConfig, PoolKind, WorkersConfig};
 use crate::process::{Output, ProcessConfig, Program};
 use crate::sync::Mutex;
+use crate::sys;
 use crate::task::info::TaskInfo;
 use crate::task::options::{Backoff, Limits};
 use crate::threads::ThreadPool;
@@ -28,7 +29,6 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) on_warning: Option<WaitHandler>,
     pub(crate) on_critical: Option<WaitHandler>,
-    pub(crate) workers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,8 +183,9 @@ impl SupervisorBuilder {
     }
 
     /// Data for the functions marked `#[worker_init]`, which every new worker runs before its first task.
-    pub fn worker_data<T: Serialize>(mut self, data: &T) -> Self {
-        let encoded = crate::codec::encode(crate::codec::CodecId::BINARY, data);
+    pub fn worker_data<T: Serialize + 'static>(mut self, data: &T) -> Self {
+        let encoded =
+            crate::codec::encode(crate::codec::CodecId::BINARY, &crate::codec::wire::WireRef(data));
         self.worker_data = encoded
             .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes)))
             .map_err(|error| format!("the worker data can't be encoded: {error}"));
@@ -264,10 +265,21 @@ impl SupervisorBuilder {
         if crate::worker::is_worker() {
             return Err(StartError::InsideWorker);
         }
+        sys::fork::watch();
+        if sys::fork::is_forked_child() {
+            return Err(StartError::Forked);
+        }
         if std::env::var_os("ATASKER_INLINE").is_some_and(|value| value == "1") {
             self.run_in = RunIn::Inline;
         }
         self.check()?;
+        if self.run_in != RunIn::Workers {
+            tracing::info!(
+                target: "atasker::supervisor",
+                "process tasks run on threads of this process: a crash ends it, and timeouts and \
+                 cancellation end no task that runs"
+            );
+        }
         let eager = self.processes.is_some() && self.run_in == RunIn::Workers;
         let shared = self.build()?;
         start_timer(&shared)?;
@@ -316,7 +328,9 @@ impl SupervisorBuilder {
         };
         let kind = match self.run_in {
             RunIn::Workers => PoolKind::Workers(workers),
-            _ => PoolKind::Slots,
+            #[cfg(feature = "rayon")]
+            RunIn::Rayon => PoolKind::Slots,
+            RunIn::Inline => PoolKind::Slots,
         };
         let limits = if self.run_in == RunIn::Inline { Limits::new(0) } else { processes };
         let pool = |limits, kind, places_max| PoolConfig {
@@ -356,7 +370,6 @@ impl SupervisorBuilder {
             }))),
         };
         let settings = Settings {
-            workers: matches!(executor, Executor::Workers(_)),
             on_warning: self.on_warning,
             on_critical: self.on_critical,
             name: self.name,

@@ -32,6 +32,12 @@ pub enum StartError {
          from code in main, put `atasker::worker::run_if_spawned()` before it"
     )]
     InsideWorker,
+    /// This process is a fork of one that has started a supervisor.
+    #[error(
+        "this process was forked from one with a supervisor; start the program anew, or fork before the \
+         first supervisor is started"
+    )]
+    Forked,
     /// The system gave no thread.
     #[error("can't start a thread: {0}")]
     Thread(String),

@@ -1,18 +1,19 @@
 //! Where process tasks run: in worker processes, or, by a builder line, on a rayon pool or in the caller.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::error::StartError;
-use super::shared::Shared;
-use crate::core::SignalReason;
+use super::shared::{Next, Shared};
+use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, WorkerStartError};
-use crate::registry::{Catalogue, FunctionInfo, TaskEntry};
+use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
 use crate::sync::{Mutex, wait_on};
-use crate::task::cell::TaskCell;
+use crate::task::cell::{Function, TaskCell};
 use crate::task::error::{CrashReport, SubmitError};
 use crate::task::id::{Ticket, WorkerId};
+use crate::task::options::Options;
 use crate::transport::frame::{CallFrame, OutcomeFrame};
 use crate::transport::{Kill, Revoke};
 
@@ -40,9 +41,9 @@ pub(crate) struct Workers {
 
 #[derive(Default)]
 struct State {
-    live: HashMap<WorkerId, u32>,
+    live: BTreeMap<WorkerId, u32>,
     /// Why workers died. Kept as long as a task may still ask.
-    exits: HashMap<WorkerId, Arc<Exit>>,
+    exits: BTreeMap<WorkerId, Arc<Exit>>,
     was_ready: bool,
     start_error: Option<WorkerStartError>,
     failed: bool,
@@ -75,7 +76,7 @@ impl Workers {
         let owner: Weak<dyn Owner> = Arc::downgrade(shared) as Weak<dyn Owner>;
         let pool = Processes::start(self.config.clone(), owner)?;
         drop(self.pool.set(pool));
-        shared.drive(|core, now, effects| core.on_workers_wanted(now, effects));
+        shared.drive(Core::on_workers_wanted);
         Ok(())
     }
 
@@ -93,7 +94,9 @@ impl Workers {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(StartError::NoWorker { waited: self.config.start_timeout.saturating_mul(2) });
+                return Err(StartError::NoWorker {
+                    waited: self.config.start_timeout.saturating_mul(2),
+                });
             }
             state = wait_on(&self.changed, state, Some(left));
         }
@@ -112,9 +115,13 @@ impl Executor {
         }
     }
 
-    /// Make sure that the pool runs and that it has this function.
-    pub(crate) fn admit(&self, shared: &Arc<Shared>, cell: &TaskCell) -> Result<(), SubmitError> {
-        use crate::task::cell::Function;
+    /// Make sure that the pool runs and that it has this function. What the function's attribute declares,
+    /// if the call could not know it.
+    pub(crate) fn admit(
+        &self,
+        shared: &Arc<Shared>,
+        function: &Function,
+    ) -> Result<Option<(Options, Option<String>)>, SubmitError> {
         let separate = match self {
             Self::Workers(workers) => {
                 if workers.pool.get().is_none() {
@@ -124,13 +131,20 @@ impl Executor {
             }
             _ => None,
         };
-        let checked = cell.with_encoded(|function, _, _| match (function, separate) {
-            (Function::Typed(_), None) => Ok(()),
-            (Function::Typed(entry), Some(catalogue)) => check_signature(entry, catalogue),
-            (Function::Named(name), None) => crate::registry::find(name).map(drop).map_err(unknown),
-            (Function::Named(name), Some(catalogue)) => catalogue.find(name).map(drop).map_err(unknown),
-        });
-        checked.unwrap_or(Ok(()))
+        match (function, separate) {
+            (Function::Typed(_), None) => Ok(None),
+            (Function::Typed(entry), Some(catalogue)) => {
+                check_signature(entry, catalogue).map(|()| None)
+            }
+            (Function::Named(name), None) => {
+                let declared = registry::find(name).map_err(unknown)?.declared;
+                Ok(Some((declared.options, declared.label.map(str::to_owned))))
+            }
+            (Function::Named(name), Some(catalogue)) => {
+                let function = catalogue.find(name).map_err(unknown)?;
+                Ok(Some((function.options, function.label.clone())))
+            }
+        }
     }
 
     fn pool(&self) -> Option<&Processes> {
@@ -146,6 +160,20 @@ impl Executor {
                 let call = CallFrame { function: function.name(), codec, arguments };
                 pool.stage(worker, ticket, call);
             });
+        }
+    }
+
+    /// The submitter of the last call goes on with something else than waiting for it.
+    pub(crate) fn attend(&self) {
+        if let Some(pool) = self.pool() {
+            pool.attend();
+        }
+    }
+
+    /// The current thread waits for this attempt.
+    pub(crate) fn receive_for(&self, worker: WorkerId, ticket: Ticket, done: &dyn Fn() -> bool) {
+        if let Some(pool) = self.pool() {
+            pool.receive_for(worker, ticket, done);
         }
     }
 
@@ -184,7 +212,9 @@ impl Executor {
 
     /// The process of a worker, also of one that died lately.
     pub(crate) fn pid(&self, worker: WorkerId) -> Option<u32> {
-        let Self::Workers(workers) = self else { return None };
+        let Self::Workers(workers) = self else {
+            return None;
+        };
         let state = workers.state.lock();
         state
             .live
@@ -194,7 +224,9 @@ impl Executor {
     }
 
     pub(crate) fn crash_report(&self, worker: WorkerId, ran: Duration) -> Option<CrashReport> {
-        let Self::Workers(workers) = self else { return None };
+        let Self::Workers(workers) = self else {
+            return None;
+        };
         let exit = workers.state.lock().exits.get(&worker).cloned()?;
         let stderr = exit.stderr.clone();
         Some(CrashReport { cause: exit.status, pid: exit.pid?, ran, stderr })
@@ -202,7 +234,9 @@ impl Executor {
 
     /// Why no worker starts any more.
     pub(crate) fn failure_reason(&self) -> String {
-        let Self::Workers(workers) = self else { return String::new() };
+        let Self::Workers(workers) = self else {
+            return String::new();
+        };
         match &workers.state.lock().start_error {
             Some(error) => format!("the process pool has given up starting workers: {error}"),
             None => "the process pool has given up: its workers keep dying before they run a task"
@@ -226,7 +260,7 @@ impl Executor {
     }
 }
 
-fn unknown(error: crate::registry::FindError) -> SubmitError {
+fn unknown(error: registry::FindError) -> SubmitError {
     SubmitError::UnknownFunction(error.to_string())
 }
 
@@ -244,12 +278,14 @@ fn check_signature(entry: &TaskEntry, catalogue: &Catalogue) -> Result<(), Submi
 
 impl Owner for Shared {
     fn on_outcome(&self, worker: WorkerId, ticket: Ticket, frame: OutcomeFrame) {
-        let judged = super::run::judge(frame, self.executor.pid(worker));
-        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut None);
+        let judged = super::run::judge(frame, || self.executor.pid(worker));
+        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
 
     fn on_ready(&self, worker: WorkerId, pid: u32, functions: Option<Vec<FunctionInfo>>) {
-        let Executor::Workers(workers) = &self.executor else { return };
+        let Executor::Workers(workers) = &self.executor else {
+            return;
+        };
         tracing::debug!(target: "atasker::process", worker = worker.0, pid, "worker ready");
         if let Some(functions) = functions {
             drop(workers.catalogue.set(Catalogue::new(functions)));
@@ -268,9 +304,17 @@ impl Owner for Shared {
     }
 
     fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>) {
-        let Executor::Workers(workers) = &self.executor else { return };
+        let Executor::Workers(workers) = &self.executor else {
+            return;
+        };
         tracing::debug!(
-            target: "atasker::process", worker = worker.0, pid = exit.pid, status = ?exit.status,
+            target: "atasker::process",
+            worker = exit.worker.0,
+            pid = exit.pid,
+            status = %exit.status,
+            was_ready = exit.started,
+            killed_because = ?exit.signalled,
+            lived = ?exit.lived,
             "worker ended"
         );
         let mut state = workers.state.lock();
@@ -281,8 +325,7 @@ impl Owner for Shared {
         }
         state.exits.insert(worker, exit);
         if state.exits.len() > EXITS_MAX {
-            let oldest = state.exits.keys().min().copied();
-            oldest.map(|oldest| state.exits.remove(&oldest));
+            state.exits.pop_first();
         }
         drop(state);
         workers.changed.notify_all();

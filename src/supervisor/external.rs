@@ -37,9 +37,11 @@ pub(crate) enum ExternalFailure {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.open {
-            self.finish(Err(match std::thread::panicking() {
-                true => ExternalFailure::Panicked,
-                false => ExternalFailure::Dropped,
+            let panicking = std::thread::panicking();
+            self.finish(Err(if panicking {
+                ExternalFailure::Panicked
+            } else {
+                ExternalFailure::Dropped
             }));
         }
     }
@@ -78,5 +80,7 @@ where
     T: Send + 'static,
     F: FnOnce(Completer<T>) + Send + 'static,
 {
-    move |slot| start(Completer { slot, value: std::marker::PhantomData })
+    move |slot| {
+        start(Completer { slot, value: std::marker::PhantomData });
+    }
 }

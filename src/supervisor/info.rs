@@ -13,6 +13,7 @@ use crate::task::error::SubmitError;
 use crate::task::id::{TaskId, WorkerId};
 use crate::task::info::{Ended, Pool, TaskInfo, TaskStatus};
 use crate::task::options::{Limits, Priority};
+use crate::threads::ThreadPool;
 
 /// How a supervisor stands at one moment.
 #[derive(Clone, Debug)]
@@ -211,7 +212,7 @@ impl Shared {
             name: self.settings.name.clone(),
             threads,
             processes,
-            thread_count: self.threads.get().map_or(0, |pool| pool.threads()),
+            thread_count: self.threads.get().map_or(0, ThreadPool::threads),
             workers: workers
                 .into_iter()
                 .map(|(worker, task)| WorkerInfo {
@@ -282,7 +283,9 @@ impl Shared {
     }
 
     pub(crate) fn functions(&self) -> Result<Functions, SubmitError> {
-        let Some(this) = self.this.upgrade() else { return Err(SubmitError::Stopped) };
+        let Some(this) = self.this.upgrade() else {
+            return Err(SubmitError::Stopped);
+        };
         if matches!(&self.executor, Executor::Workers(_)) {
             let start = self.executor.start(&this);
             start.map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;

@@ -48,7 +48,9 @@ enum Taken<T> {
 impl<I: Iterator<Item = Call<T>>, T> Source<I, T> {
     /// Submit the next call. `wait`: for a place in a full queue.
     fn take(&mut self, wait: bool) -> Taken<T> {
-        let Some(call) = self.held.take().or_else(|| self.calls.next()) else { return Taken::End };
+        let Some(call) = self.held.take().or_else(|| self.calls.next()) else {
+            return Taken::End;
+        };
         let name = call.name.clone();
         let answer = if wait {
             self.shared.submit(call)

@@ -41,6 +41,8 @@ use crate::task::options::Limits;
 /// Several may live in one program, each with pools of its own. Dropping one cancels what is queued and kills
 /// its worker processes; [`stop`](Self::stop) is the polite way.
 ///
+/// In a process that is forked from this one, submitting and waiting are errors, and dropping does nothing.
+///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use atasker::{Limits, Stop, Supervisor};
@@ -96,6 +98,7 @@ impl Supervisor {
     /// # drop((running, waiting));
     /// # Ok(()) }
     /// ```
+    #[expect(clippy::result_large_err, reason = "the error gives the call back, as it was")]
     pub fn try_submit<T>(&self, call: Call<T>) -> Result<TaskHandle<T>, TrySubmitError<T>> {
         self.shared.try_submit(call).map_err(Into::into)
     }
@@ -103,6 +106,7 @@ impl Supervisor {
     /// Submit a call, waiting for a place in a bounded queue without blocking the thread.
     ///
     /// The call is submitted when the future is polled; dropping it before it is ready submits nothing.
+    #[expect(clippy::missing_panics_doc, reason = "polling what is ready is the caller's mistake")]
     pub async fn submit_async<T>(&self, call: Call<T>) -> Result<TaskHandle<T>, SubmitError> {
         let mut call = Some(call);
         poll_fn(|context| {
@@ -302,12 +306,19 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        if crate::sys::fork::is_forked_child() {
+            // None of its threads and processes is this process's to end, and a lock may be held for ever.
+            std::mem::forget(Arc::clone(&self.shared));
+            return;
+        }
         self.shared.on_supervisor_dropped();
     }
 }
 
 impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Supervisor").field("name", &self.shared.settings.name).finish_non_exhaustive()
+        f.debug_struct("Supervisor")
+            .field("name", &self.shared.settings.name)
+            .finish_non_exhaustive()
     }
 }

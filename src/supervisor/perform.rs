@@ -4,10 +4,10 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::shared::{Effects, Shared, ThreadItem};
+use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, PoolId, WarnLevel};
-use crate::task::cell::{Stored, TaskCell, Work};
 use crate::task::cause::ExitCause;
+use crate::task::cell::{Stored, TaskCell, Work};
 use crate::task::error::{CrashReport, TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::info::{Ended, TaskStatus};
@@ -30,12 +30,7 @@ pub(crate) enum Payload {
 impl Shared {
     /// Perform `effects` in their order. `arrived`: what the event brought. `next`: given by a pool's thread
     /// that would go on with one item itself; the first goes there.
-    pub(crate) fn perform(
-        &self,
-        effects: Effects,
-        mut arrived: Option<Arrived>,
-        next: &mut Option<Option<ThreadItem>>,
-    ) {
+    pub(crate) fn perform(&self, effects: Effects, mut arrived: Option<Arrived>, next: &mut Next) {
         let mut freed = false;
         for effect in effects {
             match effect {
@@ -43,7 +38,7 @@ impl Shared {
                     let item = ThreadItem { pool, ticket, cell: payload };
                     freed = true;
                     match next {
-                        Some(place @ None) if pool == PoolId::Threads => *place = Some(item),
+                        Next::Wanted if pool == PoolId::Threads => *next = Next::Given(item),
                         _ => self.run_item(item),
                     }
                 }
@@ -109,11 +104,17 @@ impl Shared {
                 Err(fail(TaskErrorKind::Crashed(self.crash_report(worker, history.ran))))
             }
             Ending::TimedOut { worker: Some(_) } => Err(fail(TaskErrorKind::TimedOut { pid, ran })),
-            Ending::TimedOut { worker: None } => Err(fail(TaskErrorKind::TimedOut { pid: None, ran })),
-            Ending::Cancelled { why: CancelReason::Requested } => Err(fail(TaskErrorKind::Cancelled)),
+            Ending::TimedOut { worker: None } => {
+                Err(fail(TaskErrorKind::TimedOut { pid: None, ran }))
+            }
+            Ending::Cancelled { why: CancelReason::Requested } => {
+                Err(fail(TaskErrorKind::Cancelled))
+            }
             Ending::Cancelled { why: CancelReason::Stopped } => Err(fail(TaskErrorKind::Stopped)),
             Ending::Expired => Err(fail(TaskErrorKind::Expired { waited: history.queued })),
-            Ending::PoolFailed => Err(fail(TaskErrorKind::Rejected { reason: self.failure_reason() })),
+            Ending::PoolFailed => {
+                Err(fail(TaskErrorKind::NoWorkers { reason: self.failure_reason() }))
+            }
         };
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
         tracing::debug!(
@@ -161,7 +162,9 @@ impl Shared {
         let name = &cell.name.function;
         let (handler, text) = match level {
             WarnLevel::Warning => (&self.settings.on_warning, "a task waits long for a place"),
-            WarnLevel::Critical => (&self.settings.on_critical, "a task waits too long for a place"),
+            WarnLevel::Critical => {
+                (&self.settings.on_critical, "a task waits too long for a place")
+            }
         };
         if level == WarnLevel::Critical {
             tracing::error!(target: "atasker::supervisor", task = task.number(), %name, ?waited, text);
@@ -180,7 +183,7 @@ impl Shared {
         ticket: Ticket,
         finish: crate::core::Finish,
         arrived: Arrived,
-        next: &mut Option<Option<ThreadItem>>,
+        next: &mut Next,
     ) {
         let mut effects = Effects::new();
         self.tell(&mut effects, |core, now, effects| {

@@ -7,7 +7,7 @@ use super::context::{self, Context, Place};
 use super::executor::Executor;
 use super::external::{ExternalFailure, Slot};
 use super::perform::{Arrived, Payload};
-use super::shared::{Shared, ThreadItem};
+use super::shared::{Next, Shared, ThreadItem};
 use crate::codec::CodecId;
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
@@ -28,33 +28,38 @@ impl Shared {
         match (item.pool, &self.executor) {
             #[cfg(feature = "rayon")]
             (PoolId::Processes, Executor::Rayon(pool)) => {
-                let Some(shared) = self.this.upgrade() else { return };
+                let Some(shared) = self.this.upgrade() else {
+                    return;
+                };
                 pool.spawn(move || {
-                    shared.run_here(item, &mut None);
+                    shared.run_here(item, &mut Next::Unwanted);
                 });
             }
             (PoolId::Processes, Executor::Inline) if context::is_submitting() => {
-                self.run_here(item, &mut None);
+                self.run_here(item, &mut Next::Unwanted);
             }
             _ => self.threads.get().expect("threads start with the supervisor").execute(item),
         }
     }
 
     /// Run an attempt in this thread, and report how it ended.
-    pub(crate) fn run_here(&self, item: ThreadItem, next: &mut Option<Option<ThreadItem>>) {
+    pub(crate) fn run_here(&self, item: ThreadItem, next: &mut Next) {
         let ThreadItem { pool, ticket, cell } = item;
         tracing::trace!(target: "atasker::task", task = ticket.task.number(), "begins on a thread");
         let context = Context { owner: self.address(), place: Place::Task(pool) };
         let work = cell.take_work();
         let started = Instant::now();
         let mut judged = match work {
-            Work::Once(closure) => judge_closure(context::within(context, || panics::catch(closure))),
+            Work::Once(closure) => {
+                judge_closure(context::within(context, || panics::catch(closure)))
+            }
             Work::Repeatable(closure) => {
                 judge_closure(context::within(context, || panics::catch(|| closure.call())))
             }
             Work::Encoded { function, codec, arguments: Ok(arguments) } => {
-                let outcome = context::within(context, || run_encoded(&function, codec, &arguments));
-                judge(OutcomeFrame { outcome, ran_ns: 0 }, None)
+                let outcome =
+                    context::within(context, || run_encoded(&function, codec, &arguments));
+                judge(OutcomeFrame { outcome, ran_ns: 0 }, || None)
             }
             Work::External(start) => {
                 let slot = Slot::new(self.this.clone(), ticket);
@@ -85,7 +90,7 @@ impl Shared {
                 failed(Finish::Panicked, panicked(message, None, None))
             }
         };
-        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut None);
+        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
 }
 
@@ -114,7 +119,7 @@ fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
 }
 
 /// Judge what came back from a worker, or from the same function run here.
-pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
+pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> Judged {
     let ran = Some(std::time::Duration::from_nanos(frame.ran_ns));
     let mut judged = match frame.outcome {
         Outcome::Returned { value, error } => Judged {
@@ -126,13 +131,14 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: Option<u32>) -> Judged {
             },
         },
         Outcome::Panicked { message, location } => {
-            failed(Finish::Panicked, panicked(message, location, pid))
+            failed(Finish::Panicked, panicked(message, location, pid()))
         }
         Outcome::Unencodable { message } => {
             let reason = format!("the worker could not encode it: {message}");
             failed(Finish::Returned, TaskErrorKind::Undeliverable { reason })
         }
-        Outcome::UnknownFunction { message: reason } | Outcome::BadArguments { message: reason } => {
+        Outcome::UnknownFunction { message: reason }
+        | Outcome::BadArguments { message: reason } => {
             failed(Finish::Refused, TaskErrorKind::Rejected { reason })
         }
     };
@@ -154,9 +160,11 @@ pub(crate) fn thread_body(
 ) -> impl Fn(ThreadItem) -> Option<ThreadItem> + Send + Sync {
     move |item| {
         let shared: Arc<Shared> = shared.upgrade()?;
-        let mut next = Some(None);
+        let mut next = Next::Wanted;
         shared.run_here(item, &mut next);
-        next.flatten()
+        match next {
+            Next::Given(item) => Some(item),
+            Next::Wanted | Next::Unwanted => None,
+        }
     }
 }
-

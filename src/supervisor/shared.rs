@@ -32,6 +32,13 @@ pub(crate) struct ThreadItem {
     pub(crate) cell: Arc<TaskCell>,
 }
 
+/// Whether a thread of the pool would go on with the next attempt itself, without a hop through the queue.
+pub(crate) enum Next {
+    Unwanted,
+    Wanted,
+    Given(ThreadItem),
+}
+
 /// All that the public face, the pools' threads and the timer work on.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -56,7 +63,7 @@ impl Shared {
     ) -> R {
         let mut effects = Effects::new();
         let answer = self.tell(&mut effects, event);
-        self.perform(effects, None, &mut None);
+        self.perform(effects, None, &mut Next::Unwanted);
         answer
     }
 
@@ -77,7 +84,7 @@ impl Shared {
 
     /// Fire the deadlines that are due.
     pub(crate) fn on_timer(&self) {
-        self.drive(|core, now, effects| core.on_deadline(now, effects));
+        self.drive(Core::on_deadline);
     }
 
     /// The identity of this supervisor for [`super::context`].
@@ -97,6 +104,17 @@ impl TaskOwner for Shared {
 
     fn info(&self, task: TaskId) -> Option<TaskInfo> {
         self.task_info(task)
+    }
+
+    fn lend_thread(&self, task: TaskId, done: &dyn Fn() -> bool) {
+        let at = self.core.lock().task(task).and_then(|task| task.worker.zip(task.ticket));
+        if let Some((worker, ticket)) = at {
+            self.executor.receive_for(worker, ticket, done);
+        }
+    }
+
+    fn attend(&self) {
+        self.executor.attend();
     }
 
     fn run_callback(&self, callback: Callback) {

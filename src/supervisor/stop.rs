@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::context;
 use super::shared::Shared;
 use crate::core::StopMode;
+use crate::sys;
 
 /// How long a hard stop waits for what it can't kill: threads and callbacks.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,6 +36,9 @@ pub enum Stop {
 
 impl Shared {
     pub(crate) fn stop(&self, how: Stop) {
+        if sys::fork::is_forked_child() {
+            return;
+        }
         self.drained.stopping.store(true, Ordering::SeqCst);
         let within = context::place_of(self.address()).is_some();
         match how {

@@ -3,14 +3,16 @@
 use std::sync::{Arc, Weak};
 
 use super::context::{self, Place};
-use super::shared::{Effects, Shared};
+use super::shared::{Effects, Next, Shared};
 use crate::core::{PoolId, RefuseReason, Submission};
+use crate::sys;
 use crate::task::call::Call;
 use crate::task::cell::{TaskCell, Work};
 use crate::task::error::{SubmitError, TrySubmitError};
 use crate::task::handle::{TaskHandle, TaskOwner};
 
 /// Why a call was not taken, with the call where it can be tried again.
+#[expect(clippy::large_enum_variant, reason = "short-lived, and the call comes back as it was")]
 pub(crate) enum NotTaken<T> {
     Full(Call<T>),
     Refused(SubmitError),
@@ -52,18 +54,27 @@ impl Shared {
     }
 
     /// Submit if there is a place in the queue.
+    #[expect(clippy::result_large_err, reason = "the error gives the call back, as it was")]
     pub(crate) fn try_submit<T>(
         self: &Arc<Self>,
         call: Call<T>,
     ) -> Result<TaskHandle<T>, NotTaken<T>> {
-        let Call { name, work, options, pool, read } = call;
-        if let Err(error) = check(&name.function, &work, options.retry.retries) {
-            return Err(NotTaken::Refused(error));
+        if sys::fork::is_forked_child() {
+            return Err(NotTaken::Refused(SubmitError::Forked));
         }
+        let Call { mut name, work, mut declared, wanted, pool, read } = call;
+        self.executor.attend();
+        if let Work::Encoded { function, .. } = &work
+            && !crate::worker::is_worker()
+            && let Some((options, label)) =
+                self.executor.admit(self, function).map_err(NotTaken::Refused)?
+        {
+            declared = options;
+            name.label_unless_given(label);
+        }
+        let options = wanted.over(declared);
+        check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
         let cell = TaskCell::new(name, pool, options.priority, work);
-        if matches!(pool, crate::Pool::Processes) {
-            self.executor.admit(self, &cell).map_err(NotTaken::Refused)?;
-        }
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
         let mut effects = Effects::new();
         // The chosen id is taken under its own lock, around the core's, so that two tasks never share one.
@@ -74,9 +85,8 @@ impl Shared {
             return Err(NotTaken::Refused(SubmitError::DuplicateId(id.to_string())));
         }
         let submission = Submission { pool: pool.into(), options, payload: Arc::clone(&cell) };
-        let answer = self.tell(&mut effects, |core, now, effects| {
-            core.on_submitted(now, submission, effects)
-        });
+        let answer = self
+            .tell(&mut effects, |core, now, effects| core.on_submitted(now, submission, effects));
         if let (Ok(task), Some(id), Some(chosen)) = (&answer, id, &mut chosen) {
             chosen.insert(id, *task);
         }
@@ -87,7 +97,7 @@ impl Shared {
                     target: "atasker::task", task = task.number(), name = %cell.name.function,
                     priority = %options.priority, "submitted"
                 );
-                context::submitting(|| self.perform(effects, None, &mut None));
+                context::submitting(|| self.perform(effects, None, &mut Next::Unwanted));
                 let owner: Weak<dyn TaskOwner> = self.this.clone();
                 Ok(TaskHandle::new(cell, task, owner, read))
             }
@@ -95,23 +105,17 @@ impl Shared {
                 drop(refused.payload);
                 Err(match refused.reason {
                     RefuseReason::Stopped => NotTaken::Refused(SubmitError::Stopped),
-                    RefuseReason::PoolFailed => NotTaken::Refused(SubmitError::NoWorkers(Arc::new(
-                        super::error::StartError::Config(self.executor.failure_reason()),
-                    ))),
-                    RefuseReason::QueueFull => NotTaken::Full(call_again(&cell, options, pool, read)),
+                    RefuseReason::PoolFailed => NotTaken::Refused(SubmitError::NoWorkers(
+                        Arc::new(super::error::StartError::Config(self.executor.failure_reason())),
+                    )),
+                    RefuseReason::QueueFull => {
+                        let (name, work) = (cell.name.clone(), cell.retire_work());
+                        NotTaken::Full(Call { name, work, declared, wanted, pool, read })
+                    }
                 })
             }
         }
     }
-}
-
-fn call_again<T>(
-    cell: &Arc<TaskCell>,
-    options: crate::task::options::Options,
-    pool: crate::Pool,
-    read: crate::task::call::ReadResult<T>,
-) -> Call<T> {
-    Call { name: cell.name.clone(), work: cell.retire_work(), options, pool, read }
 }
 
 fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {
@@ -119,10 +123,9 @@ fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {
         return Err(SubmitError::InsideWorker);
     }
     match work {
-        Work::Encoded { arguments: Err(error), .. } => Err(SubmitError::Unencodable {
-            function: name.to_owned(),
-            reason: error.to_string(),
-        }),
+        Work::Encoded { arguments: Err(error), .. } => {
+            Err(SubmitError::Unencodable { function: name.to_owned(), reason: error.to_string() })
+        }
         Work::Once(_) | Work::External(_) if retries > 0 => {
             Err(SubmitError::NotRepeatable(name.to_owned()))
         }

@@ -37,7 +37,9 @@ impl Timer {
 
     /// Have the thread look at the core at `deadline` or earlier.
     pub(crate) fn arm(&self, deadline: Option<Time>) {
-        let Some(deadline) = deadline.map(|deadline| deadline.0) else { return };
+        let Some(deadline) = deadline.map(|deadline| deadline.0) else {
+            return;
+        };
         // A stale value only costs a lock that was not needed: it is checked again under the lock.
         if deadline >= self.armed.load(Ordering::Relaxed) {
             return;

@@ -43,10 +43,8 @@ pub(crate) fn wait_readable(
     fds: &[BorrowedFd<'_>],
     until: Option<Instant>,
 ) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<_> = fds
-        .iter()
-        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
-        .collect();
+    let mut polled: Vec<_> =
+        fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     loop {
         let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
         match rustix::event::poll(&mut polled, timeout.as_ref()) {

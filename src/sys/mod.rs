@@ -8,6 +8,7 @@ pub(crate) mod descriptors;
 pub(crate) mod environment;
 #[cfg(test)]
 pub(crate) mod faults;
+pub(crate) mod fork;
 pub(crate) mod process;
 pub(crate) mod signals;
 

@@ -81,9 +81,7 @@ pub(crate) fn parent_pid() -> u32 {
 /// Die when the thread that started this process ends. To be followed by a look at `parent_pid`: the
 /// parent may have ended before.
 pub(crate) fn die_with_parent() -> io::Result<()> {
-    Ok(rustix::process::set_parent_process_death_signal(Some(
-        Signal::KILL,
-    ))?)
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
 /// The process whose socket is at the other end of the standard input, if that is a socket at all.

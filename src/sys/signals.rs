@@ -1,7 +1,6 @@
 //! Signal masks of threads.
 #![expect(unsafe_code, reason = "rustix has no signal masks")]
 
-use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -23,24 +22,13 @@ const SYNCHRONOUS: [libc::c_int; 7] = [
 /// worker must not end a host that left SIGPIPE at its default.
 #[derive(Debug)]
 pub(crate) struct SignalsBlocked {
-    /// `None` if nothing had to be changed.
-    before: Option<libc::sigset_t>,
+    before: libc::sigset_t,
     /// A mask belongs to a thread, so this must be dropped where it was made.
     _not_send: PhantomData<*const ()>,
 }
 
-thread_local! {
-    static FOR_GOOD: Cell<bool> = const { Cell::new(false) };
-}
-
 impl SignalsBlocked {
     pub(crate) fn new() -> Self {
-        if FOR_GOOD.get() {
-            return Self {
-                before: None,
-                _not_send: PhantomData,
-            };
-        }
         let all_but_synchronous = filled_without(&SYNCHRONOUS);
         let mut before = MaybeUninit::uninit();
         // SAFETY: both pointers are to live sets of this frame; the call keeps neither.
@@ -54,16 +42,12 @@ impl SignalsBlocked {
         assert_eq!(result, 0, "SIG_BLOCK is a valid request");
         // SAFETY: the call above succeeded and so has filled the set.
         let before = unsafe { before.assume_init() };
-        Self {
-            before: Some(before),
-            _not_send: PhantomData,
-        }
+        Self { before, _not_send: PhantomData }
     }
 
     /// Block for the rest of the thread's life.
     pub(crate) fn for_good() {
         std::mem::forget(Self::new());
-        FOR_GOOD.set(true);
     }
 
     /// Take away the SIGPIPE that a failed write has left pending, so that unblocking does not deliver it.
@@ -74,13 +58,19 @@ impl SignalsBlocked {
         unsafe { libc::sigemptyset(pipe.as_mut_ptr()) };
         // SAFETY: the set was initialised by the call above.
         unsafe { libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE) };
-        let zero = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the set is initialised, the information is not asked for, the time is of this frame.
         unsafe { libc::sigtimedwait(pipe.as_ptr(), std::ptr::null_mut(), &raw const zero) };
     }
+}
+
+/// Whether a write to nobody is only an error in this process. One system call.
+pub(crate) fn is_sigpipe_ignored() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: nothing is set, and the old action goes into this frame's memory.
+    let result = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: the call succeeded and so has filled the action; it is not looked at otherwise.
+    result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
 /// Let this thread, and those that it starts, have all signals. A mask is inherited through exec, and a
@@ -93,9 +83,10 @@ pub(crate) fn unblock_all() {
 
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
-        let Some(before) = &self.before else { return };
         // SAFETY: the set was filled by the kernel in `new`, and the old mask is not asked for.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut())
+        };
     }
 }
 

@@ -3,13 +3,16 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+#[cfg(feature = "json")]
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::{Function, Given, Name, Repeatable, Returned, Stored, Work};
 use super::info::Pool;
-use super::options::{Backoff, Declared, Options, Priority, RetryOn};
-use crate::codec::{self, CodecId, DecodeError, EncodeError};
+use super::options::{Backoff, Declared, Options, Priority, RetryOn, RetryPolicy, Wanted};
+#[cfg(feature = "json")]
+use crate::codec;
+use crate::codec::{CodecId, DecodeError, EncodeError};
 use crate::registry::TaskEntry;
 use crate::registry::returned::Describe;
 
@@ -37,7 +40,8 @@ use crate::registry::returned::Describe;
 pub struct Call<T> {
     pub(crate) name: Name,
     pub(crate) work: Work,
-    pub(crate) options: Options,
+    pub(crate) declared: Options,
+    pub(crate) wanted: Wanted,
     pub(crate) pool: Pool,
     pub(crate) read: ReadResult<T>,
 }
@@ -74,7 +78,7 @@ impl<T> ReadResult<T> {
 impl<T> Call<T> {
     /// How urgent it is; [`Priority::Normal`] unless said.
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.options.priority = priority;
+        self.wanted.priority = Some(priority);
         self
     }
 
@@ -83,20 +87,20 @@ impl<T> Call<T> {
     /// In a worker process the worker is killed then. A thread can't be killed: there the handle is resolved,
     /// and the closure goes on, holding its place.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = Some(timeout);
+        self.wanted.timeout = Some(timeout);
         self
     }
 
     /// The longest that it may wait in the queue before it begins, not counting its delay. Then it
     /// [expires](crate::TaskStatus::Expired).
     pub fn queue_timeout(mut self, timeout: Duration) -> Self {
-        self.options.queue_timeout = Some(timeout);
+        self.wanted.queue_timeout = Some(timeout);
         self
     }
 
     /// Do not start before this much time has passed since the submission. Holds no place meanwhile.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.options.delay = Some(delay);
+        self.wanted.delay = Some(delay);
         self
     }
 
@@ -104,19 +108,19 @@ impl<T> Call<T> {
     /// [`retry_on`](Self::retry_on) names. None unless said: a task that is not declared retryable never
     /// runs twice.
     pub fn retries(mut self, retries: u32) -> Self {
-        self.options.retry.retries = retries;
+        self.wanted.retries = Some(retries);
         self
     }
 
     /// The ways of failing that are followed by another attempt; all of them unless said.
     pub fn retry_on(mut self, kinds: impl IntoIterator<Item = RetryOn>) -> Self {
-        self.options.retry.set_kinds(kinds);
+        self.wanted.retry_on = Some(RetryPolicy::kinds(kinds));
         self
     }
 
     /// How long to wait before a retry; not at all unless said.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.options.retry.backoff = backoff;
+        self.wanted.backoff = Some(backoff);
         self
     }
 
@@ -159,7 +163,8 @@ impl<T> Call<T> {
                 codec: CodecId::BINARY,
                 arguments,
             },
-            options,
+            declared: options,
+            wanted: Wanted::default(),
             pool: Pool::Processes,
             read: ReadResult::Encoded(decode),
         }
@@ -172,7 +177,8 @@ impl Call<serde_json::Value> {
     ///
     /// `name` is a full path (`crate::module::function`) or its last parts, as long as they are unambiguous.
     /// `arguments` is an array, in the order of the parameters, or an object, by their names. A name that
-    /// means nothing is an error at the submission; arguments that do not fit reject the task.
+    /// means nothing is an error at the submission; arguments that do not fit reject the task. What the
+    /// function's attribute declares holds here too.
     ///
     /// ```
     /// use atasker::Call;
@@ -191,7 +197,8 @@ impl Call<serde_json::Value> {
                 codec: CodecId::Json,
                 arguments: codec::encode(CodecId::Json, &arguments),
             },
-            options: Options::DEFAULT,
+            declared: Options::DEFAULT,
+            wanted: Wanted::default(),
             pool: Pool::Processes,
             read: ReadResult::Encoded(|codec, bytes| codec::decode(codec, bytes)),
         }
@@ -218,9 +225,9 @@ impl<T: Send + 'static> Call<T> {
         Self::__new_io(name, Declared::DEFAULT, |_| None, closure)
     }
 
-    fn in_threads(name: Name, options: Options, work: Work) -> Self {
+    fn in_threads(name: Name, declared: Options, work: Work) -> Self {
         let read = ReadResult::Value(|value| value.downcast::<T>().ok().map(|value| *value));
-        Self { name, work, options, pool: Pool::Threads, read }
+        Self { name, work, declared, wanted: Wanted::default(), pool: Pool::Threads, read }
     }
 
     /// For `#[task(io)]`.
@@ -268,7 +275,7 @@ impl<T> fmt::Debug for Call<T> {
         f.debug_struct("Call")
             .field("name", &self.name)
             .field("pool", &self.pool)
-            .field("options", &self.options)
+            .field("options", &self.wanted.over(self.declared))
             .finish_non_exhaustive()
     }
 }

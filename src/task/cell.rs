@@ -119,6 +119,14 @@ impl Name {
         let given = label.map(|label| Box::new(Given { label: Some(label.into()), id: None }));
         Self { function: Cow::Borrowed(function), given }
     }
+
+    /// What the attribute says, where the call says nothing.
+    pub(crate) fn label_unless_given(&mut self, label: Option<String>) {
+        if let Some(label) = label {
+            let given = self.given.get_or_insert_default();
+            given.label.get_or_insert_with(|| label.into_boxed_str());
+        }
+    }
 }
 
 /// What a caller may add to a task's name.
@@ -152,7 +160,10 @@ impl TaskCell {
     }
 
     /// Look at an encoded call. `None`: it is none, or no longer needed.
-    pub(crate) fn with_encoded<R>(&self, use_it: impl FnOnce(&Function, CodecId, &[u8]) -> R) -> Option<R> {
+    pub(crate) fn with_encoded<R>(
+        &self,
+        use_it: impl FnOnce(&Function, CodecId, &[u8]) -> R,
+    ) -> Option<R> {
         match &*self.work.lock() {
             Work::Encoded { function, codec, arguments: Ok(bytes) } => {
                 Some(use_it(function, *codec, bytes))
@@ -179,7 +190,9 @@ impl TaskCell {
                 codec: *codec,
                 arguments: arguments.clone(),
             },
-            Work::Once(_) | Work::External(_) | Work::Spent => std::mem::replace(&mut *work, Work::Spent),
+            Work::Once(_) | Work::External(_) | Work::Spent => {
+                std::mem::replace(&mut *work, Work::Spent)
+            }
         }
     }
 

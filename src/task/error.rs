@@ -64,6 +64,13 @@ pub enum TaskErrorKind {
         /// What was wrong, and what to do.
         reason: String,
     },
+    /// The process pool has given up starting workers. It never ran.
+    NoWorkers {
+        /// Why no worker starts.
+        reason: String,
+    },
+    /// This process is a fork of the one that submitted the task, which alone can wait for it.
+    Forked,
     /// It ran to its end, but its value could not be brought back.
     Undeliverable {
         /// What could not be encoded or decoded.
@@ -113,9 +120,13 @@ impl TaskError {
             TaskErrorKind::Panicked(_) => TaskStatus::Panicked,
             TaskErrorKind::Crashed(_) => TaskStatus::Crashed,
             TaskErrorKind::TimedOut { .. } => TaskStatus::TimedOut,
-            TaskErrorKind::Cancelled | TaskErrorKind::Stopped => TaskStatus::Cancelled,
+            TaskErrorKind::Cancelled | TaskErrorKind::Stopped | TaskErrorKind::Forked => {
+                TaskStatus::Cancelled
+            }
             TaskErrorKind::Expired { .. } => TaskStatus::Expired,
-            TaskErrorKind::Rejected { .. } => TaskStatus::Rejected,
+            TaskErrorKind::Rejected { .. } | TaskErrorKind::NoWorkers { .. } => {
+                TaskStatus::Rejected
+            }
             TaskErrorKind::Undeliverable { .. } => TaskStatus::Completed,
         }
     }
@@ -185,11 +196,19 @@ impl fmt::Display for TaskErrorKind {
                  place until it returns"
             ),
             Self::Cancelled => write!(f, "was cancelled"),
+            Self::Forked => {
+                write!(
+                    f,
+                    "belongs to the process that this one was forked from, which alone can wait for it"
+                )
+            }
             Self::Stopped => write!(f, "was cancelled because its supervisor stopped"),
             Self::Expired { waited } => {
                 write!(f, "expired: it had not begun after {waited:.1?} in the queue")
             }
-            Self::Rejected { reason } => write!(f, "was rejected: {reason}"),
+            Self::Rejected { reason } | Self::NoWorkers { reason } => {
+                write!(f, "was rejected: {reason}")
+            }
             Self::Undeliverable { reason } => {
                 write!(f, "completed, but its value could not be delivered: {reason}")
             }
@@ -293,14 +312,22 @@ pub enum SubmitError {
     /// The process pool could not be started, or has given up.
     #[error("the process pool can't run tasks: {0}")]
     NoWorkers(std::sync::Arc<crate::StartError>),
+    /// This process is a fork of the one that started the supervisor.
+    #[error(
+        "this process was forked from the one with the supervisor, whose threads it does not have"
+    )]
+    Forked,
     /// This process is itself a worker.
-    #[error("this is a worker process: tasks can't submit tasks; return what should be run next instead")]
+    #[error(
+        "this is a worker process: tasks can't submit tasks; return what should be run next instead"
+    )]
     InsideWorker,
 }
 
 /// Why [`try_submit`](crate::Supervisor::try_submit) did not accept a call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "short-lived, and the call comes back as it was")]
 pub enum TrySubmitError<T> {
     /// The pool's queue is full. Here is the call back.
     #[error("the queue is full")]

@@ -212,7 +212,7 @@ mod tests {
             let failure = f().expect_err("it fails");
             assert_eq!(format!("{failure:#}"), expected);
         }
-        check(|| Ok(drop(parse()?)), "outer: invalid digit found in string");
+        check(|| parse().map(|_| ()).map_err(Into::into), "outer: invalid digit found in string");
         check(|| Err("text")?, "text");
         check(|| Err(String::from("text"))?, "text");
         check(|| Err(TaskFailure::new("again"))?, "again");

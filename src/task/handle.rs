@@ -20,6 +20,10 @@ pub(crate) trait TaskOwner: Send + Sync {
     fn cancel(&self, task: TaskId) -> bool;
     /// What is known of a task that has not ended.
     fn info(&self, task: TaskId) -> Option<TaskInfo>;
+    /// The current thread waits for the task: let it receive the outcome itself where that is possible.
+    fn lend_thread(&self, task: TaskId, done: &dyn Fn() -> bool);
+    /// Nobody lends a thread: see that outcomes are received.
+    fn attend(&self);
     /// Run `callback` where user code may run.
     fn run_callback(&self, callback: Callback);
 }
@@ -62,13 +66,24 @@ impl<T> TaskHandle<T> {
 
     /// Whether the task has ended. Does not wait.
     pub fn is_done(&self) -> bool {
-        self.cell.is_done()
+        self.cell.is_done() || {
+            self.attend();
+            false
+        }
     }
 
     /// Wait until the task has ended, and take the function's own value.
     ///
     /// The value is decoded here, in the caller's thread.
     pub fn wait(self) -> Result<T, TaskError> {
+        if let Some(error) = self.forked() {
+            return Err(error);
+        }
+        if !self.cell.is_done()
+            && let Some(owner) = self.owner.upgrade()
+        {
+            owner.lend_thread(self.id, &|| self.cell.is_done());
+        }
         self.park_until(None);
         self.take()
     }
@@ -90,6 +105,9 @@ impl<T> TaskHandle<T> {
     /// # Ok(()) }
     /// ```
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<T, TaskError>> {
+        if let Some(error) = self.forked() {
+            return Some(Err(error));
+        }
         self.park_until(Instant::now().checked_add(timeout)).then(|| self.take())
     }
 
@@ -112,7 +130,9 @@ impl<T> TaskHandle<T> {
     /// ```
     #[expect(clippy::must_use_candidate, reason = "cancelling without looking is fine")]
     pub fn cancel(&self) -> bool {
-        !self.cell.is_done() && self.owner.upgrade().is_some_and(|owner| owner.cancel(self.id))
+        !self.cell.is_done()
+            && self.forked().is_none()
+            && self.owner.upgrade().is_some_and(|owner| owner.cancel(self.id))
     }
 
     /// Have `callback` called with the outcome, on the supervisor's callback thread. Callbacks run one after
@@ -136,6 +156,7 @@ impl<T> TaskHandle<T> {
         let callback = Box::new(move |outcome: Outcome, attempts: u32| {
             callback(read_outcome(outcome, read, id, &name, attempts));
         });
+        self.attend();
         if let Some(ready) = self.cell.call_at_end(callback) {
             match self.owner.upgrade() {
                 Some(owner) => owner.run_callback(ready),
@@ -158,6 +179,21 @@ impl<T> TaskHandle<T> {
         }
     }
 
+    /// In a forked child nobody will ever end the task.
+    fn forked(&self) -> Option<TaskError> {
+        let lost = !self.cell.is_done() && crate::sys::fork::is_forked_child();
+        lost.then(|| {
+            TaskError::new(Some(self.id), self.cell.name.clone(), 0, TaskErrorKind::Forked)
+        })
+    }
+
+    /// The outcome is awaited otherwise than by a thread that blocks in [`wait`](Self::wait).
+    pub(crate) fn attend(&self) {
+        if let Some(owner) = self.owner.upgrade() {
+            owner.attend();
+        }
+    }
+
     pub(crate) fn cell(&self) -> &Arc<TaskCell> {
         &self.cell
     }
@@ -176,6 +212,7 @@ impl<T> TaskHandle<T> {
         if !self.cell.unpark_at_end(std::thread::current()) {
             return true;
         }
+        self.attend();
         while !self.cell.is_done() {
             match deadline {
                 None => std::thread::park(),
@@ -225,9 +262,13 @@ impl<T> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(error) = self.forked() {
+            return Poll::Ready(Err(error));
+        }
         if self.cell.is_done() || !self.cell.wake_at_end(context.waker()) {
             return Poll::Ready(self.take());
         }
+        self.attend();
         Poll::Pending
     }
 }

@@ -107,7 +107,8 @@ pub struct TaskInfo {
     pub pool: Pool,
     /// Attempts that have begun.
     pub attempts: u32,
-    /// How long it has waited for a place, or had waited when its last attempt began; without its delay.
+    /// From its submission, or the end of its delay, to the begin of its last attempt, or to now if none has
+    /// begun. So after a retry it contains the attempts before.
     pub queued: Duration,
     /// How long its last attempt has run, or did run.
     pub ran: Duration,

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How urgent a task is.
 ///
 /// A lower class never starts while a higher one waits; within a class, first come, first served.
@@ -13,7 +15,9 @@ use std::time::Duration;
 /// assert!(Priority::High > Priority::default());
 /// assert_eq!("low".parse(), Ok(Priority::Low));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub enum Priority {
     /// May use `pool_size` places.
     Low,
@@ -154,7 +158,7 @@ impl RetryOn {
 /// let backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(5));
 /// assert_ne!(backoff, Backoff::fixed(Duration::from_millis(100)));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     initial: Duration,
     max: Duration,
@@ -184,12 +188,12 @@ impl Backoff {
         let mut hash = noise.wrapping_add(u64::from(attempt)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         hash ^= hash >> 31;
-        wait - wait.mul_f64((hash % 1024) as f64 / 4096.0)
+        wait.saturating_sub(wait / 4096 * (hash % 1024) as u32)
     }
 }
 
 /// When a failed attempt is followed by another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RetryPolicy {
     /// How many attempts may follow the first.
     pub(crate) retries: u32,
@@ -202,8 +206,14 @@ impl RetryPolicy {
     /// Never twice: what every task has that does not declare otherwise.
     pub(crate) const NEVER: Self = Self { retries: 0, on: 0b1111, backoff: Backoff::NONE };
 
+    #[cfg(test)]
     pub(crate) fn set_kinds(&mut self, kinds: impl IntoIterator<Item = RetryOn>) {
-        self.on = kinds.into_iter().fold(0, |set, kind| set | kind.bit());
+        self.on = Self::kinds(kinds);
+    }
+
+    /// The set of these kinds.
+    pub(crate) fn kinds(kinds: impl IntoIterator<Item = RetryOn>) -> u8 {
+        kinds.into_iter().fold(0, |set, kind| set | kind.bit())
     }
 
     /// Whether attempt number `attempt` (from 1), which failed by `kind`, is to be followed by another.
@@ -212,8 +222,8 @@ impl RetryPolicy {
     }
 }
 
-/// What a task may declare about its treatment; the attribute's options first, the call's on top.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is said about a task's treatment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Options {
     pub(crate) priority: Priority,
     /// Counted from the moment the task begins.
@@ -232,6 +242,36 @@ impl Options {
         delay: None,
         retry: RetryPolicy::NEVER,
     };
+}
+
+/// What a call says on top of what the function's attribute declares. The attribute of a function that is
+/// called by name is known only at the submission.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) priority: Option<Priority>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) retry_on: Option<u8>,
+    pub(crate) backoff: Option<Backoff>,
+}
+
+impl Wanted {
+    pub(crate) fn over(&self, declared: Options) -> Options {
+        let Options { priority, timeout, queue_timeout, delay, retry } = declared;
+        Options {
+            priority: self.priority.unwrap_or(priority),
+            timeout: self.timeout.or(timeout),
+            queue_timeout: self.queue_timeout.or(queue_timeout),
+            delay: self.delay.or(delay),
+            retry: RetryPolicy {
+                retries: self.retries.unwrap_or(retry.retries),
+                on: self.retry_on.unwrap_or(retry.on),
+                backoff: self.backoff.unwrap_or(retry.backoff),
+            },
+        }
+    }
 }
 
 /// What an attribute declares: options, and what only the public face knows.

@@ -33,7 +33,9 @@ pub fn wait_all<T>(
     let queue = CompletionQueue::over(&handles);
     for _ in 0..handles.len() {
         if queue.next(deadline).is_none() {
-            handles.iter().for_each(|handle| handle.cell().stop_listening());
+            for handle in &handles {
+                handle.cell().stop_listening();
+            }
             return Err(StillRunning { handles });
         }
     }
@@ -143,6 +145,7 @@ impl CompletionQueue {
     pub(crate) fn watch<T>(self: &Arc<Self>, index: usize, handle: &TaskHandle<T>) {
         let queue = Arc::clone(self);
         handle.cell().queue_at_end(queue, index);
+        handle.attend();
     }
 
     /// The next task that has ended. `None`: the deadline passed first.

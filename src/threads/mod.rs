@@ -108,7 +108,8 @@ impl<J: Send + 'static> ThreadPool<J> {
     }
 
     /// How long a thread above the minimum may idle from now on.
-    pub(crate) fn set_keep_alive(&self, keep_alive: Duration) {
+    #[cfg(test)]
+    fn set_keep_alive(&self, keep_alive: Duration) {
         self.shared.state.lock().keep_alive = keep_alive;
         self.shared.changed.notify_all();
     }
@@ -227,6 +228,7 @@ mod tests {
     fn grows_to_what_is_asked_and_shrinks_to_the_minimum() {
         let pool = pool(1);
         assert_eq!(pool.threads(), 1);
+        wait_for(|| pool.shared.state.lock().idle == 1);
         let (release, held) = mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(held));
         let (begun, begins) = mpsc::channel();
@@ -234,7 +236,7 @@ mod tests {
             let (held, begun) = (Arc::clone(&held), begun.clone());
             pool.execute(Box::new(move || {
                 begun.send(()).expect("the test receives");
-                drop(held.lock().recv());
+                let _released = held.lock().recv();
             }));
         }
         for _ in 0..8 {
@@ -266,7 +268,9 @@ mod tests {
     fn stop_gives_up_on_a_thread_that_does_not_return() {
         let pool = pool(0);
         let (release, held) = mpsc::channel::<()>();
-        pool.execute(Box::new(move || drop(held.recv())));
+        pool.execute(Box::new(move || {
+            let _released = held.recv();
+        }));
         assert!(!pool.stop(Some(Duration::from_millis(1))));
         drop(release);
         assert!(pool.stop(None));

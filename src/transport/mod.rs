@@ -23,7 +23,15 @@ pub(crate) use frame::{CallFrame, OutcomeFrame};
 pub(crate) trait Link: Send + Sync {
     /// Send the call. Never waits for the worker; a call too large to be sent at once is sent from
     /// elsewhere. If the worker is gone, nothing happens: its exit tells.
-    fn stage(&self, ticket: Ticket, call: CallFrame<'_>);
+    fn stage(&self, ticket: Ticket, call: CallFrame<'_>) -> Attention;
+
+    /// Somebody must receive: the submitter of an unattended call does something else.
+    fn attend(&self);
+
+    /// The current thread, which waits for `ticket`, receives until its outcome is delivered or it is
+    /// `done` otherwise, if nobody else receives. It may block for as long as the attempt takes; after a won
+    /// kill, until the worker is dead.
+    fn receive_for(&self, ticket: Ticket, done: &dyn Fn() -> bool, sink: &dyn Sink);
 
     /// Take back a staged call.
     fn revoke(&self, ticket: Ticket) -> Revoke;
@@ -48,6 +56,16 @@ pub(crate) trait Sink: Send + Sync {
 
     /// All that the dead worker had committed has been delivered.
     fn on_link_ended(&self, worker: WorkerId);
+}
+
+/// Whether anybody receives what was staged.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attention {
+    Attended,
+    /// Only after a while. Whoever waits for it comes sooner with [`Link::receive_for`]; if nobody will,
+    /// [`Link::attend`].
+    Unattended,
 }
 
 /// What came of [`Link::revoke`].

@@ -41,11 +41,8 @@ pub(super) fn current_number() -> Option<u64> {
 
 pub(super) fn begin(ticket: Ticket, function: &str) {
     let Ticket { task, attempt } = ticket;
-    *CURRENT.lock() = Some(CurrentTask {
-        number: task.number,
-        attempt,
-        function: function.to_owned(),
-    });
+    *CURRENT.lock() =
+        Some(CurrentTask { number: task.number, attempt, function: function.to_owned() });
 }
 
 pub(super) fn end() {

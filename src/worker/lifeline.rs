@@ -18,30 +18,23 @@ static SHAKING_HANDS: AtomicBool = AtomicBool::new(true);
 /// Watch the lifeline for as long as this process lives.
 pub(super) fn watch(lifeline: OwnedFd) -> io::Result<()> {
     // Not deaf to signals, unlike the thread that serves between tasks: somebody must hear a SIGTERM.
-    std::thread::Builder::new()
-        .name("atasker-lifeline".to_owned())
-        .spawn(move || {
-            let mut buffer = [0; 64];
-            loop {
-                match rustix::io::read(&lifeline, &mut buffer) {
-                    Ok(0) => break,
-                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                    Err(_) => break,
-                }
+    std::thread::Builder::new().name("atasker-lifeline".to_owned()).spawn(move || {
+        let mut buffer = [0; 64];
+        loop {
+            match rustix::io::read(&lifeline, &mut buffer) {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break,
             }
-            on_coordinator_gone();
-        })?;
+        }
+        on_coordinator_gone();
+    })?;
     Ok(())
 }
 
 fn on_coordinator_gone() -> ! {
-    // Held until the end, so that the directory is not made after it was looked for.
-    let directory = SHAKING_HANDS
-        .load(Ordering::Acquire)
-        .then(|| DIRECTORY.lock());
-    if let Some(directory) = directory
-        .as_ref()
-        .and_then(|directory| directory.as_deref())
+    if SHAKING_HANDS.load(Ordering::Acquire)
+        && let Some(directory) = DIRECTORY.lock().as_deref()
     {
         remove_all(directory);
     }

@@ -20,16 +20,8 @@ const MESSAGE_BYTES_MAX: usize = 16 << 10;
 /// one keeps its part.
 pub(super) fn install(control: IpcSender<FromWorker>, level: u8) {
     let level = filter_of(level);
-    let telling = Telling {
-        control,
-        level,
-        spans: AtomicU64::new(0),
-    };
-    let logger = Telling {
-        control: telling.control.clone(),
-        level,
-        spans: AtomicU64::new(0),
-    };
+    let telling = Telling { control, level, spans: AtomicU64::new(0) };
+    let logger = Telling { control: telling.control.clone(), level, spans: AtomicU64::new(0) };
     if tracing_core::dispatcher::set_global_default(Dispatch::new(telling)).is_err() {
         tracing::debug!("this worker's program has a subscriber of its own");
     }

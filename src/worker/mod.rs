@@ -33,16 +33,10 @@ static IS_WORKER: AtomicBool = AtomicBool::new(false);
 /// Descriptors that the process was given besides the standard ones are closed in a worker.
 ///
 /// ```
-/// fn main() {
-///     atasker::worker::run_if_spawned();
-///     // The program.
-///     assert!(!atasker::worker::is_worker());
-/// }
+/// atasker::worker::run_if_spawned(); // the first line of `main`
+/// // The program.
+/// assert!(!atasker::worker::is_worker());
 /// ```
-#[expect(
-    clippy::needless_doctest_main,
-    reason = "its place in main is what matters"
-)]
 pub fn run_if_spawned() {
     ENTRY_CALLED.store(true, Ordering::Relaxed);
     if let Some(marker) = take_marker() {

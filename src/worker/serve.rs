@@ -6,27 +6,16 @@ use std::time::Instant;
 use super::current;
 use crate::codec::CodecId;
 use crate::registry;
-use crate::sys::signals::SignalsBlocked;
 use crate::transport::channel::{Incoming, WorkerEnd};
 use crate::transport::frame::{Outcome, OutcomeFrame};
 
 /// Until no more calls will come.
-pub(super) fn serve(mut end: WorkerEnd) -> io::Result<()> {
+pub(super) fn serve(end: WorkerEnd) -> io::Result<()> {
     let mut buffer = Vec::new();
-    // A handler that a task has installed must not interrupt a message half-way: ipc-channel would lose
-    // the rest. While the task itself runs, signals are as it wants them.
-    let mut blocked = SignalsBlocked::new();
     loop {
-        let Incoming::Call {
-            ticket,
-            codec,
-            function,
-            arguments,
-        } = end.receive(&mut buffer)
-        else {
+        let Incoming::Call { ticket, codec, function, arguments } = end.receive(&mut buffer) else {
             return Ok(());
         };
-        drop(blocked);
 
         current::begin(ticket, function);
         let started = Instant::now();
@@ -34,7 +23,6 @@ pub(super) fn serve(mut end: WorkerEnd) -> io::Result<()> {
         let ran_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         current::end();
 
-        blocked = SignalsBlocked::new();
         end.reply(ticket, &OutcomeFrame { outcome, ran_ns })?;
     }
 }
@@ -43,15 +31,11 @@ fn run(function: &str, codec: u8, arguments: &[u8]) -> Outcome {
     let entry = match registry::find(function) {
         Ok(entry) => entry,
         Err(error) => {
-            return Outcome::UnknownFunction {
-                message: error.to_string(),
-            };
+            return Outcome::UnknownFunction { message: error.to_string() };
         }
     };
     match CodecId::try_from(codec) {
         Ok(codec) => (entry.run)(codec, arguments),
-        Err(error) => Outcome::BadArguments {
-            message: error.to_string(),
-        },
+        Err(error) => Outcome::BadArguments { message: error.to_string() },
     }
 }

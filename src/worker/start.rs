@@ -2,7 +2,7 @@
 //! `process::control`, the order and its reasons in process/README.md.
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -23,15 +23,13 @@ const CANNOT_START: i32 = 70;
 pub(super) fn become_worker(marker: &Marker) -> ! {
     IS_WORKER.store(true, Ordering::Relaxed);
     // Nothing may unwind from here into the program's own main.
-    let ended = catch_unwind(AssertUnwindSafe(|| run(marker)));
-    // First of all: the coordinator may be gone, and that may be why.
-    lifeline::remove_directory();
-    match ended {
+    match catch_unwind(AssertUnwindSafe(|| run(marker))) {
         Ok(Ok(())) => std::process::exit(0),
-        // Not `eprintln`, which panics if nobody reads any more.
-        Ok(Err(error)) => drop(writeln!(io::stderr(), "atasker worker: {error}")),
+        Ok(Err(error)) => eprintln!("atasker worker: {error}"),
         Err(_panic) => {}
     }
+    // The coordinator may be gone, and that may be why.
+    lifeline::remove_directory();
     std::process::exit(CANNOT_START);
 }
 
@@ -61,15 +59,11 @@ fn run(marker: &Marker) -> io::Result<()> {
     }
     let (server, name) = lifeline::within_directory(&marker.directory, || one_shot_server(marker))
         .map_err(|error| {
-            explain(
-                &error,
-                &format!("can't make a socket in {}", marker.directory.display()),
-            )
+            explain(&error, &format!("can't make a socket in {}", marker.directory.display()))
         })?;
     announce(&name)?;
-    let (_, welcome) = server
-        .accept()
-        .map_err(|error| explain(&error, "the coordinator did not welcome"))?;
+    let (_, welcome) =
+        server.accept().map_err(|error| explain(&error, "the coordinator did not welcome"))?;
     lifeline::remove_directory();
     drop(announced);
     // Not before: killed by that signal, nobody would have removed the directory.
@@ -115,9 +109,7 @@ fn prepare_and_serve(welcome: Welcome) -> io::Result<()> {
         crate_version: CRATE_VERSION.to_owned(),
         catalogue: with_catalogue.then(registry::catalogue),
     })?;
-    let data = worker_data
-        .as_ref()
-        .map(|data| (data.type_name.as_str(), data.bytes.as_slice()));
+    let data = worker_data.as_ref().map(|data| (data.type_name.as_str(), data.bytes.as_slice()));
     if let Err(reason) = initialise(&working_directory, data) {
         return say(FromWorker::StartFailed { reason });
     }
@@ -128,10 +120,7 @@ fn prepare_and_serve(welcome: Welcome) -> io::Result<()> {
 fn initialise(working_directory: &[u8], data: Option<(&str, &[u8])>) -> Result<(), String> {
     let directory = OsStr::from_bytes(working_directory);
     std::env::set_current_dir(directory).map_err(|error| {
-        format!(
-            "can't change to the directory {}: {error}",
-            directory.display()
-        )
+        format!("can't change to the directory {}: {error}", directory.display())
     })?;
     for init in registry::init::worker_inits() {
         catch_unwind(AssertUnwindSafe(|| (init.run)(data))).unwrap_or_else(|panic| {

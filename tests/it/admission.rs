@@ -28,7 +28,8 @@ fn each_class_may_use_its_places() {
         let limits = Limits::new(2).reserve_normal(1).reserve_high(1);
         let supervisor = Supervisor::builder().threads(limits).start().expect("starts");
         let (open, closed) = gate();
-        let submit = |priority| supervisor.submit(behind(&closed).priority(priority)).expect("accepted");
+        let submit =
+            |priority| supervisor.submit(behind(&closed).priority(priority)).expect("accepted");
         let low: Vec<_> = (0..3).map(|_| submit(Priority::Low)).collect();
         let normal: Vec<_> = (0..2).map(|_| submit(Priority::Normal)).collect();
         let high: Vec<_> = (0..2).map(|_| submit(Priority::High)).collect();
@@ -86,7 +87,9 @@ fn what_waits_too_long_expires_and_is_told() {
         let first = supervisor.submit(behind(&closed)).expect("accepted");
         let call = Call::closure(|| ()).queue_timeout(Duration::from_millis(10));
         let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
-        assert!(matches!(error.kind(), TaskErrorKind::Expired { waited } if *waited >= Duration::from_millis(10)));
+        assert!(
+            matches!(error.kind(), TaskErrorKind::Expired { waited } if *waited >= Duration::from_millis(10))
+        );
         assert!(!error.may_have_run());
         drop(open);
         first.wait().expect("it runs");
@@ -103,7 +106,9 @@ fn handlers_are_called_while_the_task_still_waits() {
             .timeout_warning(Duration::from_millis(10))
             .timeout_critical(Duration::from_millis(30))
             .on_warning(move |task| drop(tell.send(("warning", task.status, task.label.clone()))))
-            .on_critical(move |task| drop(tell_critical.send(("critical", task.status, task.label.clone()))))
+            .on_critical(move |task| {
+                drop(tell_critical.send(("critical", task.status, task.label.clone())));
+            })
             .start()
             .expect("starts");
         let (open, closed) = gate();
@@ -144,7 +149,8 @@ fn aging_lifts_what_would_starve() {
             .expect("starts");
         let (open, closed) = gate();
         let first = supervisor.submit(behind(&closed)).expect("accepted");
-        let old = supervisor.submit(Call::closure(|| ()).priority(Priority::Low)).expect("accepted");
+        let old =
+            supervisor.submit(Call::closure(|| ()).priority(Priority::Low)).expect("accepted");
         eventually("it is lifted", || old.info().priority == Priority::High);
         drop(open);
         first.wait().expect("it runs");

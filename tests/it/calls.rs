@@ -20,10 +20,14 @@ fn arguments_and_results_cross() {
         let supervisor = supervisor();
         let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
         assert_ne!(pid, std::process::id());
-        assert_eq!(supervisor.submit(tasks::add::call(-3, 10)).expect("accepted").wait().expect("runs"), 7);
+        assert_eq!(
+            supervisor.submit(tasks::add::call(-3, 10)).expect("accepted").wait().expect("runs"),
+            7
+        );
         let text = supervisor.submit(tasks::shout::call("straße 🦀")).expect("accepted").wait();
         assert_eq!(text.expect("runs"), "STRASSE 🦀");
-        let length = supervisor.submit(tasks::length::call(Path::new("/a/b"))).expect("accepted").wait();
+        let length =
+            supervisor.submit(tasks::length::call(Path::new("/a/b"))).expect("accepted").wait();
         assert_eq!(length.expect("runs"), 4);
         supervisor.submit(tasks::nothing::call()).expect("accepted").wait().expect("runs");
         let order = Order {
@@ -54,7 +58,9 @@ fn a_returned_error_is_the_functions_value() {
         let supervisor = supervisor();
         let task = supervisor.submit(tasks::fail::call("no luck")).expect("accepted");
         assert_eq!(task.wait().expect("it ran"), Err("no luck".to_owned()));
-        let missing = supervisor.submit(tasks::read_file::call(Path::new("/no/such/file"))).expect("accepted");
+        let missing = supervisor
+            .submit(tasks::read_file::call(Path::new("/no/such/file")))
+            .expect("accepted");
         let failure = missing.wait().expect("it ran").expect_err("there is no such file");
         assert!(failure.to_string().contains("No such file"), "{failure}");
     });
@@ -69,7 +75,10 @@ fn calls_by_name_take_json() {
         };
         assert_eq!(run("it::tasks::add", json!([2, 3])).expect("runs"), json!(5));
         assert_eq!(run("add", json!({"b": 2, "a": -3})).expect("runs"), json!(-1));
-        assert_eq!(run("shout", json!(["a \"quoted\"\nline"])).expect("runs"), json!("A \"QUOTED\"\nLINE"));
+        assert_eq!(
+            run("shout", json!(["a \"quoted\"\nline"])).expect("runs"),
+            json!("A \"QUOTED\"\nLINE")
+        );
         let task = Call::by_name("fail", json!({"message": "no"}));
         let task = supervisor.submit(task).expect("accepted");
         while !task.is_done() {
@@ -79,8 +88,29 @@ fn calls_by_name_take_json() {
     });
 }
 
+#[test]
+fn what_an_attribute_declares_holds_by_name_too() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let supervisor = supervisor();
+        let begins = |call: Call<Value>, file: &Path| {
+            let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
+            assert_eq!(error.status(), TaskStatus::TimedOut, "{error}");
+            let begins = std::fs::read_to_string(file).expect("it began").lines().count();
+            assert_eq!(error.attempts() as usize, begins);
+            (begins, error.label().map(str::to_owned))
+        };
+        let (declared, given) = (folder.path().join("declared"), folder.path().join("given"));
+        let call = Call::by_name("impatient", json!([declared]));
+        assert_eq!(begins(call, &declared), (3, Some("declared".to_owned())));
+        let call = Call::by_name("impatient", json!([given])).retries(1).label("mine");
+        assert_eq!(begins(call, &given), (2, Some("mine".to_owned())));
+    });
+}
+
 fn rejection(supervisor: &Supervisor, name: &str, arguments: Value) -> String {
-    let error = supervisor.submit(Call::by_name(name, arguments)).expect("accepted").wait().unwrap_err();
+    let error =
+        supervisor.submit(Call::by_name(name, arguments)).expect("accepted").wait().unwrap_err();
     assert_eq!(error.status(), TaskStatus::Rejected, "{error}");
     error.reason()
 }
@@ -93,7 +123,10 @@ fn wrong_calls_by_name_say_what_is_wrong() {
         insta::assert_snapshot!("unknown_function", unknown.to_string());
         insta::assert_snapshot!("wrong_type", rejection(&supervisor, "add", json!([1, "two"])));
         insta::assert_snapshot!("too_many", rejection(&supervisor, "add", json!([1, 2, 3])));
-        insta::assert_snapshot!("unknown_argument", rejection(&supervisor, "add", json!({"a": 1, "c": 2})));
+        insta::assert_snapshot!(
+            "unknown_argument",
+            rejection(&supervisor, "add", json!({"a": 1, "c": 2}))
+        );
         insta::assert_snapshot!("missing_argument", rejection(&supervisor, "add", json!({"a": 1})));
         insta::assert_snapshot!("not_arguments", rejection(&supervisor, "add", json!(5)));
     });
@@ -146,9 +179,26 @@ fn programs_that_are_no_workers_are_explained() {
             assert!(matches!(error, StartError::Worker(_)), "{error:?}");
             let text = error.to_string();
             assert!(text.contains(program.rsplit('/').next().unwrap_or(program)), "{text}");
-            insta::assert_snapshot!(format!("no_worker_{}", program.rsplit('/').next().unwrap_or("")), text);
+            insta::assert_snapshot!(
+                format!("no_worker_{}", program.rsplit('/').next().unwrap_or("")),
+                text
+            );
         }
         let _: fn(&WorkerStartError) -> String = ToString::to_string;
+    });
+}
+
+#[test]
+fn a_program_that_forgot_something_is_told() {
+    watched(|| {
+        let says = |arguments: &[&str]| {
+            let program = std::process::Command::new(env!("CARGO_BIN_EXE_forgetful"));
+            let output = { program }.args(arguments).output().expect("it runs");
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).expect("text")
+        };
+        insta::assert_snapshot!("forgotten_first_line", says(&[]));
+        insta::assert_snapshot!("crate_not_linked", says(&["by name"]));
     });
 }
 
@@ -156,11 +206,13 @@ fn programs_that_are_no_workers_are_explained() {
 fn nothing_is_inherited_by_accident() {
     watched(|| {
         let supervisor = supervisor();
-        let open = supervisor.submit(tasks::descriptors::call()).expect("accepted").wait().expect("runs");
+        let open =
+            supervisor.submit(tasks::descriptors::call()).expect("accepted").wait().expect("runs");
         for target in &open {
-            let expected = ["/dev/null", "pipe:", "socket:", "/proc/", "/dev/pts", "/dev/tty", "anon_inode:"]
-                .iter()
-                .any(|start| target.starts_with(start));
+            let expected =
+                ["/dev/null", "pipe:", "socket:", "/proc/", "/dev/pts", "/dev/tty", "anon_inode:"]
+                    .iter()
+                    .any(|start| target.starts_with(start));
             // What is left is the host's own standard error, wherever that goes.
             assert!(expected || !target.contains("/target/"), "{open:?}");
         }
@@ -168,8 +220,11 @@ fn nothing_is_inherited_by_accident() {
             let value = supervisor.submit(tasks::environment::call(name)).expect("accepted").wait();
             assert_eq!(value.expect("runs"), None, "{name} must not reach what a task starts");
         }
-        let threads = supervisor.submit(tasks::environment::call("RAYON_NUM_THREADS")).expect("accepted");
-        assert!(threads.wait().expect("runs").is_some_and(|threads| threads.parse::<u32>().is_ok()));
+        let threads =
+            supervisor.submit(tasks::environment::call("RAYON_NUM_THREADS")).expect("accepted");
+        assert!(
+            threads.wait().expect("runs").is_some_and(|threads| threads.parse::<u32>().is_ok())
+        );
     });
 }
 
@@ -213,10 +268,14 @@ fn logs_of_workers_arrive_in_the_hosts_subscriber() {
         task.wait().expect("runs");
         crate::watch::eventually("both records arrive", || {
             let text = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
-            let record = text.lines().find(|line| line.contains("tasks::log") && line.contains("from afar"));
-            let plain = text.lines().find(|line| line.contains("tasks::plain") && line.contains("by log"));
+            let record =
+                text.lines().find(|line| line.contains("tasks::log") && line.contains("from afar"));
+            let plain =
+                text.lines().find(|line| line.contains("tasks::plain") && line.contains("by log"));
             record.is_some_and(|line| {
-                line.contains("INFO") && line.contains("42") && line.contains(&format!("task={number}"))
+                line.contains("INFO")
+                    && line.contains("42")
+                    && line.contains(&format!("task={number}"))
             }) && plain.is_some_and(|line| line.contains("WARN"))
         });
     });

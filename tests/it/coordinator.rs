@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use atasker::{Limits, Supervisor};
 
 use crate::tasks;
-use crate::watch::{is_alive, watched};
+use crate::watch::{eventually, is_alive, watched};
 
 const ROLE: &str = "ATASKER_TEST_COORDINATOR";
 
@@ -17,8 +17,11 @@ const ROLE: &str = "ATASKER_TEST_COORDINATOR";
 /// process ids whenever they change.
 #[test]
 fn the_coordinator() {
-    let Some(role) = std::env::var_os(ROLE) else { return };
-    let supervisor = Supervisor::builder().processes(Limits::new(2)).start().expect("workers start");
+    let Some(role) = std::env::var_os(ROLE) else {
+        return;
+    };
+    let supervisor =
+        Supervisor::builder().processes(Limits::new(2)).start().expect("workers start");
     let mut known = Vec::new();
     for round in 0_u64.. {
         let calls = (0..64).map(|n| match (round + n) % 50 {
@@ -26,7 +29,8 @@ fn the_coordinator() {
             _ => tasks::die::call("panic"),
         });
         drop(supervisor.map(calls).collect::<Vec<_>>());
-        let now: Vec<_> = supervisor.info().workers.iter().filter_map(|worker| worker.pid).collect();
+        let now: Vec<_> =
+            supervisor.info().workers.iter().filter_map(|worker| worker.pid).collect();
         if now != known {
             let list: Vec<_> = now.iter().map(ToString::to_string).collect();
             println!("pids {}", list.join(" "));
@@ -69,7 +73,8 @@ fn workers_of(temporary: &std::path::Path) -> Vec<u32> {
             continue;
         };
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environment.split(|&byte| byte == 0).any(|one| one == marker.as_bytes()) && is_alive(pid) {
+        if environment.split(|&byte| byte == 0).any(|one| one == marker.as_bytes()) && is_alive(pid)
+        {
             found.push(pid);
         }
     }
@@ -77,7 +82,11 @@ fn workers_of(temporary: &std::path::Path) -> Vec<u32> {
 }
 
 fn shared_memory() -> Vec<std::ffi::OsString> {
-    std::fs::read_dir("/dev/shm").expect("it is mounted").flatten().map(|entry| entry.file_name()).collect()
+    std::fs::read_dir("/dev/shm")
+        .expect("it is mounted")
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect()
 }
 
 fn check_nothing_left(temporary: &std::path::Path, before: &[std::ffi::OsString]) {
@@ -106,7 +115,11 @@ fn check_killed(rounds: u32) {
             let mut line = String::new();
             while !line.starts_with("pids") {
                 line.clear();
-                assert_ne!(output.read_line(&mut line).expect("it prints"), 0, "it ended by itself");
+                assert_ne!(
+                    output.read_line(&mut line).expect("it prints"),
+                    0,
+                    "it ended by itself"
+                );
             }
         }
         std::thread::sleep(Duration::from_millis(u64::from(round % 25)));
@@ -118,8 +131,41 @@ fn check_killed(rounds: u32) {
 
 #[test]
 fn sigkill_leaves_nothing_behind() {
-    let rounds = std::env::var("ATASKER_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let rounds =
+        std::env::var("ATASKER_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     watched(|| check_killed(rounds));
+}
+
+/// Context switches of a process's threads, voluntary and not.
+fn switches(pid: u32) -> u64 {
+    let status = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status"));
+    let count = |line: &str| line.rsplit(char::is_whitespace).next()?.parse::<u64>().ok();
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("procfs")
+        .flatten()
+        .filter_map(|task| status(task).ok())
+        .map(|status| {
+            status
+                .lines()
+                .filter(|line| line.contains("ctxt_switches"))
+                .filter_map(count)
+                .sum::<u64>()
+        })
+        .sum()
+}
+
+/// Neither the coordinator nor its workers do anything for ten seconds.
+///
+/// Not at once: a deadline that had been set when tasks still waited passes first, and threads that have
+/// become superfluous retire. Whatever wakes again and again is never still for so long.
+fn check_asleep(pids: &[u32]) {
+    let total = || pids.iter().map(|&pid| switches(pid)).sum::<u64>();
+    eventually("ten seconds without a context switch", || {
+        let before = total();
+        // This waits for time itself.
+        std::thread::sleep(Duration::from_secs(10));
+        total() == before
+    });
 }
 
 #[test]
@@ -138,7 +184,9 @@ fn no_other_end_leaves_anything_behind() {
             line.clear();
             assert_ne!(output.read_line(&mut line).expect("it prints"), 0, "it ended by itself");
         }
-        assert_eq!(workers_of(temporary.path()).len(), 3, "itself and two workers");
+        let pids = workers_of(temporary.path());
+        assert_eq!(pids.len(), 3, "itself and two workers");
+        check_asleep(&pids);
         child.kill().expect("it runs");
         child.wait().expect("it is ours");
         check_nothing_left(temporary.path(), &before);

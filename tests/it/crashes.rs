@@ -70,13 +70,20 @@ fn a_panic_costs_not_even_the_worker() {
     watched(|| {
         let supervisor = supervisor(1);
         let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
-        let error = supervisor.submit(tasks::die::call("panic")).expect("accepted").wait().unwrap_err();
+        let error =
+            supervisor.submit(tasks::die::call("panic")).expect("accepted").wait().unwrap_err();
         let TaskErrorKind::Panicked(report) = error.kind() else { panic!("{error}") };
         assert_eq!(report.message, "as asked");
-        assert!(report.location.as_deref().is_some_and(|place| place.contains("tasks.rs:")), "{report:?}");
+        assert!(
+            report.location.as_deref().is_some_and(|place| place.contains("tasks.rs:")),
+            "{report:?}"
+        );
         assert_eq!(report.pid, Some(pid));
-        let error =
-            supervisor.submit(tasks::die::call("panic with a number")).expect("accepted").wait().unwrap_err();
+        let error = supervisor
+            .submit(tasks::die::call("panic with a number"))
+            .expect("accepted")
+            .wait()
+            .unwrap_err();
         assert_eq!(error.status(), TaskStatus::Panicked);
         let again = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
         assert_eq!(pid, again);
@@ -105,7 +112,9 @@ fn a_timeout_kills_the_worker_and_nothing_else() {
         let neighbour = supervisor.submit(tasks::sleep_ms::call(300)).expect("accepted");
         let call = tasks::die::call("hang").timeout(Duration::from_millis(50));
         let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
-        let TaskErrorKind::TimedOut { pid: Some(pid), ran } = *error.kind() else { panic!("{error}") };
+        let TaskErrorKind::TimedOut { pid: Some(pid), ran } = *error.kind() else {
+            panic!("{error}")
+        };
         assert!(ran >= Duration::from_millis(50));
         eventually("the worker is dead", || !is_alive(pid));
         neighbour.wait().expect("a neighbour notices nothing");
@@ -195,9 +204,12 @@ fn what_is_declared_retryable_runs_again_for_the_named_failures_only() {
     watched(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let supervisor = supervisor(2);
-        for (how, kind, other) in
-            [("abort", Crash, Panic), ("panic", Panic, Crash), ("fail", Error, Timeout), ("hang", Timeout, Error)]
-        {
+        for (how, kind, other) in [
+            ("abort", Crash, Panic),
+            ("panic", Panic, Crash),
+            ("fail", Error, Timeout),
+            ("hang", Timeout, Error),
+        ] {
             for (kinds, begins) in [(vec![kind], 3), (vec![other], 1)] {
                 let file = folder.path().join(format!("{how}{begins}"));
                 let call = tasks::note_and::call(&file, how)
@@ -260,14 +272,17 @@ fn kill(pid: u32) {
 #[test]
 fn nothing_is_left_after_a_stop() {
     watched(|| {
-        let count = |kind: &str| std::fs::read_dir(format!("/proc/self/{kind}")).expect("procfs").count();
+        let count =
+            |kind: &str| std::fs::read_dir(format!("/proc/self/{kind}")).expect("procfs").count();
         // The first supervisor opens what stays open for good.
         supervisor(1).stop(Stop::Drain);
         let (threads, descriptors) = (count("task"), count("fd"));
         let mut pids = Vec::new();
         for round in 0..5 {
             let supervisor = supervisor(2);
-            pids.push(supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs"));
+            pids.push(
+                supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs"),
+            );
             drop(supervisor.submit(tasks::die::call("abort")).expect("accepted").wait());
             drop(supervisor.submit(tasks::die::call("hang")));
             match round % 3 {

@@ -48,7 +48,8 @@ fn a_handle_is_a_future_on_any_runtime() {
         let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
         let value = block_on(async {
             let sum = supervisor.submit(tasks::add::call(3, 7)).expect("accepted").await?;
-            let text = supervisor.spawn_blocking(move || sum.to_string()).expect("accepted").await?;
+            let text =
+                supervisor.spawn_blocking(move || sum.to_string()).expect("accepted").await?;
             Ok::<_, atasker::TaskError>(text)
         });
         assert_eq!(value.expect("both run"), "10");
@@ -64,7 +65,10 @@ fn wait_timeout_gives_up_and_can_go_on() {
         assert!(task.wait_timeout(Duration::ZERO).is_none());
         assert!(task.wait_timeout(Duration::from_millis(5)).is_none());
         send.send(9).expect("it listens");
-        assert_eq!(task.wait_timeout(Duration::from_secs(60)).expect("it ends").expect("well"), Some(9));
+        assert_eq!(
+            task.wait_timeout(Duration::from_secs(60)).expect("it ends").expect("well"),
+            Some(9)
+        );
     });
 }
 
@@ -73,13 +77,18 @@ fn callbacks_run_elsewhere_and_may_panic_and_submit() {
     watched(|| {
         let supervisor = Arc::new(threads());
         let (tell, told) = mpsc::channel();
-        supervisor.spawn_blocking(|| 1).expect("accepted").on_complete(|_| panic!("a bad callback"));
+        supervisor
+            .spawn_blocking(|| 1)
+            .expect("accepted")
+            .on_complete(|_| panic!("a bad callback"));
         let again = Arc::clone(&supervisor);
         let tell_again = tell.clone();
         supervisor.spawn_blocking(|| 2).expect("accepted").on_complete(move |value| {
             let value = value.expect("it ran");
             let next = again.spawn_blocking(move || value * 10).expect("accepted");
-            next.on_complete(move |value| tell_again.send(value.expect("it ran")).expect("the test listens"));
+            next.on_complete(move |value| {
+                tell_again.send(value.expect("it ran")).expect("the test listens");
+            });
         });
         assert_eq!(told.recv(), Ok(20));
         // A callback on what has ended already runs too.
@@ -194,14 +203,12 @@ fn map_is_lazy_ordered_and_cancels_when_dropped() {
 fn map_stream_gives_everything_in_order_also_through_a_full_queue() {
     use futures_core::Stream;
     watched(|| {
-        let supervisor = Supervisor::builder()
-            .threads(Limits::new(1))
-            .queue_bound(2)
-            .start()
-            .expect("starts");
+        let supervisor =
+            Supervisor::builder().threads(Limits::new(1)).queue_bound(2).start().expect("starts");
         let mut stream = supervisor.map_stream((0..200_u32).map(|n| Call::closure(move || n)));
         for n in 0..200 {
-            let next = std::future::poll_fn(|context| std::pin::Pin::new(&mut stream).poll_next(context));
+            let next =
+                std::future::poll_fn(|context| std::pin::Pin::new(&mut stream).poll_next(context));
             assert_eq!(block_on(next).expect("more").expect("it runs"), n);
         }
     });

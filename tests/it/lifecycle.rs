@@ -64,12 +64,14 @@ fn killing_ends_what_runs() {
 fn dropping_resolves_every_handle_and_ends_every_process() {
     watched(|| {
         let supervisor = supervisor();
-        let hanging: Vec<_> =
-            (0..5).map(|_| supervisor.submit(tasks::die::call("hang")).expect("accepted")).collect();
+        let hanging: Vec<_> = (0..5)
+            .map(|_| supervisor.submit(tasks::die::call("hang")).expect("accepted"))
+            .collect();
         let (hold, held) = mpsc::channel::<()>();
         let thread = supervisor.spawn_blocking(move || held.recv().is_ok()).expect("accepted");
         eventually("two run", || supervisor.info().processes.running == 2);
-        let pids: Vec<_> = supervisor.info().workers.iter().filter_map(|worker| worker.pid).collect();
+        let pids: Vec<_> =
+            supervisor.info().workers.iter().filter_map(|worker| worker.pid).collect();
         assert_eq!(pids.len(), 2);
         drop(supervisor);
         for task in hanging {
@@ -136,41 +138,5 @@ fn submitters_that_wait_learn_of_the_stop() {
         stopping.join().expect("no panic");
         running.wait().expect("it ran");
         assert!(queued.wait().is_err());
-    });
-}
-
-/// Context switches of a process's threads, voluntary and not.
-fn switches(pid: u32) -> u64 {
-    std::fs::read_dir(format!("/proc/{pid}/task"))
-        .expect("procfs")
-        .flatten()
-        .map(|task| std::fs::read_to_string(task.path().join("status")).unwrap_or_default())
-        .flat_map(|status| {
-            let count = |line: &str| line.rsplit(char::is_whitespace).next()?.parse::<u64>().ok();
-            let lines: Vec<_> = status.lines().filter(|line| line.contains("ctxt_switches")).map(count).collect();
-            lines
-        })
-        .flatten()
-        .sum()
-}
-
-#[test]
-fn an_idle_worker_sleeps() {
-    watched(|| {
-        let supervisor = supervisor();
-        for n in 0..100 {
-            supervisor.submit(tasks::add::call(n, n)).expect("accepted").wait().expect("runs");
-        }
-        let pids: Vec<_> = supervisor.info().workers.iter().filter_map(|worker| worker.pid).collect();
-        assert_eq!(pids.len(), 2);
-        let total = || pids.iter().map(|&pid| switches(pid)).sum::<u64>();
-        let mut last = total();
-        eventually("the workers have gone to sleep", || {
-            std::thread::sleep(Duration::from_millis(200));
-            last == std::mem::replace(&mut last, total())
-        });
-        // This waits for time itself: ten seconds in which nothing may happen.
-        std::thread::sleep(Duration::from_secs(10));
-        assert_eq!(total(), last, "an idle pool has no context switch");
     });
 }

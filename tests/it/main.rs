@@ -1,4 +1,11 @@
 //! The library through its public boundary, in one binary. Worker processes are this binary again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::needless_for_each,
+    clippy::manual_assert,
+    clippy::cast_possible_wrap,
+    reason = "in tests they do no harm"
+)]
 
 mod admission;
 mod calls;

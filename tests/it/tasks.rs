@@ -147,9 +147,16 @@ pub(crate) fn on_thread(a: u32, text: &str) -> String {
 
 #[task(io, retries = 2, retry_on(panic, error))]
 pub(crate) fn flaky(file: std::path::PathBuf, good_at: u32) -> Result<u32, String> {
-    let count = std::fs::read_to_string(&file).map_or(0, |text| text.parse().expect("a number")) + 1;
+    let count =
+        std::fs::read_to_string(&file).map_or(0, |text| text.parse().expect("a number")) + 1;
     std::fs::write(&file, count.to_string()).expect("the test's folder is writable");
     if count < good_at { Err(format!("attempt {count}")) } else { Ok(count) }
+}
+
+/// Declared retryable, and impatient.
+#[task(retries = 2, retry_on(timeout), timeout = "100ms", label = "declared")]
+pub(crate) fn impatient(file: &Path) {
+    drop(note_and(file, "hang"));
 }
 
 static GREETING: std::sync::OnceLock<String> = std::sync::OnceLock::new();

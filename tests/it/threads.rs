@@ -37,8 +37,14 @@ fn io_tasks_that_declare_retries_run_again() {
 fn a_panic_is_an_error_of_its_task() {
     watched(|| {
         let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
-        let error = supervisor.spawn_blocking(|| panic!("{} times", 3)).expect("accepted").wait().unwrap_err();
-        assert!(matches!(error.kind(), TaskErrorKind::Panicked(report) if report.message == "3 times"));
+        let error = supervisor
+            .spawn_blocking(|| panic!("{} times", 3))
+            .expect("accepted")
+            .wait()
+            .unwrap_err();
+        assert!(
+            matches!(error.kind(), TaskErrorKind::Panicked(report) if report.message == "3 times")
+        );
         assert_eq!(supervisor.spawn_blocking(|| 1).expect("accepted").wait().expect("goes on"), 1);
     });
 }
@@ -138,7 +144,9 @@ fn check_in_this_process(supervisor: &Supervisor) {
 #[test]
 fn the_same_tasks_run_on_rayon() {
     watched(|| {
-        check_in_this_process(&Supervisor::builder().rayon(Limits::new(2)).start().expect("starts"));
+        check_in_this_process(
+            &Supervisor::builder().rayon(Limits::new(2)).start().expect("starts"),
+        );
     });
 }
 

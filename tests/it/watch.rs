@@ -15,7 +15,8 @@ pub(crate) fn watched<R>(body: impl FnOnce() -> R) -> R {
         if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("watchdog: {name} hangs");
             for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-                let text = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+                let text =
+                    |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
                 eprintln!("  {} {}", text("comm").trim(), text("wchan").trim());
             }
             std::process::abort();

@@ -53,7 +53,9 @@ impl Echo {
 
     fn serve(name: String) {
         let (give, get) = ipc::channel::<Ends>().expect("a channel");
-        IpcSender::connect(name).and_then(|parent| parent.send(give).map_err(std::io::Error::other)).expect("a parent");
+        IpcSender::connect(name)
+            .and_then(|parent| parent.send(give).map_err(std::io::Error::other))
+            .expect("a parent");
         let (receive, send) = get.recv().expect("the ends");
         while let Ok(bytes) = receive.recv() {
             send.send(&bytes).expect("the parent listens");
@@ -80,7 +82,13 @@ impl<'a> Contender<'a> {
 }
 
 /// Run the contenders in turn, round after round, and print the medians relative to the first.
-fn compare(title: &str, bar: &str, unit: (&str, f64), rounds: usize, mut contenders: Vec<Contender<'_>>) {
+fn compare(
+    title: &str,
+    bar: &str,
+    unit: (&str, f64),
+    rounds: usize,
+    mut contenders: Vec<Contender<'_>>,
+) {
     for contender in &mut contenders {
         (contender.run)();
     }
@@ -100,7 +108,12 @@ fn compare(title: &str, bar: &str, unit: (&str, f64), rounds: usize, mut contend
     }
 }
 
-fn round_trips(processes: &Supervisor, rayon: &rayon::ThreadPool, pool: &procspawn::Pool, echo: &Echo) {
+fn round_trips(
+    processes: &Supervisor,
+    rayon: &rayon::ThreadPool,
+    pool: &procspawn::Pool,
+    echo: &Echo,
+) {
     const TRIPS: u64 = 2_000;
     let per_trip = |total: f64| total / TRIPS as f64;
     compare(
@@ -123,7 +136,10 @@ fn round_trips(processes: &Supervisor, rayon: &rayon::ThreadPool, pool: &procspa
             Contender::new("procspawn pool", || {
                 per_trip(seconds(|| {
                     for n in 0..TRIPS {
-                        assert_eq!(pool.spawn(n, procspawn_increment).join().expect("it runs"), n + 1);
+                        assert_eq!(
+                            pool.spawn(n, procspawn_increment).join().expect("it runs"),
+                            n + 1
+                        );
                     }
                 }))
             }),
@@ -151,8 +167,9 @@ fn throughput(processes: &Supervisor, pool: &procspawn::Pool) {
         vec![
             Contender::new("atasker, channel", || {
                 let total = seconds(|| {
-                    let tasks: Vec<_> =
-                        (0..TASKS).map(|n| processes.submit(increment::call(n)).expect("accepted")).collect();
+                    let tasks: Vec<_> = (0..TASKS)
+                        .map(|n| processes.submit(increment::call(n)).expect("accepted"))
+                        .collect();
                     for (n, task) in (0..TASKS).zip(tasks) {
                         assert_eq!(task.wait().expect("it runs"), n + 1);
                     }
@@ -161,7 +178,8 @@ fn throughput(processes: &Supervisor, pool: &procspawn::Pool) {
             }),
             Contender::new("procspawn pool", || {
                 let total = seconds(|| {
-                    let tasks: Vec<_> = (0..TASKS).map(|n| pool.spawn(n, procspawn_increment)).collect();
+                    let tasks: Vec<_> =
+                        (0..TASKS).map(|n| pool.spawn(n, procspawn_increment)).collect();
                     for (n, task) in (0..TASKS).zip(tasks) {
                         assert_eq!(task.join().expect("it runs"), n + 1);
                     }
@@ -226,7 +244,8 @@ fn start_up() {
             Contender::new("atasker, channel", || {
                 let mut supervisor = None;
                 let total = seconds(|| {
-                    let started = Supervisor::builder().processes(Limits::new(2)).start().expect("starts");
+                    let started =
+                        Supervisor::builder().processes(Limits::new(2)).start().expect("starts");
                     let tasks = [0, 1].map(|n| started.submit(hold::call(n)).expect("accepted"));
                     let answers = tasks.map(|task| task.wait().expect("it runs"));
                     assert_eq!(answers, [1, 2]);
@@ -278,7 +297,11 @@ fn main() {
     let rayon = Supervisor::builder().rayon(Limits::new(2)).start().expect("starts");
     let pool = procspawn::Pool::new(2).expect("starts");
     throughput(&two, &pool);
-    batch(&two, &rayon, &pool);
+    if std::env::var_os("SHORT").is_none() {
+        batch(&two, &rayon, &pool);
+    }
     drop((two, rayon, pool));
-    start_up();
+    if std::env::var_os("SHORT").is_none() {
+        start_up();
+    }
 }

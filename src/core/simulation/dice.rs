@@ -59,29 +59,16 @@ pub(super) fn finish(dice: &mut Dice) -> Finish {
 }
 
 pub(super) fn options(dice: &mut Dice) -> Options {
-    let mut millis = |one_in, most| {
-        dice.one_in(one_in)
-            .then(|| Duration::from_millis(dice.below(most)))
-    };
+    let mut millis =
+        |one_in, most| dice.one_in(one_in).then(|| Duration::from_millis(dice.below(most)));
     let (timeout, queue_timeout, delay) = (millis(3, 10), millis(4, 10), millis(5, 10));
     let mut retry = RetryPolicy::NEVER;
     if dice.one_in(2) {
         retry.retries = 1 + dice.below(3) as u32;
         retry.backoff = Backoff::fixed(Duration::from_millis(dice.below(3)));
-        let kinds = [
-            RetryOn::Crash,
-            RetryOn::Timeout,
-            RetryOn::Panic,
-            RetryOn::Error,
-        ];
+        let kinds = [RetryOn::Crash, RetryOn::Timeout, RetryOn::Panic, RetryOn::Error];
         let chosen: Vec<RetryOn> = kinds.into_iter().filter(|_| !dice.one_in(4)).collect();
         retry.set_kinds(chosen);
     }
-    Options {
-        priority: Priority::ALL[dice.index(4)],
-        timeout,
-        queue_timeout,
-        delay,
-        retry,
-    }
+    Options { priority: Priority::ALL[dice.index(4)], timeout, queue_timeout, delay, retry }
 }

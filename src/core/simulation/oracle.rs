@@ -91,17 +91,11 @@ impl Oracle {
             resolved: false,
             warned: [0; 2],
         };
-        assert!(
-            self.known.insert(number, known).is_none(),
-            "a number is given once"
-        );
+        assert!(self.known.insert(number, known).is_none(), "a number is given once");
     }
 
     pub(super) fn unresolved(&self) -> impl Iterator<Item = u64> {
-        self.known
-            .iter()
-            .filter(|(_, known)| !known.resolved)
-            .map(|(&number, _)| number)
+        self.known.iter().filter(|(_, known)| !known.resolved).map(|(&number, _)| number)
     }
 
     /// An attempt has really begun.
@@ -150,20 +144,11 @@ impl Oracle {
                 }
                 Effect::Stage { worker, ticket, .. } => {
                     let behind = self.on_started(PoolId::Processes, ticket, Some(worker));
-                    self.census
-                        .insert(format!("Stage behind another: {behind}"));
+                    self.census.insert(format!("Stage behind another: {behind}"));
                     started.push(ticket.task.number);
                 }
-                Effect::Resolve {
-                    task,
-                    ending,
-                    payload,
-                    history,
-                } => {
-                    assert_eq!(
-                        *payload, task.number,
-                        "a task is resolved with its own payload"
-                    );
+                Effect::Resolve { task, ending, payload, history } => {
+                    assert_eq!(*payload, task.number, "a task is resolved with its own payload");
                     self.on_resolved(task, ending, history.attempts, now, cause);
                     gone.push(task.number);
                 }
@@ -219,15 +204,9 @@ impl Oracle {
         );
         let known = self.task(ticket.task);
         assert!(!known.resolved, "what is resolved never starts");
-        assert!(
-            !known.cancel_requested,
-            "what was to be cancelled is not started again"
-        );
+        assert!(!known.cancel_requested, "what was to be cancelled is not started again");
         assert_eq!(known.pool, pool, "a task starts in its pool");
-        assert_eq!(
-            known.alive, None,
-            "two attempts at task {number} must not overlap"
-        );
+        assert_eq!(known.alive, None, "two attempts at task {number} must not overlap");
         known.alive = Some((ticket, worker));
         joins
     }
@@ -238,10 +217,7 @@ impl Oracle {
         assert!(!known.resolved, "only what waits has its wait reported");
         known.warned[level as usize] += 1;
         let waits = known.options.retry.retries + 1;
-        assert!(
-            known.warned[level as usize] <= waits,
-            "a wait is reported once at each level"
-        );
+        assert!(known.warned[level as usize] <= waits, "a wait is reported once at each level");
     }
 
     fn busy(&self, pool: PoolId) -> u32 {
@@ -259,17 +235,12 @@ impl Oracle {
     }
 
     fn is_occupied(&self, worker: WorkerId) -> bool {
-        self.known
-            .values()
-            .any(|known| known.alive.is_some_and(|(_, at)| at == Some(worker)))
+        self.known.values().any(|known| known.alive.is_some_and(|(_, at)| at == Some(worker)))
     }
 
     fn ceiling(&self, pool: PoolId, class: Priority) -> u32 {
-        let Limits {
-            pool_size: p,
-            reserve_normal: n,
-            reserve_high: h,
-        } = self.limits[pool as usize];
+        let Limits { pool_size: p, reserve_normal: n, reserve_high: h } =
+            self.limits[pool as usize];
         if class == Priority::Critical {
             return u32::MAX;
         }
@@ -312,20 +283,14 @@ impl Oracle {
                 assert_eq!(cause, Cause::Exited(worker), "its worker did not die");
             }
             Ending::TimedOut { .. } => assert!(options.timeout.is_some(), "it has no timeout"),
-            Ending::Cancelled {
-                why: CancelReason::Requested,
-            } => {
+            Ending::Cancelled { why: CancelReason::Requested } => {
                 assert!(known.cancel_requested, "nobody cancelled it");
             }
-            Ending::Cancelled {
-                why: CancelReason::Stopped,
-            } => {
+            Ending::Cancelled { why: CancelReason::Stopped } => {
                 assert!(stop >= Some(StopMode::CancelQueued), "nothing stops it");
             }
             Ending::Expired => {
-                let wait = options
-                    .queue_timeout
-                    .expect("what expires has a queue timeout");
+                let wait = options.queue_timeout.expect("what expires has a queue timeout");
                 let due = known.submitted + options.delay.unwrap_or_default() + wait;
                 assert!(
                     due <= now && attempts == 0,
@@ -371,8 +336,6 @@ impl Oracle {
     }
 
     pub(super) fn task(&mut self, task: TaskId) -> &mut Known {
-        self.known
-            .get_mut(&task.number)
-            .expect("effects are about accepted tasks")
+        self.known.get_mut(&task.number).expect("effects are about accepted tasks")
     }
 }

@@ -96,9 +96,7 @@ impl World {
             return false;
         }
         let index = self.dice.index(self.batches.len());
-        let action = self.batches[index]
-            .pop_front()
-            .expect("empty batches are dropped");
+        let action = self.batches[index].pop_front().expect("empty batches are dropped");
         if self.batches[index].is_empty() {
             self.batches.swap_remove(index);
         }
@@ -141,22 +139,16 @@ impl World {
                 }
             }
             Action::Revoke(_, ticket) => {
-                let begun = process
-                    .entries
-                    .iter()
-                    .any(|entry| entry.ticket == ticket && entry.begun);
+                let begun =
+                    process.entries.iter().any(|entry| entry.ticket == ticket && entry.begun);
                 if !begun {
                     process.entries.retain(|entry| entry.ticket != ticket);
                     process.unwelcome.insert(ticket);
                 }
-                self.answers
-                    .push(Event::RevokeSettled(worker, ticket, !begun));
+                self.answers.push(Event::RevokeSettled(worker, ticket, !begun));
             }
             Action::Kill(_, ticket) => {
-                let entry = process
-                    .entries
-                    .iter_mut()
-                    .find(|entry| entry.ticket == ticket);
+                let entry = process.entries.iter_mut().find(|entry| entry.ticket == ticket);
                 let won = match entry {
                     Some(entry) => {
                         entry.killed = !entry.committed;
@@ -255,22 +247,14 @@ impl World {
             }
         } else if healthy || dice.one_in(2) {
             entry.committed = true;
-            process
-                .outbox
-                .push_back(Event::Finished(entry.ticket, finish(dice)));
+            process.outbox.push_back(Event::Finished(entry.ticket, finish(dice)));
         }
         true
     }
 
     fn exit(&mut self, worker: WorkerId) -> bool {
-        let process = self
-            .processes
-            .remove(&worker)
-            .expect("a process exits once");
-        let lost = process
-            .entries
-            .iter()
-            .filter(|entry| entry.begun && !entry.committed);
+        let process = self.processes.remove(&worker).expect("a process exits once");
+        let lost = process.entries.iter().filter(|entry| entry.begun && !entry.committed);
         let begun = lost.map(|entry| entry.ticket).collect();
         self.tell(Event::Exited(worker, begun));
         true

@@ -58,11 +58,7 @@ impl World {
             aging,
             places_max: dice.one_in(4).then_some(3),
         };
-        let kind = if dice.one_in(8) {
-            PoolKind::Slots
-        } else {
-            PoolKind::Workers(workers)
-        };
+        let kind = if dice.one_in(8) { PoolKind::Slots } else { PoolKind::Workers(workers) };
         let processes = PoolConfig {
             limits: limits(&mut dice, 1),
             kind,
@@ -70,10 +66,8 @@ impl World {
             aging,
             places_max: None,
         };
-        let warn = |dice: &mut Dice| {
-            dice.one_in(2)
-                .then(|| Duration::from_millis(1 + dice.below(20)))
-        };
+        let warn =
+            |dice: &mut Dice| dice.one_in(2).then(|| Duration::from_millis(1 + dice.below(20)));
         let config = CoreConfig {
             threads,
             processes,
@@ -142,15 +136,9 @@ impl World {
             core.on_stopping(now, StopMode::Drain, out);
         });
         self.settle();
-        assert_eq!(
-            self.oracle.drained, 1,
-            "`Drained` is told once a stop has come to its end"
-        );
+        assert_eq!(self.oracle.drained, 1, "`Drained` is told once a stop has come to its end");
         assert!(self.processes.is_empty(), "every worker is told to end");
-        assert!(
-            !self.core.has_workers(),
-            "every worker that exited is forgotten"
-        );
+        assert!(!self.core.has_workers(), "every worker that exited is forgotten");
         assert_eq!(self.core.next_deadline(), None, "no timer is left");
     }
 
@@ -218,22 +206,16 @@ impl World {
         let number = self.tasks.len() as u64 + 1;
         let payload = Arc::new(number);
         let mut out = Vec::new();
-        let submission = Submission {
-            pool,
-            options,
-            payload: payload.clone(),
-        };
+        let submission = Submission { pool, options, payload: payload.clone() };
         match self.core.on_submitted(self.now, submission, &mut out) {
             Ok(task) => {
                 assert_eq!(task.number(), number, "numbers count what was accepted");
-                self.oracle
-                    .on_submitted(number, (payload, pool, options, self.now));
+                self.oracle.on_submitted(number, (payload, pool, options, self.now));
                 self.tasks.push(task);
             }
-            Err(refused) => assert!(
-                out.is_empty() && *refused.payload == number,
-                "a refusal changes nothing"
-            ),
+            Err(refused) => {
+                assert!(out.is_empty() && *refused.payload == number, "a refusal changes nothing");
+            }
         }
         if self.tells {
             println!("submitted {number} to {pool:?}: {options:?}");
@@ -246,17 +228,11 @@ impl World {
             return;
         };
         self.oracle.task(task).cancel_requested = true;
-        let was_resolved = !self
-            .oracle
-            .unresolved()
-            .any(|number| number == task.number());
+        let was_resolved = !self.oracle.unresolved().any(|number| number == task.number());
         let mut out = Vec::new();
         let outcome = self.core.on_cancelled(self.now, task, &mut out);
         self.take(Cause::Other, out);
-        let is_resolved = !self
-            .oracle
-            .unresolved()
-            .any(|number| number == task.number());
+        let is_resolved = !self.oracle.unresolved().any(|number| number == task.number());
         let expected = match (was_resolved, is_resolved) {
             (true, _) => Cancel::TooLate,
             (false, true) => Cancel::Resolved,
@@ -268,10 +244,7 @@ impl World {
     fn pass_time(&mut self) {
         let jump = match self.dice.below(4) {
             0 => self.dice.below(100 * MILLISECOND),
-            1 => self
-                .core
-                .next_deadline()
-                .map_or(1, |due| due.0.saturating_sub(self.now.0)),
+            1 => self.core.next_deadline().map_or(1, |due| due.0.saturating_sub(self.now.0)),
             _ => self.dice.below(2 * MILLISECOND),
         };
         self.now = Time(self.now.0 + jump.min(1000 * MILLISECOND));

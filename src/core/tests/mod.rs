@@ -32,10 +32,7 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 fn priority(priority: Priority) -> Options {
-    Options {
-        priority,
-        ..Options::DEFAULT
-    }
+    Options { priority, ..Options::DEFAULT }
 }
 
 fn retry(retries: u32, on: RetryOn) -> Options {
@@ -55,20 +52,11 @@ const WORKERS: WorkersConfig = WorkersConfig {
     lazily_started: false,
 };
 
-const RINGS: WorkersConfig = WorkersConfig {
-    entries_per_worker: 3,
-    staged_is_begun: false,
-    ..WORKERS
-};
+const RINGS: WorkersConfig =
+    WorkersConfig { entries_per_worker: 3, staged_is_begun: false, ..WORKERS };
 
 fn pool(limits: Limits, kind: PoolKind) -> PoolConfig {
-    PoolConfig {
-        limits,
-        kind,
-        queue_bound: None,
-        aging: None,
-        places_max: None,
-    }
+    PoolConfig { limits, kind, queue_bound: None, aging: None, places_max: None }
 }
 
 impl Story {
@@ -81,14 +69,7 @@ impl Story {
         };
         let (tasks, tickets) = (BTreeMap::new(), BTreeMap::new());
         let core = Core::new(config);
-        Self {
-            core,
-            now: Time::ZERO,
-            pool: pool_id,
-            tasks,
-            tickets,
-            answer: String::new(),
-        }
+        Self { core, now: Time::ZERO, pool: pool_id, tasks, tickets, answer: String::new() }
     }
 
     fn slots(limits: Limits) -> Self {
@@ -131,17 +112,11 @@ impl Story {
             named.map_or("the new one", |(name, _)| *name)
         };
         match effect {
-            Effect::Run {
-                ticket, payload, ..
-            } => {
+            Effect::Run { ticket, payload, .. } => {
                 self.tickets.insert(payload, *ticket);
                 format!("run {payload}")
             }
-            Effect::Stage {
-                worker,
-                ticket,
-                payload,
-            } => {
+            Effect::Stage { worker, ticket, payload } => {
                 self.tickets.insert(payload, *ticket);
                 format!("stage {payload} on {worker}")
             }
@@ -153,15 +128,12 @@ impl Story {
             Effect::Spawn { worker, delay } if delay.is_zero() => format!("spawn {worker}"),
             Effect::Spawn { worker, .. } => format!("spawn {worker} later"),
             Effect::Retire { worker } => format!("retire {worker}"),
-            Effect::Resolve {
-                payload, ending, ..
-            } => format!("{payload} {}", ending_word(*ending)),
-            Effect::Warn {
-                payload,
-                level,
-                waited,
-                ..
-            } => format!("{payload} waits {waited:?} {level:?}"),
+            Effect::Resolve { payload, ending, .. } => {
+                format!("{payload} {}", ending_word(*ending))
+            }
+            Effect::Warn { payload, level, waited, .. } => {
+                format!("{payload} waits {waited:?} {level:?}")
+            }
             Effect::PoolFailed => "pool failed".to_owned(),
             Effect::Drained => "drained".to_owned(),
         }
@@ -183,15 +155,7 @@ impl Story {
         let mut result = Ok(());
         let mut task = None;
         self.event(|core, now, out| {
-            match core.on_submitted(
-                now,
-                Submission {
-                    pool,
-                    options,
-                    payload: name,
-                },
-                out,
-            ) {
+            match core.on_submitted(now, Submission { pool, options, payload: name }, out) {
                 Ok(id) => task = Some(id),
                 Err(refused) => {
                     assert_eq!(refused.payload, name, "a refused payload comes back");

@@ -23,25 +23,10 @@ fn every_kind_of_outcome_arrives() {
         pool.outcome(ticket)
     };
     let error = Some(vec!["top".to_owned(), "cause".to_owned()]);
-    assert_eq!(
-        outcome("fail"),
-        Outcome::Returned {
-            value: vec![1],
-            error
-        }
-    );
+    assert_eq!(outcome("fail"), Outcome::Returned { value: vec![1], error });
     let location = Some("here:1:1".to_owned());
-    assert_eq!(
-        outcome("panicking"),
-        Outcome::Panicked {
-            message: "oh".to_owned(),
-            location
-        }
-    );
-    assert!(matches!(
-        outcome("no_such"),
-        Outcome::UnknownFunction { .. }
-    ));
+    assert_eq!(outcome("panicking"), Outcome::Panicked { message: "oh".to_owned(), location });
+    assert!(matches!(outcome("no_such"), Outcome::UnknownFunction { .. }));
 }
 
 #[test]
@@ -51,23 +36,11 @@ fn payloads_of_many_sizes_cross_both_ways() {
     let (worker, _) = pool.spawn_ready();
     let fragment = ipc_channel::platform::OsIpcSender::get_max_fragment_size();
     // Head and name take 24 bytes of a call, the head 28 of an outcome.
-    let around = [
-        fragment - 29,
-        fragment - 28,
-        fragment - 25,
-        fragment - 24,
-        fragment - 23,
-        fragment,
-    ];
-    for size in [1, 127 << 10, 128 << 10, 5 << 20, 40 << 20]
-        .into_iter()
-        .chain(around)
-    {
+    let around =
+        [fragment - 29, fragment - 28, fragment - 25, fragment - 24, fragment - 23, fragment];
+    for size in [1, 127 << 10, 128 << 10, 5 << 20, 40 << 20].into_iter().chain(around) {
         let sent: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
-        assert!(
-            pool.call(worker, "echo", &sent) == sent,
-            "{size} bytes came back changed"
-        );
+        assert!(pool.call(worker, "echo", &sent) == sent, "{size} bytes came back changed");
     }
 }
 
@@ -77,10 +50,7 @@ fn a_signal_handler_does_not_break_a_large_call() {
     let pool = Pool::new(config());
     let (worker, pid) = pool.spawn_ready();
     pool.call(worker, "interruptible", b"");
-    let raw = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-        .expect("a pid");
+    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
     let sent = vec![7; 3 << 20];
     for _ in 0..30 {
         let ticket = pool.stage(worker, "echo", &sent);
@@ -88,13 +58,7 @@ fn a_signal_handler_does_not_break_a_large_call() {
             rustix::process::kill_process(raw, rustix::process::Signal::USR1).expect("it lives");
             std::thread::yield_now();
         }
-        assert!(
-            pool.outcome(ticket)
-                == Outcome::Returned {
-                    value: sent.clone(),
-                    error: None
-                }
-        );
+        assert!(pool.outcome(ticket) == Outcome::Returned { value: sent.clone(), error: None });
     }
 }
 
@@ -129,10 +93,7 @@ fn of_an_outcome_and_a_kill_exactly_one_wins() {
             lost += 1;
             assert_eq!(
                 pool.outcome(ticket),
-                Outcome::Returned {
-                    value: b"x".to_vec(),
-                    error: None
-                }
+                Outcome::Returned { value: b"x".to_vec(), error: None }
             );
             assert_eq!(pool.processes.try_kill(worker, ticket), Kill::Lost);
             if lost % 50 == 0 {
@@ -140,10 +101,7 @@ fn of_an_outcome_and_a_kill_exactly_one_wins() {
             }
         }
     }
-    assert_eq!(
-        pool.call(worker, "echo", b"others do not notice"),
-        b"others do not notice"
-    );
+    assert_eq!(pool.call(worker, "echo", b"others do not notice"), b"others do not notice");
 }
 
 #[test]
@@ -172,13 +130,7 @@ fn a_retired_worker_finishes_what_it_has() {
         let sent = vec![3; size];
         let ticket = pool.stage(worker, "echo", &sent);
         pool.processes.retire(worker);
-        assert!(
-            pool.outcome(ticket)
-                == Outcome::Returned {
-                    value: sent,
-                    error: None
-                }
-        );
+        assert!(pool.outcome(ticket) == Outcome::Returned { value: sent, error: None });
         let exit = pool.exit(worker);
         assert_eq!((exit.status, exit.signalled), (ExitCause::Code(0), None));
     }
@@ -215,11 +167,10 @@ fn lies_of_a_worker_are_told_and_harm_nobody_else() {
     for lie in [&[4][..], &[77; 10], &[3; 12], &outcome_of_another] {
         let (worker, _) = pool.spawn_ready();
         pool.stage(worker, "garbage", &message(lie));
-        pool.recorder
-            .wait_for("word of the lie", |of, told| match told {
-                Told::Corrupt(_) if of == worker => Some(()),
-                _ => None,
-            });
+        pool.recorder.wait_for("word of the lie", |of, told| match told {
+            Told::Corrupt(_) if of == worker => Some(()),
+            _ => None,
+        });
         pool.kill(worker);
         assert_eq!(pool.exit(worker).signalled, Some(SignalReason::Cancelled));
         assert_eq!(pool.call(neighbour, "echo", b"alive"), b"alive");
@@ -241,8 +192,5 @@ fn half_a_message_blocks_only_the_one_who_sent_it() {
     // And the threads that it blocked are released.
     let started = Instant::now();
     drop(pool);
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "a thread did not end"
-    );
+    assert!(started.elapsed() < Duration::from_secs(5), "a thread did not end");
 }

@@ -19,10 +19,7 @@ fn the_cause_of_death_is_told() {
         pool.stage(worker, function, arguments);
         let exit = pool.exit(worker);
         assert_eq!(exit.status, cause, "{function}");
-        assert_eq!(
-            (exit.pid, exit.started, exit.signalled),
-            (Some(pid), true, None)
-        );
+        assert_eq!((exit.pid, exit.started, exit.signalled), (Some(pid), true, None));
         assert!(exit.start_error.is_none() && exit.lived > Duration::ZERO);
     }
 }
@@ -51,10 +48,7 @@ fn a_process_killed_from_outside_is_noticed_while_idle() {
     let _watchdog = Watchdog::new();
     let pool = Pool::new(config());
     let (worker, pid) = pool.spawn_ready();
-    let raw = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-        .expect("a pid");
+    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
     rustix::process::kill_process(raw, rustix::process::Signal::TERM).expect("it lives");
     assert_eq!(pool.exit(worker).status, ExitCause::Signal(libc::SIGTERM));
 }
@@ -69,10 +63,7 @@ fn a_grandchild_that_holds_everything_open_delays_nothing() {
     pool.stage(worker, "abort", b"");
     assert_eq!(pool.exit(worker).status, ExitCause::Signal(libc::SIGABRT));
     drop(pool);
-    assert!(
-        started.elapsed() < Duration::from_secs(20),
-        "it waited for the grandchild"
-    );
+    assert!(started.elapsed() < Duration::from_secs(20), "it waited for the grandchild");
 }
 
 #[test]
@@ -85,11 +76,7 @@ fn what_a_worker_said_last_is_in_the_report() {
     pool.call(worker, "stderr", b"last words \xff\n");
     pool.stage(worker, "abort", b"");
     let exit = pool.exit(worker);
-    assert!(
-        exit.stderr.ends_with("é and more\nlast words \u{fffd}\n"),
-        "{}",
-        exit.stderr
-    );
+    assert!(exit.stderr.ends_with("é and more\nlast words \u{fffd}\n"), "{}", exit.stderr);
     assert!(exit.stderr.len() <= (4 << 10) + 2);
 }
 
@@ -98,20 +85,14 @@ fn a_host_that_reaps_children_itself_gets_an_unknown_cause() {
     let _watchdog = Watchdog::new();
     let pool = Pool::new(config());
     let (worker, pid) = pool.spawn_ready();
-    let raw = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-        .expect("a pid");
+    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
     let reaper = std::thread::spawn(move || {
         let options = rustix::process::WaitOptions::empty();
         while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(Some(raw), options) {}
     });
     pool.stage(worker, "exit", b"5");
     let exit = pool.exit(worker);
-    assert!(
-        matches!(exit.status, ExitCause::Unknown | ExitCause::Code(5)),
-        "{exit:?}"
-    );
+    assert!(matches!(exit.status, ExitCause::Unknown | ExitCause::Code(5)), "{exit:?}");
     reaper.join().expect("it reaps or finds nothing");
 }
 
@@ -120,11 +101,7 @@ fn nothing_is_left_open_or_running() {
     let _watchdog = Watchdog::new();
     // Other tests of this process open and close descriptors as well, so count in one of its own.
     let output = rerun("counts_before_and_after", "");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Run one test of this binary in a process of its own.
@@ -147,11 +124,7 @@ fn counts_before_and_after() {
         return;
     }
     let _watchdog = Watchdog::new();
-    let threads = || {
-        std::fs::read_dir("/proc/self/task")
-            .expect("a list")
-            .count()
-    };
+    let threads = || std::fs::read_dir("/proc/self/task").expect("a list").count();
     // The first pool lets std and ipc-channel open what they keep.
     let round = || {
         let pool = Pool::new(config());
@@ -172,16 +145,11 @@ fn counts_before_and_after() {
         round();
     }
     wait_until("threads ended", || threads() <= threads_before);
-    wait_until("descriptors closed", || {
-        open_descriptors().len() == descriptors_before.len()
-    });
+    wait_until("descriptors closed", || open_descriptors().len() == descriptors_before.len());
     let own = format!("atasker-{}-", std::process::id());
-    let left = std::fs::read_dir(std::env::temp_dir())
-        .expect("a list")
-        .flatten();
+    let left = std::fs::read_dir(std::env::temp_dir()).expect("a list").flatten();
     assert_eq!(
-        left.filter(|entry| entry.file_name().to_string_lossy().starts_with(&own))
-            .count(),
+        left.filter(|entry| entry.file_name().to_string_lossy().starts_with(&own)).count(),
         0
     );
     let children =
@@ -239,19 +207,11 @@ fn workers_and_their_files_go_with_a_killed_coordinator() {
 
 /// Whether any process was started as a worker of `coordinator`.
 fn has_workers(coordinator: u32) -> bool {
-    let marker = format!(
-        "ATASKER_WORKER={} {coordinator} ",
-        protocol::PROTOCOL_VERSION
-    );
-    std::fs::read_dir("/proc")
-        .expect("a list")
-        .flatten()
-        .any(|entry| {
-            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            environment
-                .split(|byte| *byte == 0)
-                .any(|variable| variable.starts_with(marker.as_bytes()))
-        })
+    let marker = format!("ATASKER_WORKER={} {coordinator} ", protocol::PROTOCOL_VERSION);
+    std::fs::read_dir("/proc").expect("a list").flatten().any(|entry| {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(marker.as_bytes()))
+    })
 }
 
 /// Tells the pids of its workers and waits to be killed.

@@ -10,10 +10,7 @@ use crate::task::options::Declared;
 use crate::transport::frame::Outcome;
 
 fn returned(value: impl Into<Vec<u8>>) -> Outcome {
-    Outcome::Returned {
-        value: value.into(),
-        error: None,
-    }
+    Outcome::Returned { value: value.into(), error: None }
 }
 
 fn text(arguments: &[u8]) -> &str {

@@ -59,9 +59,7 @@ impl Subscriber for Ear {
         let mut heard = Heard {
             target: metadata.target().to_owned(),
             level: metadata.level().to_string(),
-            in_this_file: metadata
-                .file()
-                .is_some_and(|file| file.ends_with("functions.rs")),
+            in_this_file: metadata.file().is_some_and(|file| file.ends_with("functions.rs")),
             ..Heard::default()
         };
         event.record(&mut heard);
@@ -83,19 +81,9 @@ fn what_workers_log_is_heard_here_as_if_it_had_been_logged_here() {
     let ticket = pool.stage(worker, "log", b"hello");
     pool.outcome(ticket);
     wait_until("both are heard", || {
-        heard
-            .lock()
-            .iter()
-            .filter(|heard| heard.in_this_file)
-            .count()
-            == 2
+        heard.lock().iter().filter(|heard| heard.in_this_file).count() == 2
     });
-    let heard: Vec<_> = heard
-        .lock()
-        .iter()
-        .filter(|heard| heard.in_this_file)
-        .cloned()
-        .collect();
+    let heard: Vec<_> = heard.lock().iter().filter(|heard| heard.in_this_file).cloned().collect();
     let expected = |target: &str, level: &str, message: &str| Heard {
         target: target.to_owned(),
         level: level.to_owned(),
@@ -107,9 +95,6 @@ fn what_workers_log_is_heard_here_as_if_it_had_been_logged_here() {
     // Neither the one below the level nor the one that the filter does not want.
     assert_eq!(
         heard,
-        [
-            expected("a::target", "WARN", "hello answer=42"),
-            expected("b::target", "INFO", "hello")
-        ]
+        [expected("a::target", "WARN", "hello answer=42"), expected("b::target", "INFO", "hello")]
     );
 }

@@ -5,7 +5,6 @@ mod functions;
 mod calls;
 mod deaths;
 mod logs;
-mod measure;
 mod starts;
 
 use std::sync::{Arc, Condvar, Weak};
@@ -53,7 +52,7 @@ impl Watchdog {
 pub(super) enum Told {
     Ready { pid: u32 },
     Outcome(Ticket, OutcomeFrame),
-    Corrupt(String),
+    Corrupt(#[expect(dead_code, reason = "shown when an assertion fails")] String),
     Exited(Arc<Exit>),
 }
 
@@ -137,12 +136,7 @@ impl Pool {
         let weak = Arc::downgrade(&recorder);
         let owner: Weak<dyn Owner> = weak;
         let processes = Processes::start(config, owner).expect("the pool starts");
-        Self {
-            processes,
-            recorder,
-            workers: 0.into(),
-            tasks: 0.into(),
-        }
+        Self { processes, recorder, workers: 0.into(), tasks: 0.into() }
     }
 
     pub(super) fn spawn(&self) -> WorkerId {
@@ -168,13 +162,7 @@ impl Pool {
 
     pub(super) fn ticket(&self) -> Ticket {
         self.tasks.set(self.tasks.get() + 1);
-        Ticket {
-            task: TaskId {
-                number: self.tasks.get(),
-                slot: 7,
-            },
-            attempt: 1,
-        }
+        Ticket { task: TaskId { number: self.tasks.get(), slot: 7 }, attempt: 1 }
     }
 
     pub(super) fn stage(&self, worker: WorkerId, name: &str, arguments: &[u8]) -> Ticket {
@@ -183,11 +171,7 @@ impl Pool {
         self.processes.stage(
             worker,
             ticket,
-            CallFrame {
-                function,
-                codec: CodecId::Postcard,
-                arguments,
-            },
+            CallFrame { function, codec: CodecId::Postcard, arguments },
         );
         ticket
     }
@@ -243,8 +227,5 @@ pub(super) fn is_alive(pid: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;
     };
-    !stat
-        .rsplit(") ")
-        .next()
-        .is_some_and(|rest| rest.starts_with('Z'))
+    !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
 }

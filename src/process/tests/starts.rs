@@ -12,30 +12,16 @@ fn a_worker_has_nothing_that_was_not_meant_for_it() {
     let pool = Pool::new(config());
     let (worker, _) = pool.spawn_ready();
     let open = pool.call_text(worker, "descriptors", "");
-    let kinds: Vec<_> = open
-        .lines()
-        .map(|line| line.split_once(' ').expect("two words"))
-        .collect();
-    let sockets = kinds
-        .iter()
-        .filter(|(_, target)| target.starts_with("socket:"))
-        .count();
+    let kinds: Vec<_> = open.lines().map(|line| line.split_once(' ').expect("two words")).collect();
+    let sockets = kinds.iter().filter(|(_, target)| target.starts_with("socket:")).count();
     // The lifeline, the control channel, one channel for calls and one for outcomes.
     assert_eq!(sockets, 4, "{open}");
-    assert_eq!(
-        kinds.len(),
-        4 + 3,
-        "besides those only the standard ones: {open}"
-    );
+    assert_eq!(kinds.len(), 4 + 3, "besides those only the standard ones: {open}");
     assert!(kinds.contains(&("0", "/dev/null")), "{open}");
     let marker = protocol::MARKER_VARIABLE;
     assert_eq!(pool.call_text(worker, "environment", marker), "unset");
     assert_eq!(
-        pool.call_text(
-            worker,
-            "shell",
-            "echo \"[$ATASKER_WORKER]\"; ls /proc/self/fd | wc -l"
-        ),
+        pool.call_text(worker, "shell", "echo \"[$ATASKER_WORKER]\"; ls /proc/self/fd | wc -l"),
         "[]\n4\n"
     );
     drop((read, write));
@@ -44,23 +30,14 @@ fn a_worker_has_nothing_that_was_not_meant_for_it() {
 #[test]
 fn environment_and_directory_are_those_of_the_pools_start() {
     let _watchdog = Watchdog::new();
-    let pool = Pool::new(ProcessConfig {
-        places: 1,
-        ..config()
-    });
+    let pool = Pool::new(ProcessConfig { places: 1, ..config() });
     let (worker, _) = pool.spawn_ready();
     let here = std::env::current_dir().expect("a directory");
-    assert_eq!(
-        pool.call_text(worker, "directory", ""),
-        here.display().to_string()
-    );
+    assert_eq!(pool.call_text(worker, "directory", ""), here.display().to_string());
     let cores = std::thread::available_parallelism().expect("cores");
     for name in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS"] {
         if std::env::var_os(name).is_none() {
-            assert_eq!(
-                pool.call_text(worker, "environment", name),
-                format!("set to {cores}")
-            );
+            assert_eq!(pool.call_text(worker, "environment", name), format!("set to {cores}"));
         }
     }
 }
@@ -69,15 +46,9 @@ fn environment_and_directory_are_those_of_the_pools_start() {
 fn initialisers_get_their_data() {
     let _watchdog = Watchdog::new();
     let worker_data = Some(("a::Type".to_owned(), b"model.bin".to_vec()));
-    let pool = Pool::new(ProcessConfig {
-        worker_data,
-        ..config()
-    });
+    let pool = Pool::new(ProcessConfig { worker_data, ..config() });
     let (worker, _) = pool.spawn_ready();
-    assert_eq!(
-        pool.call_text(worker, "initialised_with", ""),
-        "a::Type: model.bin"
-    );
+    assert_eq!(pool.call_text(worker, "initialised_with", ""), "a::Type: model.bin");
 }
 
 /// Start a worker that can't start, and return what is said about it.
@@ -109,24 +80,10 @@ fn an_initialiser_that_fails_is_told() {
         "{error}"
     );
     let error = start_error(with(b"exit"));
-    assert!(
-        matches!(
-            error,
-            WorkerStartError::Died {
-                status: ExitCause::Code(9),
-                ..
-            }
-        ),
-        "{error}"
-    );
-    let error = start_error(ProcessConfig {
-        start_timeout: Duration::from_millis(300),
-        ..with(b"hang")
-    });
-    assert!(
-        matches!(error, WorkerStartError::TimedOut { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, WorkerStartError::Died { status: ExitCause::Code(9), .. }), "{error}");
+    let error =
+        start_error(ProcessConfig { start_timeout: Duration::from_millis(300), ..with(b"hang") });
+    assert!(matches!(error, WorkerStartError::TimedOut { .. }), "{error}");
 }
 
 #[test]
@@ -141,19 +98,10 @@ fn programs_that_are_no_workers_are_told_from_workers() {
     };
     let error = start_error(program("true", &[]));
     assert!(
-        matches!(
-            error,
-            WorkerStartError::NotAWorker {
-                status: ExitCause::Code(0),
-                ..
-            }
-        ),
+        matches!(error, WorkerStartError::NotAWorker { status: ExitCause::Code(0), .. }),
         "{error}"
     );
-    let error = start_error(program(
-        "/bin/sh",
-        &["-c", "echo wrong program >&2; exit 4"],
-    ));
+    let error = start_error(program("/bin/sh", &["-c", "echo wrong program >&2; exit 4"]));
     let text = error.to_string();
     assert!(
         text.contains("run_if_spawned")
@@ -166,20 +114,12 @@ fn programs_that_are_no_workers_are_told_from_workers() {
         ..program("/bin/sleep", &["1000"])
     };
     let error = start_error(slow);
-    assert!(
-        matches!(error, WorkerStartError::TimedOut { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, WorkerStartError::TimedOut { .. }), "{error}");
     // Words over the lifeline, which is its standard input.
     let error = start_error(program("/bin/sh", &["-c", "echo hello >&0; sleep 1000"]));
-    assert!(
-        matches!(error, WorkerStartError::Handshake { .. }),
-        "{error}"
-    );
-    let error = start_error(program(
-        "/bin/sh",
-        &["-c", "printf 'atasker 99 9.9.9 ' >&0; sleep 1000"],
-    ));
+    assert!(matches!(error, WorkerStartError::Handshake { .. }), "{error}");
+    let error =
+        start_error(program("/bin/sh", &["-c", "printf 'atasker 99 9.9.9 ' >&0; sleep 1000"]));
     let text = error.to_string();
     assert!(
         text.contains("9.9.9 (protocol 99)") && text.contains(protocol::CRATE_VERSION),
@@ -196,38 +136,20 @@ fn programs_that_are_no_workers_are_told_from_workers() {
             ),
         ],
     ));
-    assert!(
-        matches!(error, WorkerStartError::Handshake { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, WorkerStartError::Handshake { .. }), "{error}");
 }
 
 #[test]
 fn a_program_that_is_not_there_is_told_at_once() {
     for path in ["/no/such/program", "no_such_program_anywhere"] {
-        let program = Program::Separate {
-            path: path.into(),
-            arguments: Vec::new(),
-        };
+        let program = Program::Separate { path: path.into(), arguments: Vec::new() };
         let owner: Weak<dyn Owner> = Weak::<Recorder>::new();
-        let error = Processes::start(
-            ProcessConfig {
-                program,
-                ..config()
-            },
-            owner,
-        )
-        .expect_err("it is not there");
+        let error = Processes::start(ProcessConfig { program, ..config() }, owner)
+            .expect_err("it is not there");
         assert!(error.to_string().contains("is it built"), "{error}");
     }
-    let not_executable = Program::Separate {
-        path: "/etc/passwd".into(),
-        arguments: Vec::new(),
-    };
-    let error = start_error(ProcessConfig {
-        program: not_executable,
-        ..config()
-    });
+    let not_executable = Program::Separate { path: "/etc/passwd".into(), arguments: Vec::new() };
+    let error = start_error(ProcessConfig { program: not_executable, ..config() });
     assert!(error.to_string().contains("may it be executed"), "{error}");
 }
 
@@ -251,8 +173,7 @@ fn a_start_that_is_no_longer_wanted_ends() {
         pool.kill(worker);
         assert!(pool.exit(worker).start_error.is_none());
     }
-    pool.processes
-        .spawn(WorkerId(1001), Duration::from_hours(1));
+    pool.processes.spawn(WorkerId(1001), Duration::from_hours(1));
     pool.processes.shut_down();
     pool.exit(WorkerId(1001));
     pool.processes.spawn(WorkerId(1002), Duration::ZERO);
@@ -267,10 +188,7 @@ fn output_is_captured_line_by_line() {
     let handler = move |line: OutputLine<'_>| {
         let _ = sender.lock().send((line.pid, line.text.to_owned()));
     };
-    let pool = Pool::new(ProcessConfig {
-        output: Output::Captured(Arc::new(handler)),
-        ..config()
-    });
+    let pool = Pool::new(ProcessConfig { output: Output::Captured(Arc::new(handler)), ..config() });
     let (worker, pid) = pool.spawn_ready();
     pool.call(worker, "stderr", b"one\ntw");
     pool.call(worker, "stderr", b"o\r\n");
@@ -316,10 +234,7 @@ impl Owner for Holder {
 fn a_pool_dropped_by_its_own_callback_ends() {
     let _watchdog = Watchdog::new();
     let (sender, done) = mpsc::channel();
-    let holder = Arc::new(Holder {
-        processes: Mutex::new(None),
-        done: Mutex::new(sender),
-    });
+    let holder = Arc::new(Holder { processes: Mutex::new(None), done: Mutex::new(sender) });
     let weak = Arc::downgrade(&holder);
     let processes = Processes::start(config(), weak).expect("it starts");
     let mut held = holder.processes.lock();

@@ -7,6 +7,7 @@
 //! outcome  kind u8 = 3 · variant u8 · 0 u16 · slot u32 · attempt u32 · number u64 · ran_ns u64
 //!          · texts of the variant · value
 //! end      kind u8 = 4
+//! large    kind u8 = 5; the next message is of more than one fragment
 //! text     length u32 · UTF-8
 //! ```
 //!
@@ -19,6 +20,7 @@ const CALL: u8 = 1;
 const RETIRE: u8 = 2;
 const OUTCOME: u8 = 3;
 const END: u8 = 4;
+const LARGE: u8 = 5;
 
 const RETURNED: u8 = 1;
 const RETURNED_ERROR: u8 = 2;
@@ -35,6 +37,9 @@ const OUTCOME_HEAD: usize = HEAD + 8;
 pub(super) const RETIRE_MESSAGE: [u8; 1] = [RETIRE];
 /// What the coordinator sends itself behind a dead worker's last outcome.
 pub(super) const END_MESSAGE: [u8; 1] = [END];
+
+/// Announces a message of more than one fragment, in both directions.
+pub(super) const LARGE_MESSAGE: [u8; 1] = [LARGE];
 
 /// A result shorter than this is copied out of the buffer it came in, which is two hundred kilobytes
 /// whatever arrives, so that unread results do not hold that much each.
@@ -93,12 +98,7 @@ pub(super) fn decode_to_worker(bytes: &[u8]) -> Result<ToWorker<'_>, LayoutError
             let name_length = reader.u16()?;
             let ticket = reader.ticket()?;
             let function = text(reader.take(usize::from(name_length))?)?;
-            Ok(ToWorker::Call {
-                ticket,
-                codec,
-                function,
-                arguments: reader.0,
-            })
+            Ok(ToWorker::Call { ticket, codec, function, arguments: reader.0 })
         }
         RETIRE if reader.0.is_empty() => Ok(ToWorker::Retire),
         RETIRE => Err(LayoutError::Trailing),
@@ -143,32 +143,19 @@ pub(super) fn decode_from_worker(bytes: Vec<u8>) -> Result<FromWorker, LayoutErr
             let error = reader.texts()?;
             return Ok(returned(ticket, ran_ns, Some(error), reader.0.len(), bytes));
         }
-        PANICKED => Outcome::Panicked {
-            message: reader.text()?,
-            location: None,
-        },
-        PANICKED_SOMEWHERE => Outcome::Panicked {
-            message: reader.text()?,
-            location: Some(reader.text()?),
-        },
-        UNENCODABLE => Outcome::Unencodable {
-            message: reader.text()?,
-        },
-        UNKNOWN_FUNCTION => Outcome::UnknownFunction {
-            message: reader.text()?,
-        },
-        BAD_ARGUMENTS => Outcome::BadArguments {
-            message: reader.text()?,
-        },
+        PANICKED => Outcome::Panicked { message: reader.text()?, location: None },
+        PANICKED_SOMEWHERE => {
+            Outcome::Panicked { message: reader.text()?, location: Some(reader.text()?) }
+        }
+        UNENCODABLE => Outcome::Unencodable { message: reader.text()? },
+        UNKNOWN_FUNCTION => Outcome::UnknownFunction { message: reader.text()? },
+        BAD_ARGUMENTS => Outcome::BadArguments { message: reader.text()? },
         _ => return Err(LayoutError::Kind),
     };
     if !reader.0.is_empty() {
         return Err(LayoutError::Trailing);
     }
-    Ok(FromWorker::Outcome(
-        ticket,
-        OutcomeFrame { outcome, ran_ns },
-    ))
+    Ok(FromWorker::Outcome(ticket, OutcomeFrame { outcome, ran_ns }))
 }
 
 /// `length` bytes at the end of `bytes` are the value.
@@ -188,10 +175,7 @@ fn returned(
     };
     FromWorker::Outcome(
         ticket,
-        OutcomeFrame {
-            outcome: Outcome::Returned { value, error },
-            ran_ns,
-        },
+        OutcomeFrame { outcome: Outcome::Returned { value, error }, ran_ns },
     )
 }
 
@@ -199,22 +183,13 @@ fn returned(
 fn parts(outcome: &Outcome) -> (u8, Vec<&str>, &[u8]) {
     match outcome {
         Outcome::Returned { value, error: None } => (RETURNED, Vec::new(), value),
-        Outcome::Returned {
-            value,
-            error: Some(texts),
-        } => (
-            RETURNED_ERROR,
-            texts.iter().map(String::as_str).collect(),
-            value,
-        ),
-        Outcome::Panicked {
-            message,
-            location: None,
-        } => (PANICKED, vec![message], &[]),
-        Outcome::Panicked {
-            message,
-            location: Some(location),
-        } => (PANICKED_SOMEWHERE, vec![message, location], &[]),
+        Outcome::Returned { value, error: Some(texts) } => {
+            (RETURNED_ERROR, texts.iter().map(String::as_str).collect(), value)
+        }
+        Outcome::Panicked { message, location: None } => (PANICKED, vec![message], &[]),
+        Outcome::Panicked { message, location: Some(location) } => {
+            (PANICKED_SOMEWHERE, vec![message, location], &[])
+        }
         Outcome::Unencodable { message } => (UNENCODABLE, vec![message], &[]),
         Outcome::UnknownFunction { message } => (UNKNOWN_FUNCTION, vec![message], &[]),
         Outcome::BadArguments { message } => (BAD_ARGUMENTS, vec![message], &[]),
@@ -281,10 +256,7 @@ impl<'a> Reader<'a> {
         let slot = self.u32()?;
         let attempt = self.u32()?;
         let number = self.u64()?;
-        Ok(Ticket {
-            task: TaskId { number, slot },
-            attempt,
-        })
+        Ok(Ticket { task: TaskId { number, slot }, attempt })
     }
 
     fn text(&mut self) -> Result<String, LayoutError> {
@@ -308,10 +280,7 @@ mod tests {
     fn outcomes() -> impl Strategy<Value = Outcome> {
         let value = prop::collection::vec(any::<u8>(), 0..200);
         prop_oneof![
-            (
-                value,
-                prop::option::of(prop::collection::vec(any::<String>(), 0..4))
-            )
+            (value, prop::option::of(prop::collection::vec(any::<String>(), 0..4)))
                 .prop_map(|(value, error)| Outcome::Returned { value, error }),
             (any::<String>(), prop::option::of(any::<String>()))
                 .prop_map(|(message, location)| Outcome::Panicked { message, location }),
@@ -322,10 +291,8 @@ mod tests {
     }
 
     fn tickets() -> impl Strategy<Value = Ticket> {
-        (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(number, slot, attempt)| Ticket {
-            task: TaskId { number, slot },
-            attempt,
-        })
+        (any::<u64>(), any::<u32>(), any::<u32>())
+            .prop_map(|(number, slot, attempt)| Ticket { task: TaskId { number, slot }, attempt })
     }
 
     proptest! {

@@ -9,13 +9,13 @@ use ipc_channel::ipc::{self, IpcBytesSender};
 use ipc_channel::platform::OsIpcSender;
 
 use super::layout::{self, FromWorker};
+use super::messages::{self, Closed};
+use super::reception::{Inbox, Reception};
 use super::record::{Arrival, Record, Stage};
-use super::waiting::{Closed, Receiving};
 use super::worker_end::WorkerEndpoints;
 use crate::sync::Mutex;
-use crate::sys::signals::SignalsBlocked;
 use crate::task::id::{Ticket, WorkerId};
-use crate::transport::{CallFrame, Kill, Link, Revoke, Sink};
+use crate::transport::{Attention, CallFrame, Kill, Link, Revoke, Sink};
 
 /// How often receiving may fail before the link is given up. Each message that is cut off is one failure.
 const FAILURES_MAX: u32 = 16;
@@ -35,6 +35,7 @@ struct Shared {
     state: Mutex<State>,
     /// The end marker is genuine.
     died: AtomicBool,
+    reception: Reception,
 }
 
 #[derive(Debug)]
@@ -50,43 +51,34 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     shared: Arc<Shared>,
-    receiving: Receiving,
+}
+
+/// What came of receiving one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Received {
+    Message,
+    /// The end marker, or nothing more that can be received.
+    End,
 }
 
 /// Make a link: the coordinator's end, its receiver, and what the worker is to be sent.
 pub(crate) fn open(worker: WorkerId) -> io::Result<(ChannelLink, Receiver, WorkerEndpoints)> {
     let (calls, calls_receiver) = ipc::bytes_channel()?;
     let (outcomes, outcomes_receiver) = ipc::bytes_channel()?;
-    let state = Mutex::new(State {
-        record: Record::default(),
-        calls: Some(calls),
-        large: 0,
-    });
+    let state = Mutex::new(State { record: Record::default(), calls: Some(calls), large: 0 });
     let shared = Arc::new(Shared {
         worker,
         state,
         died: AtomicBool::new(false),
+        reception: Reception::new(outcomes_receiver),
     });
-    let receiver = Receiver {
-        shared: Arc::clone(&shared),
-        receiving: Receiving::new(outcomes_receiver),
-    };
-    let endpoints = WorkerEndpoints {
-        calls: calls_receiver,
-        outcomes: outcomes.clone(),
-    };
-    Ok((
-        ChannelLink {
-            shared,
-            own: outcomes,
-        },
-        receiver,
-        endpoints,
-    ))
+    let receiver = Receiver { shared: Arc::clone(&shared) };
+    let endpoints = WorkerEndpoints { calls: calls_receiver, outcomes: outcomes.clone() };
+    Ok((ChannelLink { shared, own: outcomes }, receiver, endpoints))
 }
 
 impl Link for ChannelLink {
-    fn stage(&self, ticket: Ticket, call: CallFrame<'_>) {
+    fn stage(&self, ticket: Ticket, call: CallFrame<'_>) -> Attention {
         // A name that does not fit is a bug of the caller; no function has it.
         let bytes =
             layout::encode_call(ticket, call).expect("a function's name is shorter than 64 KiB");
@@ -97,9 +89,27 @@ impl Link for ChannelLink {
                 Stage::Send => state.calls.clone(),
             }
         };
-        if let Some(calls) = calls {
-            self.shared.send_without_waiting(calls, bytes);
+        let Some(calls) = calls else { return Attention::Attended };
+        self.shared.send_without_waiting(calls, bytes);
+        if self.shared.reception.on_staged() { Attention::Attended } else { Attention::Unattended }
+    }
+
+    fn attend(&self) {
+        self.shared.reception.take_over();
+    }
+
+    fn receive_for(&self, ticket: Ticket, done: &dyn Fn() -> bool, sink: &dyn Sink) {
+        let due = || self.shared.state.lock().record.is_sent(ticket);
+        if !self.shared.reception.take_as_waiter(due) {
+            return;
         }
+        while !done() && due() {
+            if self.shared.receive(sink) == Received::End {
+                self.shared.reception.on_over();
+                break;
+            }
+        }
+        self.shared.reception.leave_as_waiter(|| self.shared.is_outstanding());
     }
 
     fn revoke(&self, ticket: Ticket) -> Revoke {
@@ -127,6 +137,7 @@ impl Link for ChannelLink {
         // Pairs with the load in `Receiver::run`, though the message alone would order the two.
         self.shared.died.store(true, Ordering::Release);
         send(&self.own, &layout::END_MESSAGE);
+        self.shared.reception.on_worker_died();
     }
 }
 
@@ -146,66 +157,92 @@ impl ChannelLink {
 }
 
 impl Receiver {
-    /// Deliver what arrives until the end marker. The marker is behind everything that the worker had
-    /// committed, because both were sent into one queue.
-    pub(crate) fn run(mut self, sink: &dyn Sink) {
-        let worker = self.shared.worker;
-        // After a lie nothing that it says is believed.
-        let mut corrupt = false;
-        let mut failures = 0;
-        loop {
-            let lie = match self.receive() {
-                Ok(Some(FromWorker::Outcome(ticket, outcome))) => {
-                    let arrival = self.shared.state.lock().record.arrive(ticket);
-                    match arrival {
-                        Arrival::Deliver if !corrupt => {
-                            sink.on_outcome(worker, ticket, outcome);
-                            continue;
-                        }
-                        Arrival::Deliver | Arrival::Drop => continue,
-                        Arrival::Corrupt => {
-                            format!("an outcome of task {}, which it does not have", ticket.task)
-                        }
-                    }
+    /// Deliver what arrives until the end marker, whenever nobody else does. The marker is behind
+    /// everything that the worker had committed, because both were sent into one queue.
+    pub(crate) fn run(self, sink: &dyn Sink) {
+        let Shared { reception, .. } = &*self.shared;
+        let outstanding = || self.shared.is_outstanding();
+        'turns: while reception.await_turn(outstanding) {
+            loop {
+                if self.shared.receive(sink) == Received::End {
+                    break 'turns;
                 }
-                // Pairs with the store in `on_worker_died`.
-                Ok(Some(FromWorker::End)) if self.shared.died.load(Ordering::Acquire) => break,
-                Ok(Some(FromWorker::End)) => "an end marker".to_owned(),
-                // A message that was cut off: its sender died meanwhile, and the marker follows.
-                Ok(None) if failures < FAILURES_MAX => {
-                    failures += 1;
-                    continue;
-                }
-                Ok(None) => {
-                    sink.on_corrupt(worker, "nothing that can be received".to_owned());
+                if reception.leave_to_waiters(outstanding) {
                     break;
                 }
-                Err(what) => what,
-            };
-            if !corrupt {
-                corrupt = true;
-                sink.on_corrupt(worker, lie);
             }
         }
-        sink.on_link_ended(worker);
+        sink.on_link_ended(self.shared.worker);
+    }
+}
+
+impl Shared {
+    /// Whether something is still to be received, be it only the end marker.
+    fn is_outstanding(&self) -> bool {
+        // Pairs with the store in `on_worker_died`.
+        self.died.load(Ordering::Acquire) || self.state.lock().record.is_outstanding()
     }
 
-    /// ipc-channel panics on much of what is not a message of its own.
-    fn receive(&mut self) -> Result<Option<FromWorker>, String> {
-        match catch_unwind(AssertUnwindSafe(|| self.receiving.next())) {
-            Ok(Ok(bytes)) => layout::decode_from_worker(bytes)
-                .map(Some)
-                .map_err(|error| error.to_string()),
-            Ok(Err(Closed)) => Ok(None),
-            Err(_panic) => Err("bytes that are no message of ipc-channel".to_owned()),
+    /// Wait for one message and deliver it. Only for the holder of the role.
+    fn receive(&self, sink: &dyn Sink) -> Received {
+        let worker = self.worker;
+        let mut inbox = self.reception.inbox.lock();
+        let lie = match next(&mut inbox) {
+            Ok(Some(FromWorker::Outcome(ticket, outcome))) => {
+                let arrival = self.state.lock().record.arrive(ticket);
+                match arrival {
+                    // After a lie nothing that it says is believed.
+                    _ if inbox.corrupt => return Received::Message,
+                    Arrival::Drop => return Received::Message,
+                    Arrival::Deliver => {
+                        drop(inbox);
+                        sink.on_outcome(worker, ticket, outcome);
+                        return Received::Message;
+                    }
+                    Arrival::Corrupt => {
+                        format!("an outcome of task {} that it was not sent", ticket.task)
+                    }
+                }
+            }
+            // Pairs with the store in `on_worker_died`.
+            Ok(Some(FromWorker::End)) if self.died.load(Ordering::Acquire) => return Received::End,
+            Ok(Some(FromWorker::End)) => "an end marker".to_owned(),
+            // A message that was cut off: its sender died meanwhile, and the marker follows.
+            Ok(None) if inbox.failures < FAILURES_MAX => {
+                inbox.failures += 1;
+                return Received::Message;
+            }
+            Ok(None) => {
+                drop(inbox);
+                sink.on_corrupt(worker, "nothing that can be received".to_owned());
+                return Received::End;
+            }
+            Err(what) => what,
+        };
+        let told_before = std::mem::replace(&mut inbox.corrupt, true);
+        drop(inbox);
+        if !told_before {
+            sink.on_corrupt(worker, lie);
         }
+        Received::Message
+    }
+}
+
+/// ipc-channel panics on much of what is not a message of its own.
+fn next(inbox: &mut Inbox) -> Result<Option<FromWorker>, String> {
+    match catch_unwind(AssertUnwindSafe(|| messages::receive(&inbox.receiver))) {
+        Ok(Ok(bytes)) => {
+            layout::decode_from_worker(bytes).map(Some).map_err(|error| error.to_string())
+        }
+        Ok(Err(Closed)) => Ok(None),
+        Err(_panic) => Err("bytes that are no message of ipc-channel".to_owned()),
     }
 }
 
 impl Shared {
     /// ipc-channel waits while a message of more than one fragment is being read, so a thread does that.
     fn send_without_waiting(self: &Arc<Self>, calls: IpcBytesSender, bytes: Vec<u8>) {
-        if bytes.len() <= OsIpcSender::get_max_fragment_size() {
+        if messages::is_small(bytes.len()) {
             send(&calls, &bytes);
             return;
         }
@@ -236,8 +273,5 @@ impl Shared {
 
 /// A failure means that the worker is gone, which its exit tells.
 fn send(sender: &IpcBytesSender, bytes: &[u8]) {
-    let blocked = SignalsBlocked::new();
-    if sender.send(bytes).is_err() {
-        blocked.swallow_sigpipe();
-    }
+    let _sent = messages::send_from_host(sender, bytes);
 }

@@ -75,6 +75,16 @@ impl Record {
         }
     }
 
+    /// Its outcome is still to come and wanted.
+    pub(super) fn is_sent(&self, ticket: Ticket) -> bool {
+        self.place == Place::Sent(ticket)
+    }
+
+    /// Something was sent whose outcome has not arrived.
+    pub(super) fn is_outstanding(&self) -> bool {
+        matches!(self.place, Place::Sent(_) | Place::Killed(_))
+    }
+
     pub(super) fn try_kill(&mut self, ticket: Ticket) -> Kill {
         match self.place {
             Place::Sent(sent) if sent == ticket => self.place = Place::Killed(ticket),
@@ -106,10 +116,7 @@ mod tests {
     use crate::task::id::TaskId;
 
     fn ticket(number: u64) -> Ticket {
-        Ticket {
-            task: TaskId { number, slot: 0 },
-            attempt: 1,
-        }
+        Ticket { task: TaskId { number, slot: 0 }, attempt: 1 }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
 
 use super::layout::{self, ToWorker};
-use super::waiting::{Closed, Receiving};
+use super::messages::{self, Closed};
 use crate::task::id::Ticket;
 use crate::transport::OutcomeFrame;
 
@@ -19,7 +19,7 @@ pub(crate) struct WorkerEndpoints {
 /// The worker's end in use.
 #[derive(Debug)]
 pub(crate) struct WorkerEnd {
-    calls: Receiving,
+    calls: IpcBytesReceiver,
     outcomes: IpcBytesSender,
 }
 
@@ -38,32 +38,21 @@ pub(crate) enum Incoming<'a> {
 
 impl From<WorkerEndpoints> for WorkerEnd {
     fn from(endpoints: WorkerEndpoints) -> Self {
-        Self {
-            calls: Receiving::new(endpoints.calls),
-            outcomes: endpoints.outcomes,
-        }
+        Self { calls: endpoints.calls, outcomes: endpoints.outcomes }
     }
 }
 
 impl WorkerEnd {
     /// Wait for the next message and leave it in `buffer`.
-    pub(crate) fn receive<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Incoming<'a> {
-        match self.calls.next() {
+    pub(crate) fn receive<'a>(&self, buffer: &'a mut Vec<u8>) -> Incoming<'a> {
+        match messages::receive(&self.calls) {
             Ok(bytes) => *buffer = bytes,
             Err(Closed) => return Incoming::Retired,
         }
         match layout::decode_to_worker(buffer) {
-            Ok(ToWorker::Call {
-                ticket,
-                codec,
-                function,
-                arguments,
-            }) => Incoming::Call {
-                ticket,
-                codec,
-                function,
-                arguments,
-            },
+            Ok(ToWorker::Call { ticket, codec, function, arguments }) => {
+                Incoming::Call { ticket, codec, function, arguments }
+            }
             // A coordinator that sends what a worker of its own version can't read does not exist.
             Ok(ToWorker::Retire) | Err(_) => Incoming::Retired,
         }
@@ -72,6 +61,6 @@ impl WorkerEnd {
     /// Commit an outcome. A failure means that the coordinator is gone, or that a task has closed what
     /// was not its own; in both cases the worker is of no more use.
     pub(crate) fn reply(&self, ticket: Ticket, outcome: &OutcomeFrame) -> io::Result<()> {
-        self.outcomes.send(&layout::encode_outcome(ticket, outcome))
+        messages::send(&self.outcomes, &layout::encode_outcome(ticket, outcome))
     }
 }

@@ -1,0 +1,245 @@
+//! Reading the batch file in a thread of its own, no further ahead than the window allows.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use super::Event;
+use super::jobs::{Defaults, Job};
+use crate::failure::{Failure, complain};
+
+/// A longer line is no job, but perhaps a file without line ends, which must not be taken into memory whole.
+const LINE_BYTES_MAX: u64 = 16 << 20;
+
+/// How many jobs may be read and not yet answered. The reader waits for a place, so that memory stays
+/// constant however long the input is.
+#[derive(Debug)]
+pub(crate) struct Window {
+    places: Mutex<Places>,
+    freed: Condvar,
+}
+
+#[derive(Debug)]
+struct Places {
+    free: usize,
+    closed: bool,
+}
+
+impl Window {
+    pub(crate) fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self {
+            places: Mutex::new(Places { free: places, closed: false }),
+            freed: Condvar::new(),
+        })
+    }
+
+    /// Wait for a place and take it. `false`: nothing more is wanted.
+    fn take(&self) -> bool {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self
+            .freed
+            .wait_while(places, |places| places.free == 0 && !places.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        if places.closed {
+            return false;
+        }
+        places.free -= 1;
+        true
+    }
+
+    /// Give a place back.
+    pub(crate) fn give(&self) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).free += 1;
+        self.freed.notify_one();
+    }
+
+    /// Nothing more is wanted.
+    pub(crate) fn close(&self) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.freed.notify_one();
+    }
+}
+
+/// A batch file that is open.
+pub(crate) struct Input {
+    /// For messages.
+    name: String,
+    reader: Box<dyn BufRead + Send>,
+    /// The size of a regular file.
+    bytes: Option<u64>,
+    /// Which regular file it is.
+    pub(crate) identity: Option<PathBuf>,
+}
+
+/// How far the reader has come. Written by the reader, shown by the progress line.
+#[derive(Debug, Default)]
+pub(crate) struct Position {
+    /// Bytes read.
+    pub(crate) bytes: AtomicU64,
+    /// Jobs found.
+    pub(crate) jobs: AtomicU64,
+    /// Lines read, blank ones too.
+    pub(crate) lines: AtomicU64,
+}
+
+impl Input {
+    /// Open `file`, or standard input for `-` and for nothing.
+    pub(crate) fn open(file: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = file.filter(|path| *path != Path::new("-")) else {
+            if io::stdin().is_terminal() {
+                complain("reading jobs from the terminal, a line each; end with Ctrl-D");
+            }
+            return Ok(Self::standard());
+        };
+        let cannot = |error: io::Error| {
+            let advice = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "; give the path of a file with a JSON job on each line, or `-`"
+                }
+                _ => "",
+            };
+            Failure::Told(format!("can't read `{}`: {error}{advice}", path.display()))
+        };
+        let file = File::open(path).map_err(cannot)?;
+        let metadata = file.metadata().map_err(cannot)?;
+        if metadata.is_dir() {
+            return Err(cannot(io::ErrorKind::IsADirectory.into()));
+        }
+        Ok(Self {
+            name: format!("`{}`", path.display()),
+            bytes: metadata.is_file().then_some(metadata.len()),
+            identity: if metadata.is_file() { path.canonicalize().ok() } else { None },
+            reader: Box::new(BufReader::with_capacity(64 * 1024, file)),
+        })
+    }
+
+    fn standard() -> Self {
+        Self {
+            name: "standard input".to_owned(),
+            bytes: None,
+            identity: None,
+            reader: Box::new(BufReader::with_capacity(64 * 1024, io::stdin())),
+        }
+    }
+
+    /// How much there is to be read, if that is known.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        self.bytes
+    }
+
+    /// Read in a thread of its own, which nobody waits for: it may be blocked in a read for ever.
+    pub(crate) fn read(
+        mut self,
+        window: Arc<Window>,
+        position: Arc<Position>,
+        defaults: Defaults,
+        events: Sender<Event>,
+    ) -> Result<(), Failure> {
+        let body = move || {
+            let ended = self.read_lines(&window, &position, &defaults, &events);
+            let ended = ended.map_err(|error| format!("can't read {}: {error}", self.name));
+            // The batch may have ended first.
+            let _ = events.send(Event::InputEnded(ended));
+        };
+        match std::thread::Builder::new().name("atasker-input".to_owned()).spawn(body) {
+            Ok(_detached) => Ok(()),
+            Err(error) => Err(Failure::Told(format!("can't start a thread: {error}"))),
+        }
+    }
+
+    fn read_lines(
+        &mut self,
+        window: &Window,
+        position: &Position,
+        defaults: &Defaults,
+        events: &Sender<Event>,
+    ) -> io::Result<()> {
+        let mut line = Vec::new();
+        let mut number = 0;
+        loop {
+            line.clear();
+            let mut bytes =
+                (&mut self.reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? as u64;
+            if bytes == 0 {
+                return Ok(());
+            }
+            number += 1;
+            let too_long = bytes == LINE_BYTES_MAX && line.last() != Some(&b'\n');
+            if too_long {
+                bytes += self.reader.skip_until(b'\n')? as u64;
+            }
+            position.bytes.fetch_add(bytes, Ordering::Relaxed);
+            position.lines.store(number, Ordering::Relaxed);
+            let text = if number == 1 { without_mark(&line) } else { &line };
+            let text = text.trim_ascii();
+            if text.is_empty() {
+                continue;
+            }
+            if !window.take() {
+                return Ok(());
+            }
+            position.jobs.fetch_add(1, Ordering::Relaxed);
+            let job = if too_long {
+                Job::unreadable(
+                    number,
+                    format!("the line is longer than {} MiB", LINE_BYTES_MAX >> 20),
+                )
+            } else {
+                Job::parse(number, text, defaults)
+            };
+            if events.send(Event::Read(Box::new(job))).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Without the byte order mark that some editors put at the beginning of a file.
+fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn read(text: &'static [u8]) -> (Vec<(u64, bool)>, u64) {
+        let mut input = Input { reader: Box::new(text), ..Input::standard() };
+        let (events, received) = mpsc::channel();
+        let position = Position::default();
+        let ended = input.read_lines(&Window::new(9), &position, &Defaults::default(), &events);
+        ended.expect("memory can be read");
+        drop(events);
+        let jobs = received.iter().map(|event| match event {
+            Event::Read(job) => (job.name.line, job.call.is_ok()),
+            other => panic!("{other:?}"),
+        });
+        (jobs.collect(), position.bytes.into_inner())
+    }
+
+    #[test]
+    fn lines_are_numbered_and_blank_ones_skipped() {
+        let text =
+            b"\xEF\xBB\xBF{\"task\":\"f\"}\r\n\n  \t\n{\"task\":\"g\"}\n\xFF\n{\"task\":\"h\"}";
+        assert_eq!(
+            read(text),
+            (vec![(1, true), (4, true), (5, false), (6, true)], text.len() as u64)
+        );
+        assert_eq!(read(b""), (vec![], 0));
+        assert_eq!(read(b"\n\n"), (vec![], 2));
+    }
+
+    #[test]
+    fn a_closed_window_ends_the_reading() {
+        let window = Window::new(1);
+        assert!(window.take());
+        window.give();
+        window.close();
+        assert!(!window.take());
+    }
+}

@@ -1,0 +1,354 @@
+//! What became of each job, as lines of JSON.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use atasker::{ExitCause, SubmitError, TaskError, TaskErrorKind, TaskInfo};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::jobs::JobName;
+use crate::failure::Failure;
+
+/// The words for what becomes of a job. The library has no `failed`: there, a returned error is a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    /// The function returned a value.
+    Completed,
+    /// The function returned an error.
+    Failed,
+    /// The function panicked.
+    Panicked,
+    /// The worker died.
+    Crashed,
+    /// It ran too long.
+    TimedOut,
+    /// The batch was interrupted or had failed too often.
+    Cancelled,
+    /// It waited too long.
+    Expired,
+    /// A bad line, an unknown task, wrong arguments.
+    Rejected,
+    /// It has killed its worker too often.
+    Quarantined,
+}
+
+impl Status {
+    /// All of them, in the order in which a summary shows them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Completed,
+        Self::Failed,
+        Self::Panicked,
+        Self::Crashed,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Rejected,
+        Self::Quarantined,
+    ];
+
+    /// For people.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+            Self::Crashed => "crashed",
+            Self::TimedOut => "timed out",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// What was cancelled with the batch has not failed by itself.
+    pub(crate) fn is_failure(self) -> bool {
+        !matches!(self, Self::Completed | Self::Cancelled)
+    }
+}
+
+impl From<atasker::TaskStatus> for Status {
+    fn from(status: atasker::TaskStatus) -> Self {
+        use atasker::TaskStatus;
+        match status {
+            TaskStatus::Completed => Self::Completed,
+            TaskStatus::Panicked => Self::Panicked,
+            TaskStatus::Crashed => Self::Crashed,
+            TaskStatus::TimedOut => Self::TimedOut,
+            TaskStatus::Cancelled => Self::Cancelled,
+            TaskStatus::Expired => Self::Expired,
+            TaskStatus::Quarantined => Self::Quarantined,
+            _ => Self::Rejected,
+        }
+    }
+}
+
+/// One line of the output. Fields that do not apply are left out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<Value>,
+    pub(crate) line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<String>,
+    pub(crate) status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) result: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<JobError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queued_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pid: Option<u32>,
+}
+
+/// Why there is no result.
+#[derive(Debug, Serialize)]
+pub(crate) struct JobError {
+    pub(crate) kind: Kind,
+    pub(crate) message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signal: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stderr: Option<String>,
+}
+
+/// What kind of error it was, more exactly than the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// The function returned an error.
+    ReturnedError,
+    /// It returned something that could not be brought back.
+    Undeliverable,
+    /// It panicked.
+    Panic,
+    /// A signal killed the worker.
+    Signal,
+    /// The worker exited.
+    Exit,
+    /// The worker died, and nobody knows of what.
+    UnknownDeath,
+    /// It ran too long.
+    Timeout,
+    /// It waited too long.
+    QueueTimeout,
+    /// The batch ended before it did.
+    Stopped,
+    /// The line is not a job.
+    BadLine,
+    /// There is no such task.
+    UnknownTask,
+    /// The worker refused the arguments.
+    BadArguments,
+    /// No worker starts any more.
+    NoWorkers,
+    /// None of these.
+    Other,
+}
+
+impl JobError {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), signal: None, exit_code: None, stderr: None }
+    }
+}
+
+impl Record {
+    fn without_run(name: JobName, status: Status, error: JobError) -> Self {
+        Self {
+            id: name.id,
+            line: name.line,
+            task: name.task,
+            status,
+            result: None,
+            error: Some(error),
+            attempts: None,
+            queued_ms: None,
+            run_ms: None,
+            pid: None,
+        }
+    }
+
+    /// Of a line that is no job.
+    pub(crate) fn bad_line(name: JobName, reason: String) -> Self {
+        Self::without_run(name, Status::Rejected, JobError::new(Kind::BadLine, reason))
+    }
+
+    /// Of a job that the supervisor did not take.
+    pub(crate) fn not_taken(name: JobName, error: &SubmitError) -> Self {
+        let (status, kind) = match error {
+            SubmitError::Stopped => (Status::Cancelled, Kind::Stopped),
+            SubmitError::UnknownFunction(_) => (Status::Rejected, Kind::UnknownTask),
+            _ => (Status::Rejected, Kind::Other),
+        };
+        let message = match error {
+            SubmitError::Stopped => "the batch was stopped before it began".to_owned(),
+            other => other.to_string(),
+        };
+        Self::without_run(name, status, JobError::new(kind, message))
+    }
+
+    /// Of a task that has ended.
+    pub(crate) fn ended(name: JobName, info: &TaskInfo, result: Result<Value, TaskError>) -> Self {
+        let (status, result, error) = match (result, &info.returned_error) {
+            (Ok(_), Some(message)) => {
+                (Status::Failed, None, Some(JobError::new(Kind::ReturnedError, message)))
+            }
+            (Ok(value), None) => (Status::Completed, Some(value), None),
+            (Err(error), _) => {
+                let status = match error.kind() {
+                    // The function has completed, but there is nothing to show for it.
+                    TaskErrorKind::Undeliverable { .. } => Status::Failed,
+                    _ => error.status().into(),
+                };
+                (status, None, Some(describe(&error)))
+            }
+        };
+        let began = info.attempts > 0;
+        Self {
+            id: name.id,
+            line: name.line,
+            task: name.task,
+            status,
+            result,
+            error,
+            attempts: began.then_some(info.attempts),
+            queued_ms: Some(milliseconds(info.queued)),
+            run_ms: began.then(|| milliseconds(info.ran)),
+            pid: info.pid.filter(|_| began),
+        }
+    }
+}
+
+fn describe(error: &TaskError) -> JobError {
+    match error.kind() {
+        TaskErrorKind::Crashed(report) => {
+            let (kind, signal, exit_code) = match report.cause {
+                ExitCause::Signal(number) => (Kind::Signal, Some(number), None),
+                ExitCause::Code(code) => (Kind::Exit, None, Some(code)),
+                _ => (Kind::UnknownDeath, None, None),
+            };
+            let stderr = report.stderr.trim();
+            JobError {
+                kind,
+                message: format!("the worker process {}", report.cause),
+                signal,
+                exit_code,
+                stderr: (!stderr.is_empty()).then(|| stderr.to_owned()),
+            }
+        }
+        TaskErrorKind::Panicked(report) => JobError::new(
+            Kind::Panic,
+            match &report.location {
+                Some(location) => format!("{} (at {location})", report.message),
+                None => report.message.clone(),
+            },
+        ),
+        TaskErrorKind::TimedOut { .. } => JobError::new(Kind::Timeout, error.reason()),
+        TaskErrorKind::Expired { .. } => JobError::new(Kind::QueueTimeout, error.reason()),
+        TaskErrorKind::Cancelled | TaskErrorKind::Stopped => {
+            let text = if error.may_have_run() {
+                "the batch was stopped, and its worker process killed"
+            } else {
+                "the batch was stopped before it began"
+            };
+            JobError::new(Kind::Stopped, text)
+        }
+        TaskErrorKind::Rejected { reason } => JobError::new(Kind::BadArguments, reason),
+        TaskErrorKind::NoWorkers { reason } => JobError::new(Kind::NoWorkers, reason),
+        TaskErrorKind::Undeliverable { reason } => JobError::new(Kind::Undeliverable, reason),
+        _ => JobError::new(Kind::Other, error.reason()),
+    }
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+/// Results that have waited so long are written even if more of them keep coming.
+const FLUSH_AFTER: Duration = Duration::from_millis(100);
+
+/// Where the results go.
+pub(crate) struct Output {
+    writer: BufWriter<Box<dyn Write>>,
+    /// For messages.
+    name: String,
+    unwritten_since: Option<Instant>,
+}
+
+impl Output {
+    /// Open `file` anew, or standard output for `-` and for nothing. `input`: the batch file, which must
+    /// not be overwritten.
+    pub(crate) fn open(file: Option<&Path>, input: Option<&PathBuf>) -> Result<Self, Failure> {
+        let (sink, name): (Box<dyn Write>, _) = match file.filter(|path| *path != Path::new("-")) {
+            None => (Box::new(io::stdout()), "standard output".to_owned()),
+            Some(path) => {
+                let shown = format!("`{}`", path.display());
+                if input.is_some() && path.canonicalize().ok().as_ref() == input {
+                    let text = format!("can't write to {shown}: it is the batch file itself");
+                    return Err(Failure::Told(text));
+                }
+                let file = File::create(path)
+                    .map_err(|error| Failure::Told(format!("can't write to {shown}: {error}")))?;
+                (Box::new(file), shown)
+            }
+        };
+        Ok(Self { writer: BufWriter::with_capacity(64 * 1024, sink), name, unwritten_since: None })
+    }
+
+    /// Write one line. It may wait in the buffer until the next [`flush`](Self::flush), but not for long.
+    pub(crate) fn write(&mut self, record: &Record) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.writer, record)
+            .map_err(io::Error::from)
+            .and_then(|()| self.writer.write_all(b"\n"))
+            .map_err(|error| Failure::write(&self.name, &error))?;
+        if self.unwritten_since.get_or_insert_with(Instant::now).elapsed() > FLUSH_AFTER {
+            return self.flush();
+        }
+        Ok(())
+    }
+
+    /// Write what waits in the buffer: whenever there is nothing else to do at once.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        if self.unwritten_since.take().is_none() {
+            return Ok(());
+        }
+        self.writer.flush().map_err(|error| Failure::write(&self.name, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_record_has_only_what_applies() {
+        let name = JobName { id: Some(json!("x")), line: 3, task: None };
+        let record = Record::bad_line(name, "no".to_owned());
+        let line = serde_json::to_string(&record).expect("it is plain data");
+        assert_eq!(
+            line,
+            r#"{"id":"x","line":3,"status":"rejected","error":{"kind":"bad_line","message":"no"}}"#
+        );
+        for status in Status::ALL {
+            let word = serde_json::to_value(status).expect("a word");
+            assert_eq!(
+                word.as_str().map(|word| word.replace('_', " ")).as_deref(),
+                Some(status.as_str())
+            );
+        }
+    }
+}

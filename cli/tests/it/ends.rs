@@ -1,0 +1,168 @@
+//! Batches that end before their time: by the user, by failures, because nobody reads, by force.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::{Running, atasker, batch, children_of, path_text, results_of, wait_until};
+
+const PRIMES: &str = "{\"task\": \"count_primes\", \"args\": [0, 10]}\n";
+
+/// A job that has certainly begun when its file exists, and then takes a while.
+fn drawing(file: &Path, side: u32) -> String {
+    let job = json!({"task": "mandelbrot", "args": [path_text(file), side, side]});
+    format!("{job}\n")
+}
+
+/// One worker has finished a job and draws; many jobs wait.
+fn start_drawing(directory: &Path, side: u32) -> Running {
+    let picture = directory.join("m.png");
+    let mut running = Running::start(&mut atasker(&["run", "-j", "1"]));
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed");
+    running.send(&drawing(&picture, side));
+    wait_until("the drawing begins", || picture.exists());
+    for _ in 0..20 {
+        running.send(PRIMES);
+    }
+    running
+}
+
+fn statuses(results: &[Value]) -> Vec<&str> {
+    results.iter().map(|result| result["status"].as_str().expect("a status")).collect()
+}
+
+#[test]
+fn the_first_signal_lets_finish_what_runs() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut running = start_drawing(directory.path(), 700);
+        running.signal(signal);
+        running.stderr_until("interrupted: finishing what runs");
+        let done = running.finish();
+        assert_eq!(done.code, Some(130), "{done:?}");
+        let results = done.results();
+        assert_eq!(results[0]["line"], 2, "the drawing is the next after the one that was read");
+        assert_eq!(results[0]["status"], "completed", "{}", results[0]);
+        let waiting = &results[1..];
+        assert!(statuses(waiting).iter().all(|status| *status == "cancelled"), "{done:?}");
+        for result in waiting {
+            assert!(result.get("attempts").is_none(), "it never began: {result}");
+        }
+    }
+}
+
+#[test]
+fn the_second_signal_kills_what_runs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Would take minutes.
+    let mut running = start_drawing(directory.path(), 16_384);
+    let workers = children_of(running.pid());
+    assert!(!workers.is_empty());
+    running.signal(Signal::INT);
+    running.stderr_until("interrupted: finishing what runs");
+    running.signal(Signal::INT);
+    let done = running.finish();
+    assert_eq!(done.code, Some(130), "{done:?}");
+    let results = done.results();
+    assert_eq!(results[0]["status"], "cancelled", "{}", results[0]);
+    assert_eq!(results[0]["attempts"], 1, "it had begun: {}", results[0]);
+    for worker in workers {
+        wait_until("the worker dies", || kill_process(worker, Signal::CONT).is_err());
+    }
+}
+
+#[test]
+fn a_signal_while_nothing_runs_ends_it_at_once() {
+    let mut running = Running::start(&mut atasker(&["run"]));
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed");
+    running.signal(Signal::TERM);
+    // Standard input stays open: nobody waits for it.
+    running.stderr_until("1 job in ");
+    running.stderr_until("stopped at line 1");
+    assert_eq!(running.finish().code, Some(130));
+}
+
+#[test]
+fn max_fails_cancels_the_rest() {
+    let done = batch(&["-j", "1", "--max-fails", "3"], &vec![r#"{"task": "segfault"}"#; 2000]);
+    assert_eq!(done.code, Some(1));
+    let results = done.results();
+    assert!(results.len() < 2000, "what follows is not even read");
+    let crashed = statuses(&results).iter().filter(|status| **status == "crashed").count();
+    // One more may have begun when the third had failed.
+    assert!((3..=4).contains(&crashed), "{crashed}");
+    assert!(statuses(&results).iter().all(|status| ["crashed", "cancelled"].contains(status)));
+    assert!(done.stderr.contains("stopping after 3 failures (--max-fails)"), "{}", done.stderr);
+}
+
+#[test]
+fn fewer_failures_than_max_fails_change_nothing() {
+    let done = batch(&["--max-fails", "3"], &["x", "x", PRIMES.trim(), PRIMES.trim()]);
+    assert_eq!(statuses(&done.results()), ["rejected", "rejected", "completed", "completed"]);
+}
+
+/// As `atasker run | head -1` does.
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let jobs = directory.path().join("jobs");
+    fs::write(&jobs, PRIMES.repeat(50_000)).expect("it can be written");
+    let mut running = Running::start(&mut atasker(&["run", path_text(&jobs)]));
+    running.result();
+    running.close_stdout();
+    let done = running.finish();
+    assert_eq!((done.code, done.stderr.as_str()), (Some(141), ""));
+}
+
+#[test]
+fn a_worker_killed_from_outside_is_a_crash() {
+    let mut running = Running::start(&mut atasker(&["run", "-j", "1"]));
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed", "the worker is ready");
+    running.send("{\"task\": \"hang\"}\n");
+    running.close_stdin();
+    // A worker killed before it got the job costs nothing, so as long as it takes.
+    let pid = running.pid();
+    let killer = std::thread::spawn(move || {
+        wait_until("the command ends", || {
+            std::thread::sleep(Duration::from_millis(200));
+            let workers = children_of(pid);
+            for worker in &workers {
+                kill_process(*worker, Signal::KILL).ok();
+            }
+            workers.is_empty()
+        });
+    });
+    let done = running.finish();
+    killer.join().expect("it ends");
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let results = done.results();
+    assert_eq!(results[0]["status"], "crashed", "{done:?}");
+    assert_eq!(results[0]["error"]["signal"], 9);
+}
+
+/// What had finished is in the output even if the command itself is killed, and nothing outlives it.
+#[test]
+fn sigkill_leaves_the_results_and_no_process() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let output = directory.path().join("results");
+    let mut running = Running::start(&mut atasker(&["run", "-j", "2", "-o", path_text(&output)]));
+    running.send(&PRIMES.repeat(20));
+    running.send("{\"task\": \"hang\"}\n");
+    let lines = || fs::read_to_string(&output).map_or(0, |text| text.lines().count());
+    wait_until("the results are written", || lines() == 20);
+    let workers = children_of(running.pid());
+    assert!(!workers.is_empty());
+    running.signal(Signal::KILL);
+    assert_eq!(running.finish().code, None);
+    for worker in workers {
+        wait_until("the worker dies", || kill_process(worker, Signal::CONT).is_err());
+    }
+    let results = results_of(&fs::read_to_string(&output).expect("it was written"));
+    assert_eq!(statuses(&results), ["completed"; 20]);
+}

@@ -1,0 +1,174 @@
+//! Worker programs: this one, others, and those that are none. And what they have, listed.
+
+use serde_json::Value;
+
+use crate::support::{Running, atasker, path_text, run};
+
+const PRIMES: &str = "{\"task\": \"count_primes\", \"args\": [0, 10]}\n";
+const STOCK: [&str; 10] = [
+    "sha256_file",
+    "mandelbrot",
+    "count_primes",
+    "abort",
+    "exit",
+    "hang",
+    "hog_memory",
+    "panic",
+    "segfault",
+    "stack_overflow",
+];
+
+#[test]
+fn a_separate_worker_program() {
+    // This program is a worker like any other, with the stock tasks.
+    let done = run(&["run", "--worker", env!("CARGO_BIN_EXE_atasker")], PRIMES);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(done.results()[0]["result"], 4);
+}
+
+#[test]
+fn programs_that_are_no_workers() {
+    for (program, part) in [
+        ("/no/such/program", "can't start the worker program `/no/such/program`"),
+        (
+            "no-such-program-in-the-path",
+            "can't start the worker program `no-such-program-in-the-path`",
+        ),
+        ("/etc/passwd", "may it be executed?"),
+        ("/bin/true", "exited with code 0 without becoming a worker"),
+    ] {
+        for subcommand in ["run", "list"] {
+            let done = run(&[subcommand, "--worker", program], PRIMES);
+            assert_eq!(done.code, Some(2), "{program}: {done:?}");
+            assert_eq!(done.stdout, "", "{program}");
+            assert!(done.stderr.starts_with("atasker: "), "{program}: {}", done.stderr);
+            assert!(done.stderr.contains(part), "{program}: {}", done.stderr);
+        }
+    }
+}
+
+#[test]
+fn results_of_yesterday_survive_a_worker_that_does_not_start() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let output = directory.path().join("results");
+    std::fs::write(&output, "precious").expect("it can be written");
+    let done = run(&["run", "--worker", "/no/such", "-o", path_text(&output)], PRIMES);
+    assert_eq!(done.code, Some(2));
+    assert_eq!(std::fs::read_to_string(&output).expect("it is there"), "precious");
+}
+
+/// The program is gone when workers have died and others should take their places.
+#[test]
+fn a_pool_that_gives_up_is_no_failure_of_the_jobs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = directory.path().join("worker");
+    std::fs::copy(env!("CARGO_BIN_EXE_atasker"), &program).expect("it can be copied");
+    let arguments = ["run", "-j", "1", "--worker", path_text(&program)];
+    let mut running = Running::start(&mut atasker(&arguments));
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed");
+    std::fs::remove_file(&program).expect("it can be removed");
+    running.send("{\"task\": \"segfault\"}\n");
+    running.send(PRIMES);
+    let done = running.finish();
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(
+        done.stderr.lines().last().is_some_and(|line| line.starts_with("atasker: ")),
+        "{done:?}"
+    );
+    assert!(done.stderr.contains("given up starting workers"), "{done:?}");
+    let results = done.results();
+    assert_eq!(results[0]["status"], "crashed", "{done:?}");
+    assert_eq!(results[1]["error"]["kind"], "no_workers", "{done:?}");
+}
+
+#[test]
+fn log_records_are_shown_as_asked() {
+    let with = |level: &str| {
+        let mut command = atasker(&["run", "-q"]);
+        Running::start(command.env("ATASKER_LOG", level)).write(PRIMES).finish()
+    };
+    let done = with("debug");
+    assert_eq!(done.code, Some(0));
+    assert!(
+        done.stderr.contains("DEBUG atasker::process: worker ready worker="),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(with("warn").stderr, "");
+    let wrong = with("loud");
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.starts_with("atasker: ATASKER_LOG is `loud`; it must be"), "{wrong:?}");
+}
+
+#[test]
+#[ignore = "takes 20 s and wants the machine for itself"]
+fn the_benchmark_measures_three_kinds() {
+    let done = run(&["bench", "--json"], "");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let report: Value = serde_json::from_str(&done.stdout).expect("an object");
+    let sizes = report["sizes"].as_array().expect("an array");
+    assert_eq!(sizes.len(), 6);
+    for (size, peer) in
+        sizes.iter().flat_map(|size| ["threads", "rayon", "processes"].map(|peer| (size, peer)))
+    {
+        for figure in ["round_trip_us", "tasks_per_second"] {
+            assert!(size[peer][figure].as_f64() > Some(0.0), "{size}");
+        }
+    }
+}
+
+#[test]
+fn the_list_shows_signatures_and_docs() {
+    let done = run(&["list"], "");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    for part in [
+        "sha256_file(path: &Path) -> TaskResult<String>\n    The SHA-256 digest of a file's bytes",
+        "count_primes(from: u64, to: u64) -> u64\n    Count the prime numbers",
+        "mandelbrot(output: &Path, width: u32, height: u32) -> TaskResult<Picture>\n",
+        "panic(message: &str)\n    Panic with this message.",
+    ] {
+        assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
+    }
+}
+
+#[test]
+fn the_list_as_json() {
+    for arguments in
+        [&["list", "--json"][..], &["list", "--json", "--worker", env!("CARGO_BIN_EXE_atasker")]]
+    {
+        let done = run(arguments, "");
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let tasks: Vec<Value> = serde_json::from_str(&done.stdout).expect("an array");
+        let mut names: Vec<_> =
+            tasks.iter().map(|task| task["name"].as_str().expect("a name")).collect();
+        names.sort_unstable();
+        let mut stock = STOCK;
+        stock.sort_unstable();
+        assert_eq!(names, stock);
+        let exit = tasks.iter().find(|task| task["name"] == "exit").expect("it is there");
+        assert_eq!(exit["path"], "atasker_worker::trouble::exit");
+        assert_eq!(exit["signature"], "exit(code: i32)");
+        assert_eq!(exit["parameters"], serde_json::json!([{"name": "code", "type": "i32"}]));
+        assert!(exit["docs"].as_str().is_some_and(|docs| docs.starts_with("End the process")));
+    }
+}
+
+#[test]
+fn help_explains_jobs_and_exit_codes() {
+    for arguments in [&["help", "run"][..], &["run", "--help"]] {
+        let done = run(arguments, "");
+        assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
+        for part in ["\"priority\": \"high\"", "--max-fails <N>", "Exit codes:", "Examples:"] {
+            assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
+        }
+        for line in done.stdout.lines() {
+            assert!(line.chars().count() <= 80, "too long for a terminal: {line}");
+        }
+    }
+    let version = run(&["--version"], "");
+    assert_eq!(version.stdout, format!("atasker {}\n", env!("CARGO_PKG_VERSION")));
+    let nothing = run(&[], "");
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(2), ""));
+    assert!(nothing.stderr.contains("Usage: atasker <COMMAND>"), "{}", nothing.stderr);
+}

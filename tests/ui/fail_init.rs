@@ -1,0 +1,16 @@
+use atasker::worker_init;
+
+struct Model;
+
+#[worker_init]
+fn two(path: String, level: u8) {}
+
+#[worker_init]
+fn foreign(model: Model) {
+    drop(model);
+}
+
+#[worker_init(once)]
+fn option() {}
+
+fn main() {}
