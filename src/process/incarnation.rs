@@ -120,8 +120,17 @@ impl EndMarkers {
         }
     }
 
-    pub(super) fn are_missed(&self) -> bool {
-        !self.incarnation.is_reported() || !self.incarnation.state.lock().control_ended
+    /// Those that have not arrived, if any. To one that has, nobody listens: sending it again would wait
+    /// for ever.
+    pub(super) fn missed(&self) -> Option<Self> {
+        let state = self.incarnation.state.lock();
+        let link_runs = self.link_runs && !state.link_ended;
+        let control = self.control.clone().filter(|_| !state.control_ended);
+        (link_runs || control.is_some() || !state.reported).then(|| Self {
+            incarnation: Arc::clone(&self.incarnation),
+            link_runs,
+            control,
+        })
     }
 
     /// Tell the exit without having seen the markers arrive.

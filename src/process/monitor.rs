@@ -137,14 +137,14 @@ impl Monitor {
     fn end_late_endings(&mut self, now: Instant) {
         let shared = &self.shared;
         self.ending.retain(|(until, markers)| {
-            let missed = markers.are_missed();
-            if missed && *until <= now {
-                let again = markers.clone();
-                // Without a thread to spare the receivers stay where they are, which costs memory only.
-                let _ = shared.threads().spawn("end", move || again.send_again());
-                markers.give_up();
+            let Some(missed) = markers.missed() else { return false };
+            if *until > now {
+                return true;
             }
-            missed && *until > now
+            markers.give_up();
+            // Without a thread to spare the receivers stay where they are, which costs memory only.
+            let _ = shared.threads().spawn("end", move || missed.send_again());
+            false
         });
     }
 
