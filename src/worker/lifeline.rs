@@ -33,9 +33,9 @@ pub(super) fn watch(lifeline: OwnedFd) -> io::Result<()> {
 }
 
 fn on_coordinator_gone() -> ! {
-    if SHAKING_HANDS.load(Ordering::Acquire)
-        && let Some(directory) = DIRECTORY.lock().as_deref()
-    {
+    // Held until the end, so that the directory is not made after it was looked for.
+    let directory = SHAKING_HANDS.load(Ordering::Acquire).then(|| DIRECTORY.lock());
+    if let Some(directory) = directory.as_ref().and_then(|directory| directory.as_deref()) {
         remove_all(directory);
     }
     kill_own_group()

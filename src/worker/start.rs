@@ -2,7 +2,7 @@
 //! `process::control`, the order and its reasons in process/README.md.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -23,13 +23,15 @@ const CANNOT_START: i32 = 70;
 pub(super) fn become_worker(marker: &Marker) -> ! {
     IS_WORKER.store(true, Ordering::Relaxed);
     // Nothing may unwind from here into the program's own main.
-    match catch_unwind(AssertUnwindSafe(|| run(marker))) {
+    let ended = catch_unwind(AssertUnwindSafe(|| run(marker)));
+    // First of all: the coordinator may be gone, and that may be why.
+    lifeline::remove_directory();
+    match ended {
         Ok(Ok(())) => std::process::exit(0),
-        Ok(Err(error)) => eprintln!("atasker worker: {error}"),
+        // Not `eprintln`, which panics if nobody reads any more.
+        Ok(Err(error)) => drop(writeln!(io::stderr(), "atasker worker: {error}")),
         Err(_panic) => {}
     }
-    // The coordinator may be gone, and that may be why.
-    lifeline::remove_directory();
     std::process::exit(CANNOT_START);
 }
 
