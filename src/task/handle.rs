@@ -238,7 +238,8 @@ fn spin_until(done: impl Fn() -> bool) -> bool {
             return true;
         }
     }
-    false
+    std::thread::yield_now();
+    done()
 }
 
 fn read_outcome<T>(

@@ -157,3 +157,46 @@ fn aging_lifts_what_would_starve() {
         old.wait().expect("it runs");
     });
 }
+
+#[test]
+fn a_critical_task_gets_an_extra_worker() {
+    use crate::tasks;
+    watched(|| {
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
+        let hanging = supervisor.submit(tasks::die::call("hang")).expect("accepted");
+        let queued = supervisor.submit(tasks::add::call(1, 1).priority(Priority::High));
+        let queued = queued.expect("accepted");
+        let critical = tasks::add::call(2, 3).priority(Priority::Critical);
+        assert_eq!(supervisor.submit(critical).expect("accepted").wait().expect("it runs"), 5);
+        assert_eq!(queued.info().status, TaskStatus::Queued, "the extra worker is not for it");
+        eventually("the extra worker retires", || supervisor.info().workers.len() == 1);
+        assert!(hanging.cancel());
+        assert_eq!(queued.wait().expect("it runs"), 2);
+    });
+}
+
+#[test]
+fn an_urgent_task_overtakes_ten_thousand_in_the_process_pool() {
+    use crate::tasks;
+    watched(|| {
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("held");
+        let first = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+        eventually("it runs", || file.exists());
+        let low: Vec<_> = (0..10_000)
+            .map(|n| supervisor.submit(tasks::add::call(n, 0).priority(Priority::Low)))
+            .collect::<Result<_, _>>()
+            .expect("accepted");
+        let high =
+            supervisor.submit(tasks::add::call(7, 0).priority(Priority::High)).expect("accepted");
+        std::fs::remove_file(&file).expect("it is there");
+        first.wait().expect("it runs");
+        assert_eq!(high.wait().expect("it runs"), 7);
+        let done = low.iter().filter(|task| task.is_done()).count();
+        assert!(done < 10_000, "the high one did not wait for all the low ones");
+        for (n, task) in (0..).zip(low) {
+            assert_eq!(task.wait().expect("it runs"), n);
+        }
+    });
+}

@@ -172,6 +172,7 @@ impl Receiver {
                 }
             }
         }
+        self.shared.reception.inbox.lock().receiver = None;
         sink.on_link_ended(self.shared.worker);
     }
 }
@@ -230,7 +231,8 @@ impl Shared {
 
 /// ipc-channel panics on much of what is not a message of its own.
 fn next(inbox: &mut Inbox) -> Result<Option<FromWorker>, String> {
-    match catch_unwind(AssertUnwindSafe(|| messages::receive(&inbox.receiver))) {
+    let Some(receiver) = &inbox.receiver else { return Ok(None) };
+    match catch_unwind(AssertUnwindSafe(|| messages::receive(receiver))) {
         Ok(Ok(bytes)) => {
             layout::decode_from_worker(bytes).map(Some).map_err(|error| error.to_string())
         }

@@ -34,7 +34,8 @@ pub(super) struct Reception {
 /// What the holder of the role works with.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    pub(super) receiver: IpcBytesReceiver,
+    /// Gone once the link is over: whoever still sends into it must not wait for a reader.
+    pub(super) receiver: Option<IpcBytesReceiver>,
     /// It has lied. Nothing that it says is believed any more.
     pub(super) corrupt: bool,
     pub(super) failures: u32,
@@ -74,7 +75,7 @@ impl Reception {
                 over: false,
             }),
             changed: Condvar::new(),
-            inbox: Mutex::new(Inbox { receiver, corrupt: false, failures: 0 }),
+            inbox: Mutex::new(Inbox { receiver: Some(receiver), corrupt: false, failures: 0 }),
         }
     }
 
