@@ -19,7 +19,7 @@ use crate::task::cause::ExitCause;
 /// }
 /// # assert_eq!(advise(&WorkerStartError::NoEntry), "the program needs one more line");
 /// ```
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerStartError {
     /// The program would not become a worker if it started itself again.
@@ -142,5 +142,12 @@ fn tail(stderr: &str) -> String {
     match stderr.trim_end() {
         "" => String::new(),
         stderr => format!("; its standard error ends with:\n{stderr}"),
+    }
+}
+
+/// The message: `unwrap` and a `main` that returns it print this form.
+impl std::fmt::Debug for WorkerStartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
     }
 }

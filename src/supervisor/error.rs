@@ -11,7 +11,7 @@ use crate::process::WorkerStartError;
 /// let error = Supervisor::builder().processes(Limits::new(0)).start().unwrap_err();
 /// assert!(matches!(error, StartError::Config(_)));
 /// ```
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A setting that can't work.
@@ -41,4 +41,11 @@ pub enum StartError {
     /// The system gave no thread.
     #[error("can't start a thread: {0}")]
     Thread(String),
+}
+
+/// The message: `unwrap` and a `main` that returns it print this form.
+impl std::fmt::Debug for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }

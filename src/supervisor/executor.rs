@@ -229,7 +229,15 @@ impl Executor {
         };
         let exit = workers.state.lock().exits.get(&worker).cloned()?;
         let stderr = exit.stderr.clone();
-        Some(CrashReport { cause: exit.status, pid: exit.pid?, ran, stderr })
+        let killed_because = exit.signalled.map(|why| match why {
+            SignalReason::Corrupt => {
+                "it sent what no worker sends: a task has written to descriptors that are not its own, or \
+                 forked and returned twice"
+            }
+            SignalReason::Stopping => "the supervisor stopped",
+            SignalReason::TimedOut | SignalReason::Cancelled => "another task of it was ended",
+        });
+        Some(CrashReport { cause: exit.status, pid: exit.pid?, ran, killed_because, stderr })
     }
 
     /// Why no worker starts any more.

@@ -8,6 +8,7 @@ use super::executor::Executor;
 use super::shared::Shared;
 use crate::core::{self, PoolId, TaskState, Time};
 use crate::registry::{self, Catalogue, FunctionInfo};
+use crate::sys;
 use crate::task::cell::TaskCell;
 use crate::task::error::SubmitError;
 use crate::task::id::{TaskId, WorkerId};
@@ -243,11 +244,18 @@ impl Shared {
     }
 
     pub(crate) fn find_task(&self, key: TaskKey<'_>) -> Option<TaskInfo> {
-        let task = match key {
-            TaskKey::Id(task) => task,
-            TaskKey::Chosen(id) => *self.chosen.lock().get(id)?,
-        };
-        self.task_info(task)
+        self.id_of(key).and_then(|task| self.task_info(task))
+    }
+
+    pub(crate) fn cancel_by_key(&self, key: TaskKey<'_>) -> bool {
+        !sys::fork::is_forked_child() && self.id_of(key).is_some_and(|task| self.cancel_task(task))
+    }
+
+    fn id_of(&self, key: TaskKey<'_>) -> Option<TaskId> {
+        match key {
+            TaskKey::Id(task) => Some(task),
+            TaskKey::Chosen(id) => self.chosen.lock().get(id).copied(),
+        }
     }
 
     fn describe(&self, view: &View, now: Time) -> TaskInfo {

@@ -247,6 +247,25 @@ impl Supervisor {
         self.shared.find_task(task.into())
     }
 
+    /// End a task as cancelled, by its [`TaskId`](crate::TaskId) or by the id that its caller chose: what
+    /// [`TaskHandle::cancel`] does, for those who do not have the handle, say because a thread waits in it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atasker::Call;
+    /// # let supervisor = atasker::Supervisor::builder().start()?;
+    /// let (hold, held) = std::sync::mpsc::channel::<()>();
+    /// let task = supervisor.submit(Call::closure(move || held.recv().is_ok()).id("nightly"))?;
+    /// let waiter = std::thread::spawn(move || task.wait());
+    /// assert!(supervisor.cancel("nightly"));
+    /// # drop(hold);
+    /// assert!(waiter.join().unwrap().is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn cancel<'k>(&self, task: impl Into<TaskKey<'k>>) -> bool {
+        self.shared.cancel_by_key(task.into())
+    }
+
     /// The functions that can be called by name: those of the worker program.
     ///
     /// Starts the process pool if it has not been started, to ask a separate worker program.

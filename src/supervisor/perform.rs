@@ -154,6 +154,7 @@ impl Shared {
             cause: ExitCause::Unknown,
             pid: 0,
             ran,
+            killed_because: None,
             stderr: String::new(),
         })
     }

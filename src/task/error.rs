@@ -23,7 +23,7 @@ use super::info::TaskStatus;
 /// assert!(error.may_have_run());
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TaskError(Box<Inner>);
 
 #[derive(Clone, Debug)]
@@ -100,6 +100,8 @@ pub struct CrashReport {
     pub pid: u32,
     /// How long the task had run.
     pub ran: Duration,
+    /// Why the pool itself killed the worker, if it did. `None`: it died without the pool's doing.
+    pub killed_because: Option<&'static str>,
     /// The last that the worker wrote to its standard error, at most 4 KiB.
     pub stderr: String,
 }
@@ -223,6 +225,9 @@ impl fmt::Display for CrashReport {
             "crashed: its worker process {} {} after {:.1?}",
             self.pid, self.cause, self.ran
         )?;
+        if let Some(why) = self.killed_because {
+            write!(f, ", by the pool itself, because {why}")?;
+        }
         let stderr = self.stderr.trim();
         if stderr.is_empty() {
             return Ok(());
@@ -266,7 +271,7 @@ impl std::error::Error for TaskError {}
 /// assert!(matches!(supervisor.spawn_blocking(|| ()), Err(SubmitError::Stopped)));
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
     /// The pool's queue is full, and waiting for a place in it could wait for ever: the caller is itself a
@@ -335,4 +340,18 @@ pub enum TrySubmitError<T> {
     /// It was refused for another reason.
     #[error(transparent)]
     Refused(SubmitError),
+}
+
+/// The message: `unwrap` and a `main` that returns it print this form.
+impl fmt::Debug for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The message: `unwrap` and a `main` that returns it print this form.
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }

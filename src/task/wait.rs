@@ -1,7 +1,9 @@
 //! Waiting for many tasks: all of them, or each as it ends.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use super::cell::Completions;
@@ -30,16 +32,54 @@ pub fn wait_all<T>(
 ) -> Result<Vec<Result<T, TaskError>>, StillRunning<T>> {
     let handles: Vec<_> = handles.into_iter().collect();
     let deadline = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout));
-    let queue = CompletionQueue::over(&handles);
-    for _ in 0..handles.len() {
-        if queue.next(deadline).is_none() {
-            for handle in &handles {
-                handle.cell().stop_listening();
-            }
-            return Err(StillRunning { handles });
+    let countdown = Arc::new(Countdown::new(handles.len()));
+    for handle in &handles {
+        let countdown: Arc<dyn Completions> = Arc::clone(&countdown) as _;
+        handle.cell().queue_at_end(countdown, 0);
+        handle.attend();
+    }
+    if !countdown.wait(deadline) {
+        for handle in &handles {
+            handle.cell().stop_listening();
         }
+        return Err(StillRunning { handles });
     }
     Ok(handles.iter().map(TaskHandle::take).collect())
+}
+
+/// Wakes the thread that made it once, when as many tasks have ended as it was told.
+#[derive(Debug)]
+struct Countdown {
+    left: AtomicUsize,
+    waiter: Thread,
+}
+
+impl Countdown {
+    fn new(tasks: usize) -> Self {
+        Self { left: AtomicUsize::new(tasks), waiter: std::thread::current() }
+    }
+
+    /// `false`: the deadline passed first.
+    fn wait(&self, deadline: Option<Instant>) -> bool {
+        // Pairs with the release in `on_ended`; the outcomes themselves are behind locks.
+        while self.left.load(Ordering::Acquire) > 0 {
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => std::thread::park(),
+                Some(Duration::ZERO) => return false,
+                Some(left) => std::thread::park_timeout(left),
+            }
+        }
+        true
+    }
+}
+
+impl Completions for Countdown {
+    fn on_ended(&self, _index: usize) {
+        // Pairs with the acquire in `wait`.
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.waiter.unpark();
+        }
+    }
 }
 
 /// A timeout has passed while some of the tasks still ran. Holds the handles, those of ended tasks too.

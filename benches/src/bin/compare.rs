@@ -170,9 +170,9 @@ fn throughput(processes: &Supervisor, pool: &procspawn::Pool) {
                     let tasks: Vec<_> = (0..TASKS)
                         .map(|n| processes.submit(increment::call(n)).expect("accepted"))
                         .collect();
-                    for (n, task) in (0..TASKS).zip(tasks) {
-                        assert_eq!(task.wait().expect("it runs"), n + 1);
-                    }
+                    let results = atasker::wait_all(tasks, None).expect("without a timeout");
+                    let results = results.into_iter().map(|result| result.expect("it runs"));
+                    assert!(results.eq(1..=TASKS));
                 });
                 total / TASKS as f64
             }),

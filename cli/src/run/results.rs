@@ -241,7 +241,12 @@ fn describe(error: &TaskError) -> JobError {
             let stderr = report.stderr.trim();
             JobError {
                 kind,
-                message: format!("the worker process {}", report.cause),
+                message: match report.killed_because {
+                    None => format!("the worker process {}", report.cause),
+                    Some(why) => {
+                        format!("the worker process {} by the pool, because {why}", report.cause)
+                    }
+                },
                 signal,
                 exit_code,
                 stderr: (!stderr.is_empty()).then(|| stderr.to_owned()),
