@@ -165,7 +165,7 @@ fn throughput(processes: &Supervisor, pool: &procspawn::Pool) {
         ("µs a task", 1e6),
         ROUNDS,
         vec![
-            Contender::new("atasker, channel", || {
+            Contender::new("atasker, wait_all", || {
                 let total = seconds(|| {
                     let tasks: Vec<_> = (0..TASKS)
                         .map(|n| processes.submit(increment::call(n)).expect("accepted"))
@@ -176,7 +176,18 @@ fn throughput(processes: &Supervisor, pool: &procspawn::Pool) {
                 });
                 total / TASKS as f64
             }),
-            Contender::new("procspawn pool", || {
+            Contender::new("atasker, each handle waited for in turn", || {
+                let total = seconds(|| {
+                    let tasks: Vec<_> = (0..TASKS)
+                        .map(|n| processes.submit(increment::call(n)).expect("accepted"))
+                        .collect();
+                    for (n, task) in (0..TASKS).zip(tasks) {
+                        assert_eq!(task.wait().expect("it runs"), n + 1);
+                    }
+                });
+                total / TASKS as f64
+            }),
+            Contender::new("procspawn pool, each joined in turn", || {
                 let total = seconds(|| {
                     let tasks: Vec<_> =
                         (0..TASKS).map(|n| pool.spawn(n, procspawn_increment)).collect();
