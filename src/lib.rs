@@ -54,10 +54,11 @@
 //!
 //! `task` (calls, handles, errors), `supervisor` (the public face and the shell), `core` and
 //! `admission` (the pure state machine), `threads`, `process` (spawning and watching workers), `transport`
-//! (how calls reach them), `worker` (what runs inside them), `registry`, `codec`, `sys`.
+//! (how calls reach them), `shm` (the memory that they share), `worker` (what runs inside them), `registry`,
+//! `codec`, `sys`.
 
 #![cfg_attr(
-    not(all(feature = "json", feature = "rayon", feature = "bincode")),
+    not(all(feature = "json", feature = "rayon", feature = "bincode", feature = "named-shm")),
     allow(
         dead_code,
         clippy::unnecessary_wraps,
@@ -83,6 +84,8 @@ mod codec;
 mod core;
 mod process;
 mod registry;
+#[cfg_attr(not(test), allow(dead_code, reason = "what the transport has no use for"))]
+mod shm;
 mod supervisor;
 mod sync;
 mod sys;

@@ -1,14 +1,31 @@
 //! Descriptors: the bell that wakes a thread from `poll`, pipes, the lifeline's sockets.
 #![expect(unsafe_code, reason = "rustix has no close_range")]
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
 use rustix::pipe::PipeFlags;
+
+/// No message carries more descriptors (`SCM_MAX_FD`, unix(7)).
+#[cfg_attr(not(test), allow(dead_code, reason = "for the transport"))]
+pub(crate) const DESCRIPTORS_MAX: usize = 253;
+
+/// What a socket does that has no room, or no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code, reason = "for the transport"))]
+pub(crate) enum IfNotReady {
+    Wait,
+    /// With [`io::ErrorKind::WouldBlock`].
+    Fail,
+}
 
 /// Wakes a thread that polls. Rings that nobody heard yet are one ring.
 #[derive(Debug)]
@@ -79,6 +96,77 @@ pub(crate) fn packet_sockets() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
+/// Send one message with descriptors through one of [`packet_sockets`]. The receiver gets duplicates. Never
+/// raises SIGPIPE: a receiver that is gone is an error.
+///
+/// Fails with `ETOOMANYREFS` if more descriptors are on their way than this process may have open.
+///
+/// # Panics
+///
+/// If there are more than [`DESCRIPTORS_MAX`] descriptors.
+#[cfg_attr(not(test), allow(dead_code, reason = "for the transport"))]
+pub(crate) fn send_with_descriptors(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    if_full: IfNotReady,
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let flags = SendFlags::NOSIGNAL
+        | match if_full {
+            IfNotReady::Wait => SendFlags::empty(),
+            IfNotReady::Fail => SendFlags::DONTWAIT,
+        };
+    rustix::io::retry_on_intr(|| {
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            let fits = control.push(SendAncillaryMessage::ScmRights(descriptors));
+            assert!(fits, "more descriptors than one message carries");
+        }
+        rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)
+    })?;
+    // Such a socket takes a message whole or not at all.
+    Ok(())
+}
+
+/// Receive one message with at most `descriptors_max` descriptors. Its length is 0 if the other side is gone.
+///
+/// A message that is longer, or carries more descriptors, is lost and an error; no descriptor is leaked.
+#[cfg_attr(not(test), allow(dead_code, reason = "for the transport"))]
+pub(crate) fn receive_with_descriptors(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    descriptors_max: usize,
+    if_empty: IfNotReady,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let flags = RecvFlags::CMSG_CLOEXEC
+        | match if_empty {
+            IfNotReady::Wait => RecvFlags::empty(),
+            IfNotReady::Fail => RecvFlags::DONTWAIT,
+        };
+    let mut descriptors = Vec::new();
+    let received = rustix::io::retry_on_intr(|| {
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(bytes)];
+        let received = rustix::net::recvmsg(socket, &mut parts, &mut control, flags)?;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(sent) = message {
+                descriptors.extend(sent);
+            }
+        }
+        Ok(received)
+    })?;
+    let cut = ReturnFlags::TRUNC | ReturnFlags::CTRUNC;
+    if received.flags.intersects(cut) || descriptors.len() > descriptors_max {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message longer than expected, or with more descriptors",
+        ));
+    }
+    Ok((received.bytes, descriptors))
+}
+
 /// Move the standard input to a descriptor that no program inherits, and put /dev/null in its place.
 pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
     let taken = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
@@ -93,4 +181,77 @@ pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
 pub(crate) fn close_inherited() {
     // SAFETY: the process has opened nothing yet whose closing could be noticed; the numbers are valid.
     unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn null() -> OwnedFd {
+        std::fs::File::open("/dev/null").expect("it is there").into()
+    }
+
+    #[test]
+    fn messages_carry_descriptors() {
+        let (here, there) = packet_sockets().expect("sockets");
+        let null = null();
+        for count in [0, 1, 5, DESCRIPTORS_MAX] {
+            let sent = vec![null.as_fd(); count];
+            send_with_descriptors(here.as_fd(), b"hello", &sent, IfNotReady::Fail).expect("room");
+            let mut bytes = [0; 8];
+            let (length, received) =
+                receive_with_descriptors(there.as_fd(), &mut bytes, count, IfNotReady::Wait)
+                    .expect("a message");
+            assert_eq!((&bytes[..length], received.len()), (&b"hello"[..], count));
+            let closes = |fd: &OwnedFd| {
+                rustix::io::fcntl_getfd(fd).expect("open").contains(rustix::io::FdFlags::CLOEXEC)
+            };
+            assert!(received.iter().all(closes), "none is inherited");
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused() {
+        let (here, there) = packet_sockets().expect("sockets");
+        let null = null();
+        let mut bytes = [0; 4];
+        for (message, count) in [(&b"long message"[..], 1), (b"ok", 3), (b"ok", DESCRIPTORS_MAX)] {
+            let sent = vec![null.as_fd(); count];
+            send_with_descriptors(here.as_fd(), message, &sent, IfNotReady::Fail).expect("room");
+            let refused = receive_with_descriptors(there.as_fd(), &mut bytes, 2, IfNotReady::Fail);
+            assert_eq!(
+                refused.expect_err("too much").kind(),
+                io::ErrorKind::InvalidData,
+                "{message:?} with {count}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_waits_that_need_not_and_the_end_is_told() {
+        let (here, there) = packet_sockets().expect("sockets");
+        let mut bytes = [0; 4];
+        let mut receive =
+            || receive_with_descriptors(there.as_fd(), &mut bytes, 0, IfNotReady::Fail);
+        let nothing = receive().expect_err("nothing was sent");
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        let full = loop {
+            let sent = send_with_descriptors(here.as_fd(), &[0; 4], &[], IfNotReady::Fail);
+            if let Err(full) = sent {
+                break full;
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        while receive().is_ok() {}
+        drop(here);
+        assert_eq!(receive().expect("the end").0, 0);
+    }
+
+    #[test]
+    fn a_receiver_that_is_gone_is_an_error_only() {
+        let (here, there) = packet_sockets().expect("sockets");
+        drop(there);
+        let sent = send_with_descriptors(here.as_fd(), b"hello", &[], IfNotReady::Fail);
+        assert_eq!(sent.expect_err("nobody is there").kind(), io::ErrorKind::BrokenPipe);
+    }
 }

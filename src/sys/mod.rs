@@ -1,5 +1,5 @@
 //! What this crate asks of the operating system, behind safe functions: signals, processes, descriptors,
-//! the environment. The only place outside `shm` that may contain `unsafe`.
+//! futexes, the environment. The only place outside `shm` that may contain `unsafe`.
 //!
 //! Knows nothing of workers or tasks. What `rustix` offers safely is used from where it is needed; here
 //! stands what takes several steps, or what only `libc` has.
@@ -9,6 +9,8 @@ pub(crate) mod environment;
 #[cfg(test)]
 pub(crate) mod faults;
 pub(crate) mod fork;
+#[cfg_attr(not(test), allow(dead_code, reason = "what the transport has no use for"))]
+pub(crate) mod futex;
 pub(crate) mod process;
 pub(crate) mod signals;
 

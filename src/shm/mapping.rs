@@ -1,0 +1,160 @@
+//! Shared memory as a range of addresses: mapping it, copying into it and out of it, atomics in it.
+#![expect(unsafe_code, reason = "this is where shared memory is touched")]
+
+use std::ffi::c_void;
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+/// What a mapping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    ReadWrite,
+}
+
+/// A range of shared memory. Does not own it: whoever has one keeps what maps it.
+#[derive(Debug)]
+pub(super) struct Memory {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: all that is done through the pointer is done by copying or atomically, and the memory is shared with
+// other processes anyway.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// # Safety
+    ///
+    /// From `base` on `length` bytes are mapped for reading and writing as long as the result lives, and they
+    /// can't be cut off. `base` is the start of a page.
+    pub(super) unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
+        Self { base, length }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    #[inline]
+    pub(super) fn u32_at(&self, offset: usize) -> &AtomicU32 {
+        let word = self.at(offset, size_of::<AtomicU32>()).cast::<AtomicU32>();
+        assert!(word.is_aligned(), "a word at an odd offset");
+        // SAFETY: in bounds and aligned, both asserted; mapped as long as `self` lives, by the contract of
+        // `new`; any bytes are an atomic, and an atomic may change at any time.
+        unsafe { word.as_ref() }
+    }
+
+    #[inline]
+    pub(super) fn u64_at(&self, offset: usize) -> &AtomicU64 {
+        let word = self.at(offset, size_of::<AtomicU64>()).cast::<AtomicU64>();
+        assert!(word.is_aligned(), "a word at an odd offset");
+        // SAFETY: as in `u32_at`.
+        unsafe { word.as_ref() }
+    }
+
+    #[inline]
+    pub(super) fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        let target = self.at(offset, bytes.len());
+        // SAFETY: the target is in bounds, as `at` asserts, and mapped; `bytes` is memory of this process, which
+        // a reference can't have into shared memory. Should a peer write there at the same time the bytes may
+        // become any mixture, which is what its reader has to expect.
+        unsafe { target.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+    }
+
+    #[inline]
+    pub(super) fn copy_out(&self, offset: usize, bytes: &mut [u8]) {
+        let source = self.at(offset, bytes.len());
+        let length = bytes.len();
+        // SAFETY: as in `copy_in`, the other way round; any bytes are valid.
+        unsafe { source.copy_to_nonoverlapping(NonNull::from(bytes).cast(), length) };
+    }
+
+    #[inline]
+    pub(super) fn append_to(&self, offset: usize, length: usize, bytes: &mut Vec<u8>) {
+        // Before anything is reserved on the word of a length that is not true.
+        let source = self.at(offset, length);
+        bytes.reserve(length);
+        let target = NonNull::from(bytes.spare_capacity_mut()).cast::<u8>();
+        // SAFETY: the source is in bounds and mapped; the target has room for `length` bytes, which were
+        // just reserved, and belongs to the vector alone.
+        unsafe { source.copy_to_nonoverlapping(target, length) };
+        let filled = bytes.len() + length;
+        // SAFETY: the bytes up to there were initialised before or by the copy, within the capacity.
+        unsafe { bytes.set_len(filled) };
+    }
+
+    /// The address of `length` bytes from `offset` on, all of which are there.
+    #[inline]
+    fn at(&self, offset: usize, length: usize) -> NonNull<u8> {
+        assert!(
+            offset <= self.length && length <= self.length - offset,
+            "beyond the end of shared memory"
+        );
+        // SAFETY: not beyond the end of the mapping, as was just asserted.
+        unsafe { self.base.add(offset) }
+    }
+}
+
+/// A mapping that this process made, and unmaps at the end.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    memory: Memory,
+}
+
+impl Mapping {
+    /// Map the first `length` bytes of a file of at least that size, which nobody can shrink.
+    pub(super) fn new(file: BorrowedFd<'_>, length: usize, access: Access) -> io::Result<Self> {
+        let protection = match access {
+            Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+        let address = unsafe {
+            rustix::mm::mmap(std::ptr::null_mut(), length, protection, MapFlags::SHARED, file, 0)
+        }?;
+        let base = NonNull::new(address.cast())
+            .ok_or_else(|| io::Error::other("mapped at the address zero"))?;
+        // SAFETY: mapped above, unmapped by `drop` only; the start of a mapping is that of a page.
+        let memory = unsafe { Memory::new(base, length) };
+        let mapping = Self { memory };
+        not_in_forks(&mapping.memory)?;
+        Ok(mapping)
+    }
+
+    #[inline]
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        let Memory { base, length } = self.memory;
+        // SAFETY: mapped by `new` and not unmapped yet; nobody has a reference into it, since those live
+        // no longer than `self`. It can't fail for a whole mapping.
+        let _ = unsafe { rustix::mm::munmap(base.as_ptr().cast::<c_void>(), length) };
+    }
+}
+
+/// A process that a task forks must not become a second consumer (`MADV_DONTFORK`, madvise(2)).
+pub(super) fn not_in_forks(memory: &Memory) -> io::Result<()> {
+    let Memory { base, length } = *memory;
+    // SAFETY: the range is mapped, by the contract of `Memory`; this process sees no change in it.
+    unsafe { rustix::mm::madvise(base.as_ptr().cast::<c_void>(), length, Advice::LinuxDontFork) }?;
+    Ok(())
+}
+
+/// `range` as offset and length, if it lies within `length` bytes.
+pub(super) fn checked(range: &Range<usize>, length: usize) -> io::Result<(u64, u64)> {
+    if range.start > range.end || range.end > length {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "beyond the end of shared memory"));
+    }
+    Ok((range.start as u64, (range.end - range.start) as u64))
+}

@@ -1,0 +1,65 @@
+//! Anonymous shared memory: memfds (`memfd_create(2)`) and their seals (`F_ADD_SEALS`, fcntl(2)).
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
+
+use super::mapping::checked;
+
+/// Nobody can change the size any more, nor add or forget a seal.
+pub(super) const FIXED_SIZE: SealFlags =
+    SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// A new one of this size, full of zeros that take no memory yet. Not sealed.
+pub(super) fn create(length: usize) -> io::Result<OwnedFd> {
+    if length == 0 {
+        return Err(invalid("shared memory of no size"));
+    }
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Where `vm.memfd_noexec` is 2 nothing else is allowed, and kernels before 6.3 do not know it.
+    let file = match rustix::fs::memfd_create(c"atasker", flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(c"atasker", flags)?,
+        created => created?,
+    };
+    rustix::fs::ftruncate(&file, length as u64)?;
+    Ok(file)
+}
+
+pub(super) fn seal(file: BorrowedFd<'_>, seals: SealFlags) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_add_seals(file, seals)?)
+}
+
+/// Have memory for `range` of a file of `length` bytes, so that touching it later can't end the process
+/// with SIGBUS.
+pub(super) fn commit(file: BorrowedFd<'_>, range: &Range<usize>, length: usize) -> io::Result<()> {
+    let (offset, length) = checked(range, length)?;
+    if length == 0 {
+        return Ok(());
+    }
+    rustix::io::retry_on_intr(|| {
+        rustix::fs::fallocate(file, FallocateFlags::empty(), offset, length)
+    })?;
+    Ok(())
+}
+
+/// Whether a file that came from elsewhere is what was announced: of this size, and sealed so.
+pub(super) fn check(file: &OwnedFd, length: usize, seals: SealFlags) -> io::Result<()> {
+    // Before the size, which can change until then. Other kinds of files have no seals.
+    let has = rustix::fs::fcntl_get_seals(file.as_fd())
+        .map_err(|_| invalid("not shared memory that can be sealed"))?;
+    if !has.contains(seals) {
+        return Err(invalid("shared memory that is not sealed"));
+    }
+    let size = rustix::fs::fstat(file)?.st_size;
+    if length == 0 || u64::try_from(size) != Ok(length as u64) {
+        return Err(invalid("shared memory of another size than announced"));
+    }
+    Ok(())
+}
+
+pub(super) fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

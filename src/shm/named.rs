@@ -1,0 +1,117 @@
+//! Shared memory that has a name (`shm_overview(7)`), through the crate `shared_memory`, for where memfds are
+//! refused.
+//!
+//! The crate makes the object, with the mode 0600 and a random name, and maps it. What it can't do is done
+//! here: allocating all of the memory up front, keeping the mapping out of forks, taking the name away while
+//! the mapping stays, and looking at whose object a name leads to. What nobody can do is seal such an object:
+//! a peer that shrinks it kills whoever touches it with SIGBUS. So this backend protects against less than
+//! [`memfd`](super::memfd) does.
+//!
+//! The name outlives a process that is killed while it has one: [`Named::unlink`] as soon as the other side
+//! has mapped it.
+#![expect(unsafe_code, reason = "the crate gives out a pointer")]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{FallocateFlags, Mode};
+use rustix::shm::OFlags;
+use shared_memory::{Shmem, ShmemConf, ShmemError};
+
+use super::mapping::{Memory, not_in_forks};
+use super::memfd::invalid;
+
+/// One end of a named object.
+pub(super) struct Named {
+    shmem: Shmem,
+    descriptor: OwnedFd,
+    /// Whether this end has the name still to take away.
+    linked: AtomicBool,
+}
+
+// SAFETY: the pointer within is read only, by `memory`; everything else in it is plain data.
+unsafe impl Send for Named {}
+// SAFETY: as above; no method of `Shmem` that takes `&self` changes anything.
+unsafe impl Sync for Named {}
+
+impl Named {
+    pub(super) fn create(length: usize) -> io::Result<Self> {
+        let shmem = ShmemConf::new().size(length).create().map_err(failed)?;
+        let named = Self::with_descriptor(shmem, true)?;
+        rustix::io::retry_on_intr(|| {
+            rustix::fs::fallocate(&named.descriptor, FallocateFlags::empty(), 0, length as u64)
+        })?;
+        Ok(named)
+    }
+
+    pub(super) fn open(name: &str, length: usize) -> io::Result<Self> {
+        let shmem = ShmemConf::new().os_id(name).open().map_err(failed)?;
+        let named = Self::with_descriptor(shmem, false)?;
+        let stat = rustix::fs::fstat(&named.descriptor)?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+            return Err(invalid("shared memory that others can write"));
+        }
+        if named.shmem.len() != length || u64::try_from(stat.st_size) != Ok(length as u64) {
+            return Err(invalid("shared memory of another size than announced"));
+        }
+        Ok(named)
+    }
+
+    fn with_descriptor(mut shmem: Shmem, linked: bool) -> io::Result<Self> {
+        // If this fails the crate, which owns what it created until the next line, takes the name away.
+        let descriptor = rustix::shm::open(shmem.get_os_id(), OFlags::RDWR, Mode::empty())?;
+        shmem.set_owner(false);
+        let named = Self { shmem, descriptor, linked: AtomicBool::new(linked) };
+        not_in_forks(&named.memory())?;
+        Ok(named)
+    }
+
+    /// To be dropped before `self`.
+    pub(super) fn memory(&self) -> Memory {
+        let base = NonNull::new(self.shmem.as_ptr()).expect("mmap does not answer with null");
+        // SAFETY: mapped by the crate until `shmem` is dropped. Nothing keeps its file from being shrunk, as the
+        // module says; that ends the process and does nothing worse.
+        unsafe { Memory::new(base, self.shmem.len()) }
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.shmem.get_os_id()
+    }
+
+    pub(super) fn unlink(&self) -> io::Result<()> {
+        if self.linked.swap(false, Ordering::Relaxed) {
+            rustix::shm::unlink(self.name())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        // Nobody could do anything about a failure.
+        let _ = self.unlink();
+    }
+}
+
+impl std::fmt::Debug for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Named").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// The system's error, where the crate kept it.
+fn failed(error: ShmemError) -> io::Error {
+    match error {
+        ShmemError::MapCreateFailed(code)
+        | ShmemError::MapOpenFailed(code)
+        | ShmemError::UnknownOsError(code) => io::Error::from_raw_os_error(code.cast_signed()),
+        ShmemError::MapSizeZero => invalid("shared memory of no size"),
+        other => io::Error::other(other.to_string()),
+    }
+}
