@@ -2,6 +2,16 @@
 //! poisoning is ignored. Nothing behind these locks is left half-changed by a panic, because no user
 //! code runs under them.
 
+/// The atomics of the ring's protocols. The models in `models/` put loom's in their place.
+pub(crate) mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+    /// What loom needs beside sequentially consistent accesses, which it does not model. Here those
+    /// accesses are the barrier.
+    #[inline]
+    pub(crate) fn full_barrier() {}
+}
+
 use std::sync::{Condvar, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

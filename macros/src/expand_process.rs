@@ -144,7 +144,7 @@ fn entry(task: &Task) -> TokenStream {
 fn run(task: &Task) -> TokenStream {
     let Task { helper, private, function, .. } = task;
     let name = function.name();
-    let (codec, bytes) = (hygienic("codec"), hygienic("bytes"));
+    let (codec, bytes, buffer) = (hygienic("codec"), hygienic("bytes"), hygienic("buffer"));
     let (arguments, decoder) = (hygienic("arguments"), hygienic("decoder"));
     let (mut reads, mut locals, mut passed) = (Vec::new(), Vec::new(), Vec::new());
     for (position, parameter) in function.parameters.iter().enumerate() {
@@ -165,7 +165,11 @@ fn run(task: &Task) -> TokenStream {
         passed.push(argument);
     }
     quote! {
-        fn run(#codec: #private::CodecId, #bytes: &[::core::primitive::u8]) -> #private::Outcome {
+        fn run(
+            #codec: #private::CodecId,
+            #bytes: &[::core::primitive::u8],
+            #buffer: ::std::vec::Vec<::core::primitive::u8>,
+        ) -> #private::Outcome {
             let #arguments = match #private::parse::<Self>(#codec, #bytes) {
                 ::core::result::Result::Ok(#arguments) => #arguments,
                 ::core::result::Result::Err(outcome) => return outcome,
@@ -177,7 +181,7 @@ fn run(task: &Task) -> TokenStream {
                 ::core::result::Result::Ok(decoded) => decoded,
                 ::core::result::Result::Err(outcome) => return outcome,
             };
-            #private::call::<Self>(#codec, move || #name(#(#passed),*))
+            #private::call::<Self>(#codec, #buffer, move || #name(#(#passed),*))
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::worker;
 #[derive(Clone, Debug)]
 pub(crate) struct ProcessConfig {
     pub(crate) program: Program,
+    pub(crate) transport: Transport,
     pub(crate) output: Output,
     /// Name of the type, and the value encoded.
     pub(crate) worker_data: Option<(String, Vec<u8>)>,
@@ -26,6 +27,24 @@ pub(crate) struct ProcessConfig {
 
 impl ProcessConfig {
     pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
+}
+
+/// How calls reach the worker processes.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use atasker::{Supervisor, Transport};
+/// let supervisor = Supervisor::builder().transport(Transport::Channel).start()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// Queues in shared memory: a call costs what it costs on a thread.
+    #[default]
+    Ring,
+    /// Messages of `ipc-channel`: some ten microseconds a call, but no shared memory.
+    Channel,
 }
 
 /// What a worker process runs.
@@ -113,6 +132,7 @@ pub(super) struct Launch {
     pub(super) separate: bool,
     pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) working_directory: PathBuf,
+    pub(super) transport: Transport,
     pub(super) output: Output,
     pub(super) worker_data: Option<WorkerData>,
     pub(super) start_timeout: Duration,
@@ -152,6 +172,7 @@ impl Launch {
             separate: config.program != Program::Current,
             environment: environment(config.places),
             working_directory,
+            transport: config.transport,
             output: config.output,
             worker_data: config
                 .worker_data

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ipc_channel::IpcError;
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 
+use super::config::Transport;
 use super::incarnation::{Incarnation, Readiness, StartFailure};
 use super::processes::Shared;
 use super::protocol::{
@@ -50,8 +51,7 @@ impl Control {
                 let Self { shared, incarnation, connection } = self;
                 // The monitor holds the lifeline as long as the worker lives.
                 drop(connection);
-                let listening =
-                    Listening { shared, incarnation, receiver: Some(receiver), catalogue: None };
+                let listening = Listening { shared, incarnation, receiver, catalogue: None };
                 listening.run(&control);
             }
             Err(stop) => {
@@ -63,11 +63,17 @@ impl Control {
         }
     }
 
-    fn shake_hands(&self) -> Result<(IpcReceiver<FromWorker>, Receiver), Stop> {
+    fn shake_hands(&self) -> Result<(IpcReceiver<FromWorker>, Option<Receiver>), Stop> {
         let server = self.receive_announcement()?;
         let (control_sender, control) = ipc::channel()?;
-        let (link, receiver, endpoints) = channel::open(self.incarnation.id)?;
         let launch = self.shared.launch();
+        let (link, receiver, endpoints) = match launch.transport {
+            Transport::Ring => (None, None, None),
+            Transport::Channel => {
+                let (link, receiver, endpoints) = channel::open(self.incarnation.id)?;
+                (Some(link), Some(receiver), Some(endpoints))
+            }
+        };
         let welcome = Welcome {
             worker: self.incarnation.id.0,
             working_directory: launch.working_directory.as_os_str().as_bytes().to_vec(),
@@ -120,7 +126,7 @@ impl Control {
 struct Listening {
     shared: Arc<Shared>,
     incarnation: Arc<Incarnation>,
-    /// Until the worker is ready.
+    /// Of a channel, until the worker is ready.
     receiver: Option<Receiver>,
     catalogue: Option<Vec<FunctionInfo>>,
 }
@@ -167,15 +173,14 @@ impl Listening {
         if self.incarnation.on_ready() == Readiness::No {
             return;
         }
-        let Some(receiver) = self.receiver.take() else {
-            return;
-        };
-        let sink = Arc::clone(&self.incarnation);
-        let name = format!("receive-{}", self.incarnation.id);
-        if let Err(error) = self.shared.threads().spawn(&name, move || receiver.run(&*sink)) {
-            self.incarnation.on_no_receiver();
-            self.incarnation.fail_start(StartFailure::Resources(error));
-            return;
+        if let Some(receiver) = self.receiver.take() {
+            let sink = Arc::clone(&self.incarnation);
+            let name = format!("receive-{}", self.incarnation.id);
+            if let Err(error) = self.shared.threads().spawn(&name, move || receiver.run(&*sink)) {
+                self.incarnation.on_no_receiver();
+                self.incarnation.fail_start(StartFailure::Resources(error));
+                return;
+            }
         }
         self.incarnation.announce_ready(self.catalogue.take());
         // The monitor has a deadline less to wait for.

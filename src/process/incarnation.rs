@@ -21,15 +21,32 @@ use crate::sys::process::Child;
 use crate::task::cause::ExitCause;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::channel::ChannelLink;
-use crate::transport::{Link, OutcomeFrame, Sink};
+use crate::transport::ring::RingLink;
+use crate::transport::{Fate, Link, OutcomeFrame, Sink};
 
 #[derive(Debug)]
 pub(super) struct Incarnation {
     pub(super) id: WorkerId,
     owner: Weak<dyn Owner>,
     shared: Weak<Shared>,
-    link: OnceLock<ChannelLink>,
+    link: OnceLock<Way>,
     state: Mutex<State>,
+}
+
+/// How calls reach it.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    Ring(Arc<RingLink>),
+    Channel(Arc<ChannelLink>),
+}
+
+impl Way {
+    pub(super) fn link(&self) -> Arc<dyn Link> {
+        match self {
+            Self::Ring(link) => Arc::clone(link) as Arc<dyn Link>,
+            Self::Channel(link) => Arc::clone(link) as Arc<dyn Link>,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +66,8 @@ struct State {
     /// Nothing more will be said over the control channel, or nobody listens any more.
     control_ended: bool,
     link_ended: bool,
+    /// What it had begun when it died.
+    fates: Vec<Fate>,
     corrupt: bool,
     reported: bool,
 }
@@ -94,8 +113,10 @@ pub(super) struct EndMarkers {
 impl EndMarkers {
     /// Has to wait if a channel is full.
     pub(super) fn send(&self) {
-        if let Some(link) = self.incarnation.link.get().filter(|_| self.link_runs) {
-            link.on_worker_died();
+        match self.incarnation.link.get().filter(|_| self.link_runs) {
+            Some(Way::Channel(link)) => link.on_worker_died(),
+            Some(Way::Ring(link)) => self.incarnation.end_ring(link),
+            None => {}
         }
         if let Some(control) = &self.control {
             // A failure means that the thread that would listen is gone.
@@ -106,7 +127,7 @@ impl EndMarkers {
     /// What a worker has left in a channel may look like the beginning of a message and swallow what
     /// follows. See [`ChannelLink::force_end`].
     pub(super) fn send_again(&self) {
-        if let Some(link) = self.incarnation.link.get().filter(|_| self.link_runs) {
+        if let Some(Way::Channel(link)) = self.incarnation.link.get().filter(|_| self.link_runs) {
             link.force_end();
         }
         if let Some(control) = &self.control {
@@ -165,8 +186,24 @@ impl Incarnation {
     }
 
     /// The way for calls, once there is one.
-    pub(super) fn link(&self) -> Option<&ChannelLink> {
+    pub(super) fn way(&self) -> Option<&Way> {
         self.link.get()
+    }
+
+    /// It was started with a ring.
+    pub(super) fn set_ring(&self, link: Arc<RingLink>) {
+        let set = self.link.set(Way::Ring(link));
+        debug_assert!(set.is_ok(), "an incarnation is started once");
+    }
+
+    /// It is dead: deliver what it had committed, then say that nothing more will come.
+    fn end_ring(&self, link: &RingLink) {
+        if let Some(shared) = self.shared.upgrade() {
+            let fates = shared.end_ring(link);
+            self.state.lock().fates = fates;
+        }
+        self.state.lock().link_ended = true;
+        self.report_if_complete();
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -219,9 +256,14 @@ impl Incarnation {
     }
 
     /// Keep what is needed to end the control channel. Whether there will be somebody to end it.
-    pub(super) fn arm(&self, link: ChannelLink, control: IpcSender<FromWorker>) -> Readiness {
+    pub(super) fn arm(
+        &self,
+        channel: Option<ChannelLink>,
+        control: IpcSender<FromWorker>,
+    ) -> Readiness {
         let mut state = self.state.lock();
-        if state.is_dead() || self.link.set(link).is_err() {
+        let way = channel.map(|link| Way::Channel(Arc::new(link)));
+        if state.is_dead() || way.is_some_and(|way| self.link.set(way).is_err()) {
             return Readiness::No;
         }
         state.control = Some(control);
@@ -241,7 +283,11 @@ impl Incarnation {
     /// Tell the owner, and from then on count as started.
     pub(super) fn announce_ready(&self, catalogue: Option<Vec<FunctionInfo>>) {
         let pid = self.pid().unwrap_or_default();
-        self.tell(|owner| owner.on_ready(self.id, pid, catalogue));
+        let Some(way) = self.link.get() else { return };
+        if let (Way::Ring(link), Some(shared)) = (way, self.shared.upgrade()) {
+            shared.add_ring(link);
+        }
+        self.tell(|owner| owner.on_ready(self.id, pid, catalogue, way.link()));
         self.state.lock().phase = Phase::Started;
         self.report_if_complete();
     }
@@ -342,7 +388,7 @@ impl Incarnation {
     /// The exit is told when everything that comes before it has been: the last outcome, or for a worker
     /// that was never ready its last word about why.
     fn report_if_complete(&self) {
-        let exit = {
+        let (exit, fates) = {
             let mut state = self.state.lock();
             let told = match state.phase {
                 Phase::Silent | Phase::Announced => state.control_ended,
@@ -356,12 +402,12 @@ impl Incarnation {
                 return;
             };
             state.reported = true;
-            self.exit(&mut state, death)
+            (self.exit(&mut state, death), std::mem::take(&mut state.fates))
         };
         if let Some(shared) = self.shared.upgrade() {
             shared.forget(self.id);
         }
-        self.tell(|owner| owner.on_exited(self.id, Arc::new(exit)));
+        self.tell(|owner| owner.on_exited(self.id, Arc::new(exit), fates));
         self.tell_stopping_monitor();
     }
 

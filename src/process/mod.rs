@@ -21,7 +21,7 @@ mod spawn;
 mod threads;
 mod worker_log;
 
-pub use config::{Output, OutputLine, OutputStream};
+pub use config::{Output, OutputLine, OutputStream, Transport};
 pub(crate) use config::{ProcessConfig, Program};
 pub use error::WorkerStartError;
 pub(crate) use exit::Exit;

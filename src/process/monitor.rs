@@ -103,6 +103,9 @@ impl Monitor {
             Err(error) => return incarnation.on_never_spawned(Some(StartFailure::Spawn(error))),
         };
         let connection = spawned.connection;
+        if let Some(segment) = spawned.segment {
+            incarnation.set_ring(self.shared.new_ring(incarnation.id, segment));
+        }
         incarnation.on_spawned(Arc::clone(&connection.child), at);
         let pipes = self.shared.outputs().add(connection.child.pid(), spawned.pipes);
         let control = Control {

@@ -6,20 +6,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use super::config::{Launch, ProcessConfig};
+use super::config::{Launch, ProcessConfig, Transport};
 use super::error::WorkerStartError;
 use super::exit::Exit;
-use super::incarnation::Incarnation;
+use super::incarnation::{Incarnation, Way};
 use super::monitor::Monitor;
 use super::output::Outputs;
 use super::threads::Threads;
 use super::worker_log::WorkerLog;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
+use crate::shm::Segment;
 use crate::sync::Mutex;
 use crate::sys::Bell;
 use crate::task::id::{Ticket, WorkerId};
-use crate::transport::{Attention, CallFrame, Kill, Link, OutcomeFrame, Revoke};
+use crate::transport::channel::ChannelLink;
+use crate::transport::ring::{Collector, CorruptRing, RingLink, Wish};
+use crate::transport::{Attention, CallFrame, Delivery, Fate, Kill, Link, OutcomeFrame, Revoke, Sink};
 
 /// How long [`Processes::shut_down`] waits for deaths. A process in an uninterruptible sleep takes longer.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(5);
@@ -30,14 +33,26 @@ pub(crate) trait Owner: Send + Sync {
     /// An attempt came to its end. Never called for a ticket whose kill was won.
     fn on_outcome(&self, worker: WorkerId, ticket: Ticket, outcome: OutcomeFrame);
 
-    /// The worker waits for calls. Its functions are told if its program is not this one.
-    fn on_ready(&self, worker: WorkerId, pid: u32, catalogue: Option<Vec<FunctionInfo>>);
+    /// Take what `drain` has, in one go. Deliveries of one worker are never overtaken by its exit, or by
+    /// each other. `false`: there was nothing, or, unless it is to `wait`, somebody else was at it.
+    fn collect(&self, wait: bool, drain: &mut dyn FnMut(&mut Vec<Delivery>)) -> bool;
+
+    /// The worker waits for calls, which go over `link`. Its functions are told if its program is not this
+    /// one.
+    fn on_ready(
+        &self,
+        worker: WorkerId,
+        pid: u32,
+        catalogue: Option<Vec<FunctionInfo>>,
+        link: Arc<dyn Link>,
+    );
 
     /// The worker sent what no worker sends.
     fn on_corrupt(&self, worker: WorkerId, what: String);
 
-    /// The worker is gone; the last call about it. Comes once for each [`Processes::spawn`].
-    fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>);
+    /// The worker is gone; the last call about it. Comes once for each [`Processes::spawn`]. `fates`: what it
+    /// had begun and not committed, if its transport can tell.
+    fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>, fates: Vec<Fate>);
 }
 
 impl fmt::Debug for dyn Owner {
@@ -64,7 +79,9 @@ pub(super) struct Shared {
     outputs: Arc<Outputs>,
     threads: Arc<Threads>,
     worker_log: WorkerLog,
-    /// The worker with a call whose outcome nobody receives yet, or [`NO_WORKER`].
+    /// Looks after the rings, if calls go over rings.
+    collector: Option<Arc<Collector>>,
+    /// For channels: the worker with a call whose outcome nobody receives yet, or [`NO_WORKER`].
     unattended: AtomicU64,
 }
 
@@ -91,6 +108,7 @@ impl Processes {
         let threads = Arc::new(Threads::default());
         let bell = Bell::new().map_err(lacking)?;
         let outputs = Outputs::start(launch.output.clone(), &threads).map_err(lacking)?;
+        let collector = (launch.transport == Transport::Ring).then(Collector::new);
         let shared = Arc::new(Shared {
             launch,
             owner,
@@ -100,11 +118,16 @@ impl Processes {
             outputs,
             threads,
             worker_log: WorkerLog::new(),
+            collector,
             unattended: AtomicU64::new(NO_WORKER),
         });
         let monitor = Monitor::new(Arc::clone(&shared));
-        if let Err(error) = shared.threads.spawn("monitor", move || monitor.run()) {
+        let started = shared
+            .start_collector()
+            .and_then(|()| shared.threads.spawn("monitor", move || monitor.run()));
+        if let Err(error) = started {
             shared.outputs.stop();
+            shared.stop_collector();
             return Err(lacking(error));
         }
         Ok(Self { shared })
@@ -132,27 +155,48 @@ impl Processes {
         }
     }
 
-    /// Send a call to a worker that is ready. Never waits for it. If it is gone, its exit tells.
+    /// Send a call over a channel, to a worker that is ready. Never waits for it. If it is gone, its exit
+    /// tells.
     pub(crate) fn stage(&self, worker: WorkerId, ticket: Ticket, call: CallFrame<'_>) {
-        self.attend();
-        let attention = self.with_link(worker, |link| link.stage(ticket, call));
+        self.attend_channel();
+        let attention = self.with_channel(worker, |link, _| link.send(ticket, call));
         if attention == Some(Attention::Unattended) {
             self.shared.unattended.store(worker.0, Ordering::Relaxed);
         }
     }
 
-    /// The submitter of the last call does something else than waiting for it: see that its outcome is
-    /// received. Costs a load if there is nothing to see to.
+    /// Whoever submitted does something else than waiting: see that outcomes are received.
     pub(crate) fn attend(&self) {
-        // A hint: a call that is missed here is seen to by the tick of its link's thread.
-        if self.shared.unattended.load(Ordering::Relaxed) != NO_WORKER {
-            let worker = WorkerId(self.shared.unattended.swap(NO_WORKER, Ordering::Relaxed));
-            self.with_link(worker, |link| link.attend());
+        match &self.shared.collector {
+            Some(collector) => collector.attend(&|links, partly| self.shared.gather(links, partly)),
+            None => self.attend_channel(),
         }
     }
 
-    /// The current thread waits for `ticket` and receives meanwhile, if nobody else does. See
-    /// [`Link::receive_for`].
+    /// A submitter goes on submitting: receive what has come meanwhile.
+    pub(crate) fn look(&self) {
+        if let Some(collector) = &self.shared.collector {
+            collector.look(&|links, partly| self.shared.gather(links, partly));
+        }
+    }
+
+    /// The current thread waits, and looks after the rings meanwhile. `false`: somebody else does.
+    pub(crate) fn wait_for(&self, wish: &Wish<'_>) -> bool {
+        let gather = |links: &[_], partly| self.shared.gather(links, partly);
+        self.shared.collector.as_ref().is_some_and(|collector| collector.wait_for(wish, &gather))
+    }
+
+    /// The same for channels. Costs a load if there is nothing to see to.
+    pub(crate) fn attend_channel(&self) {
+        // A hint: a call that is missed here is seen to by the tick of its link's thread.
+        if self.shared.unattended.load(Ordering::Relaxed) != NO_WORKER {
+            let worker = WorkerId(self.shared.unattended.swap(NO_WORKER, Ordering::Relaxed));
+            self.with_channel(worker, |link, _| link.attend());
+        }
+    }
+
+    /// The current thread waits for `ticket` and receives from its channel meanwhile, if nobody else does.
+    /// See [`ChannelLink::receive_for`].
     pub(crate) fn receive_for(&self, worker: WorkerId, ticket: Ticket, done: &dyn Fn() -> bool) {
         let own = self.shared.unattended.compare_exchange(
             worker.0,
@@ -161,13 +205,9 @@ impl Processes {
             Ordering::Relaxed,
         );
         if own.is_err() {
-            self.attend();
+            self.attend_channel();
         }
-        if let Some(incarnation) = self.shared.find(worker)
-            && let Some(link) = incarnation.link()
-        {
-            link.receive_for(ticket, done, &*incarnation);
-        }
+        self.with_channel(worker, |link, sink| link.receive_for(ticket, done, sink));
     }
 
     /// Take back what was staged. `Begun` if the worker is gone: its exit decides.
@@ -178,7 +218,8 @@ impl Processes {
     /// Decide between an outcome and a kill. `Won` if the worker is gone: all of its outcomes have been
     /// delivered. What the answer says about a ticket whose outcome the caller has, it may ignore.
     pub(crate) fn try_kill(&self, worker: WorkerId, ticket: Ticket) -> Kill {
-        self.with_link(worker, |link| link.try_kill(ticket)).unwrap_or(Kill::Won)
+        let gone = Kill::Won { begun: 1, finished: None };
+        self.with_link(worker, |link| link.try_kill(ticket)).unwrap_or(gone)
     }
 
     /// SIGKILL to the worker's process group. Its exit follows.
@@ -195,8 +236,8 @@ impl Processes {
         let Some(incarnation) = self.shared.find(worker) else {
             return;
         };
-        match incarnation.link().filter(|_| !incarnation.is_starting()) {
-            Some(link) => link.retire(),
+        match incarnation.way().filter(|_| !incarnation.is_starting()) {
+            Some(way) => way.link().retire(),
             None => self.signal(worker, SignalReason::Stopping),
         }
     }
@@ -214,7 +255,19 @@ impl Processes {
 
     fn with_link<T>(&self, worker: WorkerId, with: impl FnOnce(&dyn Link) -> T) -> Option<T> {
         let incarnation = self.shared.find(worker)?;
-        incarnation.link().map(|link| with(link))
+        incarnation.way().map(|way| with(&*way.link()))
+    }
+
+    fn with_channel<T>(
+        &self,
+        worker: WorkerId,
+        with: impl FnOnce(&ChannelLink, &dyn Sink) -> T,
+    ) -> Option<T> {
+        let incarnation = self.shared.find(worker)?;
+        match incarnation.way()? {
+            Way::Channel(link) => Some(with(link, &*incarnation)),
+            Way::Ring(_) => None,
+        }
     }
 }
 
@@ -239,6 +292,64 @@ impl Shared {
 
     pub(super) fn worker_log(&self) -> &WorkerLog {
         &self.worker_log
+    }
+
+    fn start_collector(self: &Arc<Self>) -> std::io::Result<()> {
+        let Some(collector) = self.collector.clone() else { return Ok(()) };
+        let shared = Arc::clone(self);
+        self.threads.spawn("collector", move || {
+            collector.run(&|links, partly| shared.gather(links, partly));
+        })
+    }
+
+    fn stop_collector(&self) {
+        if let Some(collector) = &self.collector {
+            collector.stop();
+        }
+    }
+
+    /// The coordinator's end of a new worker's ring.
+    pub(super) fn new_ring(&self, worker: WorkerId, segment: Segment) -> Arc<RingLink> {
+        let collector = self.collector.as_ref().expect("only a pool with rings makes segments");
+        Arc::new(RingLink::new(worker, segment, Arc::clone(collector)))
+    }
+
+    /// The worker of this ring is ready.
+    pub(super) fn add_ring(&self, link: &Arc<RingLink>) {
+        if let Some(collector) = &self.collector {
+            collector.add(Arc::clone(link));
+        }
+    }
+
+    /// Deliver what the rings have. `false`: there was nothing, or somebody else was at it.
+    fn gather(&self, links: &[Arc<RingLink>], partly: bool) -> bool {
+        let Some(owner) = self.owner.upgrade() else { return false };
+        let mut corrupt = Vec::new();
+        let told = owner.collect(false, &mut |deliveries| {
+            for link in links.iter().filter(|link| link.has_news() || (partly && link.is_computing())) {
+                if let Err(CorruptRing(what)) = link.drain(partly, deliveries) {
+                    corrupt.push((link.worker(), what));
+                }
+            }
+        });
+        for (worker, what) in corrupt {
+            if let Some(incarnation) = self.find(worker) {
+                incarnation.on_corrupt(what);
+            }
+        }
+        told
+    }
+
+    /// The worker of this ring is dead: deliver what it had committed, and say what it had begun beside.
+    pub(super) fn end_ring(&self, link: &RingLink) -> Vec<Fate> {
+        let mut fates = Vec::new();
+        if let Some(owner) = self.owner.upgrade() {
+            owner.collect(true, &mut |deliveries| fates = link.on_worker_died(deliveries));
+        }
+        if let Some(collector) = &self.collector {
+            collector.remove(link.worker());
+        }
+        fates
     }
 
     pub(super) fn bell(&self) -> &Bell {
@@ -273,6 +384,7 @@ impl Shared {
             incarnation.on_never_spawned(None);
         }
         self.outputs.stop();
+        self.stop_collector();
     }
 
     /// The worker's last word has been said.

@@ -8,7 +8,7 @@ use crate::registry::FunctionInfo;
 use crate::transport::channel::WorkerEndpoints;
 
 /// Raised with every change of anything that crosses.
-pub(crate) const PROTOCOL_VERSION: u32 = 1;
+pub(crate) const PROTOCOL_VERSION: u32 = 2;
 pub(crate) const CRATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The variable that makes a process a worker.
@@ -19,6 +19,10 @@ pub(crate) const ANNOUNCEMENT_BYTES_MAX: usize = 512;
 
 /// The longest path of a socket: `sun_path` less its final zero.
 pub(crate) const SOCKET_PATH_MAX: usize = 107;
+
+/// The first message on the lifeline, which waits there when the worker starts: what comes with it.
+pub(crate) const RING_MESSAGE: &[u8] = b"ring";
+pub(crate) const CHANNEL_MESSAGE: &[u8] = b"channel";
 
 /// The value of [`MARKER_VARIABLE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +94,8 @@ pub(crate) struct Welcome {
     /// Whether the coordinator wants to know the worker's functions.
     pub(crate) with_catalogue: bool,
     pub(crate) control: IpcSender<FromWorker>,
-    pub(crate) endpoints: WorkerEndpoints,
+    /// If calls come over channels.
+    pub(crate) endpoints: Option<WorkerEndpoints>,
 }
 
 /// What the initialisers get.

@@ -2,22 +2,28 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::config::{Launch, Output, OutputStream};
-use super::protocol::{MARKER_VARIABLE, Marker, PROTOCOL_VERSION, SOCKET_PATH_MAX};
-use crate::sys::descriptors;
+use super::config::{Launch, Output, OutputStream, Transport};
+use super::protocol::{
+    CHANNEL_MESSAGE, MARKER_VARIABLE, Marker, PROTOCOL_VERSION, RING_MESSAGE, SOCKET_PATH_MAX,
+};
+use crate::shm::Segment;
+use crate::sys::descriptors::{self, IfNotReady};
 use crate::sys::process::Child;
+use crate::transport::ring::layout::{COMMITTED, SEGMENT_BYTES};
 
 /// A process that was just started.
 #[derive(Debug)]
 pub(super) struct Spawned {
     pub(super) connection: Connection,
+    /// What it shares with this process, if calls go over a ring.
+    pub(super) segment: Option<Segment>,
     /// Reading ends. Standard error is always among them.
     pub(super) pipes: Vec<(OutputStream, OwnedFd)>,
 }
@@ -39,6 +45,11 @@ pub(super) struct Connection {
 /// hundred megabytes of it: no `pre_exec`, no search in a changed `PATH`, no ids to change.
 pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     let (lifeline, worker_lifeline) = descriptors::packet_sockets()?;
+    let segment = match launch.transport {
+        Transport::Ring => Some(Segment::create(SEGMENT_BYTES, COMMITTED)?),
+        Transport::Channel => None,
+    };
+    send_segment(&lifeline, segment.as_ref())?;
     let (stderr, worker_stderr) = descriptors::pipe()?;
     let mut pipes = vec![(OutputStream::Stderr, stderr)];
     let worker_stdout = match &launch.output {
@@ -74,7 +85,17 @@ pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
         .stderr(worker_stderr)
         .spawn()?;
     let child = Arc::new(Child::adopt(&mut child)?);
-    Ok(Spawned { connection: Connection { child, lifeline: Arc::new(lifeline), directory }, pipes })
+    let connection = Connection { child, lifeline: Arc::new(lifeline), directory };
+    Ok(Spawned { connection, segment, pipes })
+}
+
+/// It waits in the socket for the worker to start.
+fn send_segment(lifeline: &OwnedFd, segment: Option<&Segment>) -> io::Result<()> {
+    let (message, segment) = match segment {
+        Some(segment) => (RING_MESSAGE, vec![segment.descriptor()]),
+        None => (CHANNEL_MESSAGE, Vec::new()),
+    };
+    descriptors::send_with_descriptors(lifeline.as_fd(), message, &segment, IfNotReady::Fail)
 }
 
 /// A name for a directory in which the worker's socket fits.

@@ -28,7 +28,8 @@ pub struct TaskEntry {
     /// The options on the attribute.
     pub declared: Declared,
     /// Decode the arguments, call the function, encode what it returned. Panics are caught.
-    pub run: fn(CodecId, &[u8]) -> Outcome,
+    /// The vector is what the result is encoded into; it is empty, and given for its memory.
+    pub run: fn(CodecId, &[u8], Vec<u8>) -> Outcome,
 }
 
 impl TaskEntry {
@@ -60,6 +61,30 @@ pub fn find(name: &str) -> Result<&'static TaskEntry, FindError> {
     registry.names.find(name).map(|position| registry.entries[position])
 }
 
+/// The same, with its index.
+pub(crate) fn find_index(name: &str) -> Result<(u32, &'static TaskEntry), FindError> {
+    let registry = registry();
+    let position = registry.names.find(name)?;
+    Ok((position as u32, registry.entries[position]))
+}
+
+/// The function of that index. Indexes are those of [`entries`], the same in every process of a program.
+#[inline]
+pub(crate) fn entry_at(index: u32) -> Option<&'static TaskEntry> {
+    registry().entries.get(index as usize).copied()
+}
+
+/// The index of a function of this program.
+pub(crate) fn index_of(entry: &'static TaskEntry) -> u32 {
+    let address = std::ptr::from_ref(entry).addr();
+    let addresses = &registry().addresses;
+    match addresses.binary_search_by_key(&address, |&(address, _)| address) {
+        Ok(at) => addresses[at].1,
+        // The constant has several addresses, and this one is not that which was registered.
+        Err(_) => registry().names.find(entry.path).map_or(u32::MAX, |position| position as u32),
+    }
+}
+
 /// Whether every full path is registered once. Computed once.
 pub fn check_clashes() -> Result<(), FindError> {
     registry().names.check_clashes()
@@ -67,6 +92,8 @@ pub fn check_clashes() -> Result<(), FindError> {
 
 struct Registry {
     entries: Vec<&'static TaskEntry>,
+    /// Where each entry stands, sorted, and its index.
+    addresses: Vec<(usize, u32)>,
     names: Names,
 }
 
@@ -77,6 +104,9 @@ fn registry() -> &'static Registry {
             inventory::iter::<RegisteredTask>.into_iter().map(|registered| registered.0).collect();
         entries.sort_by_key(|entry| (entry.path, entry.file, entry.line));
         let names = Names::new(entries.iter().map(|entry| (entry.path, Some(entry.location()))));
-        Registry { entries, names }
+        let mut addresses: Vec<_> =
+            entries.iter().zip(0..).map(|(&entry, index)| (std::ptr::from_ref(entry).addr(), index)).collect();
+        addresses.sort_unstable();
+        Registry { entries, addresses, names }
     })
 }

@@ -21,7 +21,7 @@ pub trait ProcessTask {
     fn returns() -> ReturnOps<Self::Output>;
 
     /// [`TaskEntry::run`]
-    fn run(codec: CodecId, bytes: &[u8]) -> Outcome;
+    fn run(codec: CodecId, bytes: &[u8], buffer: Vec<u8>) -> Outcome;
 
     /// [`TaskEntry::digest`]
     fn digest() -> u64;
@@ -46,14 +46,21 @@ pub fn decode<'d, T>(
 }
 
 /// The third: call the function, and encode what it returned.
-pub fn call<P: ProcessTask>(codec: CodecId, function: impl FnOnce() -> P::Output) -> Outcome {
+pub fn call<P: ProcessTask>(
+    codec: CodecId,
+    mut buffer: Vec<u8>,
+    function: impl FnOnce() -> P::Output,
+) -> Outcome {
     let value = match catch(function) {
         Ok(value) => value,
         Err(Panicked { message, location }) => return Outcome::Panicked { message, location },
     };
     let ops = P::returns();
-    let outcome = catch(|| match (ops.encode)(codec, &value) {
-        Ok(encoded) => Outcome::Returned { value: encoded, error: (ops.describe)(&value) },
+    let outcome = catch(|| match (ops.encode)(codec, &value, &mut buffer) {
+        Ok(()) => {
+            let value_bytes = std::mem::take(&mut buffer);
+            Outcome::Returned { value: value_bytes, error: (ops.describe)(&value) }
+        }
         Err(error) => Outcome::Unencodable { message: error.to_string() },
     })
     .unwrap_or_else(|Panicked { message, .. }| Outcome::Unencodable {

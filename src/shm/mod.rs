@@ -12,3 +12,5 @@ mod memfd;
 #[cfg(feature = "named-shm")]
 mod named;
 pub(crate) mod segment;
+
+pub(crate) use segment::Segment;

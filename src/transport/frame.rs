@@ -7,8 +7,13 @@ use crate::codec::CodecId;
 pub(crate) struct CallFrame<'a> {
     /// The full path or an unambiguous short name.
     pub(crate) function: &'a str,
+    /// Where the worker's registry has it.
+    pub(crate) index: u32,
+    /// One, or how many calls of the function this pack has.
+    pub(crate) calls: u32,
     /// How the arguments are encoded, and how the result is wanted.
     pub(crate) codec: CodecId,
+    /// Of a pack, each behind its length in two bytes.
     pub(crate) arguments: &'a [u8],
 }
 

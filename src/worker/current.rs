@@ -1,7 +1,8 @@
 //! Which task runs.
 
-use crate::sync::Mutex;
-use crate::task::id::Ticket;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::registry;
 
 /// What a task can know of itself.
 ///
@@ -16,12 +17,15 @@ pub struct CurrentTask {
     pub number: u64,
     /// Counts from 1; more if it is a retry.
     pub attempt: u32,
-    /// The function as the call names it.
+    /// The full path of the function.
     pub function: String,
 }
 
-/// A worker runs one task at a time, whichever of its threads asks.
-static CURRENT: Mutex<Option<CurrentTask>> = Mutex::new(None);
+// A worker runs one task at a time, whichever of its threads asks. One that asks while a task ends may see a
+// part of the next.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+static ATTEMPT: AtomicU32 = AtomicU32::new(0);
+static FUNCTION: AtomicU32 = AtomicU32::new(0);
 
 /// The task that this worker process runs, asked from any of its threads. `None` outside of workers and
 /// between tasks.
@@ -32,19 +36,22 @@ static CURRENT: Mutex<Option<CurrentTask>> = Mutex::new(None);
 /// }
 /// ```
 pub fn current_task() -> Option<CurrentTask> {
-    CURRENT.lock().clone()
+    let number = current_number()?;
+    let function = registry::entry_at(FUNCTION.load(Ordering::Relaxed))?.path.to_owned();
+    Some(CurrentTask { number, attempt: ATTEMPT.load(Ordering::Relaxed), function })
 }
 
 pub(super) fn current_number() -> Option<u64> {
-    CURRENT.lock().as_ref().map(|task| task.number)
+    Some(NUMBER.load(Ordering::Relaxed)).filter(|&number| number != 0)
 }
 
-pub(super) fn begin(ticket: Ticket, function: &str) {
-    let Ticket { task, attempt } = ticket;
-    *CURRENT.lock() =
-        Some(CurrentTask { number: task.number, attempt, function: function.to_owned() });
+/// `function`: its index in the registry.
+pub(super) fn begin(number: u64, attempt: u32, function: u32) {
+    ATTEMPT.store(attempt, Ordering::Relaxed);
+    FUNCTION.store(function, Ordering::Relaxed);
+    NUMBER.store(number, Ordering::Relaxed);
 }
 
 pub(super) fn end() {
-    *CURRENT.lock() = None;
+    NUMBER.store(0, Ordering::Relaxed);
 }

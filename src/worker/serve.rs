@@ -8,34 +8,53 @@ use crate::codec::CodecId;
 use crate::registry;
 use crate::transport::channel::{Incoming, WorkerEnd};
 use crate::transport::frame::{Outcome, OutcomeFrame};
+use crate::transport::ring::{RingCall, RingEnd};
 
-/// Until no more calls will come.
-pub(super) fn serve(end: WorkerEnd) -> io::Result<()> {
+/// Serve what comes through a ring, until no more calls will come.
+pub(super) fn serve_ring(end: RingEnd) {
+    end.serve(|call, buffer| {
+        let RingCall { number, attempt, function, codec, arguments } = call;
+        current::begin(number, attempt, function);
+        let outcome = match registry::entry_at(function) {
+            Some(entry) => run(entry, codec, arguments, buffer),
+            // The coordinator has the registry of this very program, or its catalogue.
+            None => Outcome::UnknownFunction { message: format!("no function {function}") },
+        };
+        current::end();
+        outcome
+    });
+}
+
+/// Serve what comes over a channel, until no more calls will come.
+pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let Incoming::Call { ticket, codec, function, arguments } = end.receive(&mut buffer) else {
             return Ok(());
         };
-
-        current::begin(ticket, function);
         let started = Instant::now();
-        let outcome = run(function, codec, arguments);
+        let outcome = match registry::find_index(function) {
+            Ok((index, entry)) => {
+                current::begin(ticket.task.number, ticket.attempt, index);
+                let outcome = run(entry, codec, arguments, Vec::new());
+                current::end();
+                outcome
+            }
+            Err(error) => Outcome::UnknownFunction { message: error.to_string() },
+        };
         let ran_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        current::end();
-
         end.reply(ticket, &OutcomeFrame { outcome, ran_ns })?;
     }
 }
 
-fn run(function: &str, codec: u8, arguments: &[u8]) -> Outcome {
-    let entry = match registry::find(function) {
-        Ok(entry) => entry,
-        Err(error) => {
-            return Outcome::UnknownFunction { message: error.to_string() };
-        }
-    };
+fn run(
+    entry: &registry::TaskEntry,
+    codec: u8,
+    arguments: &[u8],
+    buffer: Vec<u8>,
+) -> Outcome {
     match CodecId::try_from(codec) {
-        Ok(codec) => (entry.run)(codec, arguments),
+        Ok(codec) => (entry.run)(codec, arguments, buffer),
         Err(error) => Outcome::BadArguments { message: error.to_string() },
     }
 }

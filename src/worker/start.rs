@@ -2,6 +2,7 @@
 //! `process::control`, the order and its reasons in process/README.md.
 
 use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,11 +12,16 @@ use ipc_channel::ipc::{IpcOneShotServer, IpcSender};
 
 use super::{IS_WORKER, lifeline, log, serve, test_entry};
 use crate::process::protocol::{
-    Announcement, CRATE_VERSION, FromWorker, Marker, PROTOCOL_VERSION, Welcome,
+    Announcement, CHANNEL_MESSAGE, CRATE_VERSION, FromWorker, Marker, PROTOCOL_VERSION,
+    RING_MESSAGE, Welcome,
 };
 use crate::registry;
+use crate::shm::Segment;
+use crate::sys::descriptors::{IfNotReady, receive_with_descriptors};
 use crate::sys::{descriptors, environment, process, signals};
 use crate::transport::channel::WorkerEnd;
+use crate::transport::ring::RingEnd;
+use crate::transport::ring::layout::SEGMENT_BYTES;
 
 /// What a worker exits with that can't become one. The reason is on its standard error.
 const CANNOT_START: i32 = 70;
@@ -42,6 +48,11 @@ fn run(marker: &Marker) -> io::Result<()> {
     exit_if_orphaned(marker);
     set_title();
     let announced = lifeline.try_clone()?;
+    // Before its thread listens there, which would take the message for nothing.
+    let segment = match marker.protocol == PROTOCOL_VERSION {
+        true => receive_segment(&lifeline)?,
+        false => None,
+    };
     lifeline::watch(lifeline)?;
 
     let announce = |server: &str| {
@@ -71,7 +82,23 @@ fn run(marker: &Marker) -> io::Result<()> {
     // Not before: killed by that signal, nobody would have removed the directory.
     process::die_with_parent()?;
     exit_if_orphaned(marker);
-    prepare_and_serve(welcome)
+    prepare_and_serve(welcome, segment)
+}
+
+/// What the coordinator sent ahead: the memory of a ring, or the word that there is none.
+fn receive_segment(lifeline: &OwnedFd) -> io::Result<Option<Segment>> {
+    let mut message = [0; 64];
+    let received = receive_with_descriptors(lifeline.as_fd(), &mut message, 1, IfNotReady::Wait);
+    let (length, mut descriptors) = received.map_err(|error| explain(&error, "no first word"))?;
+    match (&message[..length], descriptors.pop()) {
+        (RING_MESSAGE, Some(segment)) => Segment::open(segment, SEGMENT_BYTES)
+            .map(Some)
+            .map_err(|error| explain(&error, "can't map the ring's memory")),
+        (CHANNEL_MESSAGE, None) => Ok(None),
+        // The coordinator is gone.
+        ([], _) => process::exit_now(0),
+        _ => Err(io::Error::other("the coordinator's first word is not known")),
+    }
 }
 
 /// Its temporary directory is within the one that the coordinator has chosen and will remove.
@@ -87,7 +114,7 @@ fn one_shot_server(marker: &Marker) -> io::Result<(IpcOneShotServer<Welcome>, St
     server
 }
 
-fn prepare_and_serve(welcome: Welcome) -> io::Result<()> {
+fn prepare_and_serve(welcome: Welcome, segment: Option<Segment>) -> io::Result<()> {
     let Welcome {
         working_directory,
         worker_data,
@@ -116,7 +143,12 @@ fn prepare_and_serve(welcome: Welcome) -> io::Result<()> {
         return say(FromWorker::StartFailed { reason });
     }
     say(FromWorker::Ready)?;
-    serve::serve(WorkerEnd::from(endpoints))
+    match (segment, endpoints) {
+        (Some(segment), None) => serve::serve_ring(RingEnd::new(segment)),
+        (None, Some(endpoints)) => serve::serve_channel(WorkerEnd::from(endpoints))?,
+        _ => return Err(io::Error::other("the coordinator offers no way for calls, or two")),
+    }
+    Ok(())
 }
 
 fn initialise(working_directory: &[u8], data: Option<(&str, &[u8])>) -> Result<(), String> {

@@ -13,8 +13,9 @@
 //!
 //! Decoding takes nothing for granted: what a worker sends is the input of a stranger.
 
-use crate::task::id::{TaskId, Ticket};
+use crate::task::id::Ticket;
 use crate::transport::frame::{CallFrame, Outcome, OutcomeFrame};
+use crate::transport::outcome::{self, LayoutError, Reader, text};
 
 const CALL: u8 = 1;
 const RETIRE: u8 = 2;
@@ -22,16 +23,11 @@ const OUTCOME: u8 = 3;
 const END: u8 = 4;
 const LARGE: u8 = 5;
 
-const RETURNED: u8 = 1;
-const RETURNED_ERROR: u8 = 2;
-const PANICKED: u8 = 3;
-const PANICKED_SOMEWHERE: u8 = 4;
-const UNENCODABLE: u8 = 5;
-const UNKNOWN_FUNCTION: u8 = 6;
-const BAD_ARGUMENTS: u8 = 7;
-
 const HEAD: usize = 20;
 const OUTCOME_HEAD: usize = HEAD + 8;
+const VARIANT_AT: usize = 1;
+/// What is reserved for an outcome, whose size is not known yet.
+const FIRST_BYTES: usize = 64;
 
 /// The whole of a retire message.
 pub(super) const RETIRE_MESSAGE: [u8; 1] = [RETIRE];
@@ -65,19 +61,6 @@ pub(super) enum FromWorker {
     End,
 }
 
-/// Why bytes are not a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LayoutError {
-    #[error("a message of no known kind")]
-    Kind,
-    #[error("a message that ends before its end")]
-    Short,
-    #[error("a message with something behind its end")]
-    Trailing,
-    #[error("a text that is not UTF-8")]
-    Text,
-}
-
 /// `None` if the function's name is longer than any real one.
 pub(super) fn encode_call(ticket: Ticket, call: CallFrame<'_>) -> Option<Vec<u8>> {
     let name_length = u16::try_from(call.function.len()).ok()?;
@@ -107,21 +90,11 @@ pub(super) fn decode_to_worker(bytes: &[u8]) -> Result<ToWorker<'_>, LayoutError
 }
 
 pub(super) fn encode_outcome(ticket: Ticket, frame: &OutcomeFrame) -> Vec<u8> {
-    let (variant, texts, value) = parts(&frame.outcome);
-    let length = texts.iter().map(|text| 4 + text.len()).sum::<usize>() + value.len();
-    let mut bytes = Vec::with_capacity(OUTCOME_HEAD + 4 + length);
-    bytes.extend([OUTCOME, variant, 0, 0]);
+    let mut bytes = Vec::with_capacity(OUTCOME_HEAD + FIRST_BYTES);
+    bytes.extend([OUTCOME, 0, 0, 0]);
     push_ticket(&mut bytes, ticket);
     bytes.extend(frame.ran_ns.to_le_bytes());
-    if variant == RETURNED_ERROR {
-        bytes.extend(length_u32(texts.len()).to_le_bytes());
-    }
-    for text in texts {
-        let text = truncated(text);
-        bytes.extend(length_u32(text.len()).to_le_bytes());
-        bytes.extend(text.as_bytes());
-    }
-    bytes.extend(value);
+    bytes[VARIANT_AT] = outcome::encode(&frame.outcome, &mut bytes);
     bytes
 }
 
@@ -138,23 +111,15 @@ pub(super) fn decode_from_worker(bytes: Vec<u8>) -> Result<FromWorker, LayoutErr
     let ticket = reader.ticket()?;
     let ran_ns = reader.u64()?;
     let outcome = match variant {
-        RETURNED => return Ok(returned(ticket, ran_ns, None, reader.0.len(), bytes)),
-        RETURNED_ERROR => {
+        outcome::RETURNED => {
+            return Ok(returned(ticket, ran_ns, None, reader.0.len(), bytes));
+        }
+        outcome::RETURNED_ERROR => {
             let error = reader.texts()?;
             return Ok(returned(ticket, ran_ns, Some(error), reader.0.len(), bytes));
         }
-        PANICKED => Outcome::Panicked { message: reader.text()?, location: None },
-        PANICKED_SOMEWHERE => {
-            Outcome::Panicked { message: reader.text()?, location: Some(reader.text()?) }
-        }
-        UNENCODABLE => Outcome::Unencodable { message: reader.text()? },
-        UNKNOWN_FUNCTION => Outcome::UnknownFunction { message: reader.text()? },
-        BAD_ARGUMENTS => Outcome::BadArguments { message: reader.text()? },
-        _ => return Err(LayoutError::Kind),
+        variant => outcome::decode(variant, reader.0)?,
     };
-    if !reader.0.is_empty() {
-        return Err(LayoutError::Trailing);
-    }
     Ok(FromWorker::Outcome(ticket, OutcomeFrame { outcome, ran_ns }))
 }
 
@@ -179,102 +144,17 @@ fn returned(
     )
 }
 
-/// Variant, texts and value of an outcome.
-fn parts(outcome: &Outcome) -> (u8, Vec<&str>, &[u8]) {
-    match outcome {
-        Outcome::Returned { value, error: None } => (RETURNED, Vec::new(), value),
-        Outcome::Returned { value, error: Some(texts) } => {
-            (RETURNED_ERROR, texts.iter().map(String::as_str).collect(), value)
-        }
-        Outcome::Panicked { message, location: None } => (PANICKED, vec![message], &[]),
-        Outcome::Panicked { message, location: Some(location) } => {
-            (PANICKED_SOMEWHERE, vec![message, location], &[])
-        }
-        Outcome::Unencodable { message } => (UNENCODABLE, vec![message], &[]),
-        Outcome::UnknownFunction { message } => (UNKNOWN_FUNCTION, vec![message], &[]),
-        Outcome::BadArguments { message } => (BAD_ARGUMENTS, vec![message], &[]),
-    }
-}
-
 fn push_ticket(bytes: &mut Vec<u8>, ticket: Ticket) {
     bytes.extend(ticket.task.slot.to_le_bytes());
     bytes.extend(ticket.attempt.to_le_bytes());
     bytes.extend(ticket.task.number.to_le_bytes());
 }
 
-fn length_u32(length: usize) -> u32 {
-    u32::try_from(length).expect("texts were truncated, and no error has 2^32 causes")
-}
-
-/// A message of many megabytes helps nobody.
-fn truncated(text: &str) -> &str {
-    const TEXT_BYTES_MAX: usize = 1 << 20;
-    let mut end = text.len().min(TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-fn text(bytes: &[u8]) -> Result<&str, LayoutError> {
-    std::str::from_utf8(bytes).map_err(|_| LayoutError::Text)
-}
-
-/// What is left to read.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], LayoutError> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(LayoutError::Short)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], LayoutError> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(LayoutError::Short)?;
-        self.0 = rest;
-        Ok(*taken)
-    }
-
-    fn u8(&mut self) -> Result<u8, LayoutError> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    fn u16(&mut self) -> Result<u16, LayoutError> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, LayoutError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, LayoutError> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn ticket(&mut self) -> Result<Ticket, LayoutError> {
-        let slot = self.u32()?;
-        let attempt = self.u32()?;
-        let number = self.u64()?;
-        Ok(Ticket { task: TaskId { number, slot }, attempt })
-    }
-
-    fn text(&mut self) -> Result<String, LayoutError> {
-        let length = usize::try_from(self.u32()?).map_err(|_| LayoutError::Short)?;
-        text(self.take(length)?).map(str::to_owned)
-    }
-
-    /// Each text takes four bytes at least, so a lie about their number ends early.
-    fn texts(&mut self) -> Result<Vec<String>, LayoutError> {
-        let count = self.u32()?;
-        (0..count).map(|_| self.text()).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::codec::CodecId;
+    use crate::task::id::TaskId;
     use proptest::prelude::*;
 
     fn outcomes() -> impl Strategy<Value = Outcome> {

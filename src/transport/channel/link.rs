@@ -15,7 +15,7 @@ use super::record::{Arrival, Record, Stage};
 use super::worker_end::WorkerEndpoints;
 use crate::sync::Mutex;
 use crate::task::id::{Ticket, WorkerId};
-use crate::transport::{Attention, CallFrame, Kill, Link, Revoke, Sink};
+use crate::transport::{Attention, CallFrame, Kill, Link, Revoke, Sink, Staged};
 
 /// How often receiving may fail before the link is given up. Each message that is cut off is one failure.
 const FAILURES_MAX: u32 = 16;
@@ -77,8 +77,10 @@ pub(crate) fn open(worker: WorkerId) -> io::Result<(ChannelLink, Receiver, Worke
     Ok((ChannelLink { shared, own: outcomes }, receiver, endpoints))
 }
 
-impl Link for ChannelLink {
-    fn stage(&self, ticket: Ticket, call: CallFrame<'_>) -> Attention {
+impl ChannelLink {
+    /// Send the call. Never waits for the worker; a call too large to be sent at once is sent from
+    /// elsewhere. If the worker is gone, nothing happens: its exit tells.
+    pub(crate) fn send(&self, ticket: Ticket, call: CallFrame<'_>) -> Attention {
         // A name that does not fit is a bug of the caller; no function has it.
         let bytes =
             layout::encode_call(ticket, call).expect("a function's name is shorter than 64 KiB");
@@ -94,11 +96,15 @@ impl Link for ChannelLink {
         if self.shared.reception.on_staged() { Attention::Attended } else { Attention::Unattended }
     }
 
-    fn attend(&self) {
+    /// Somebody must receive: the submitter of an unattended call does something else.
+    pub(crate) fn attend(&self) {
         self.shared.reception.take_over();
     }
 
-    fn receive_for(&self, ticket: Ticket, done: &dyn Fn() -> bool, sink: &dyn Sink) {
+    /// The current thread, which waits for `ticket`, receives until its outcome is delivered or it is
+    /// `done` otherwise, if nobody else receives. It may block for as long as the attempt takes; after a won
+    /// kill, until the worker is dead.
+    pub(crate) fn receive_for(&self, ticket: Ticket, done: &dyn Fn() -> bool, sink: &dyn Sink) {
         let due = || self.shared.state.lock().record.is_sent(ticket);
         if !self.shared.reception.take_as_waiter(due) {
             return;
@@ -112,8 +118,36 @@ impl Link for ChannelLink {
         self.shared.reception.leave_as_waiter(|| self.shared.is_outstanding());
     }
 
+    /// The worker is dead for certain.
+    pub(crate) fn on_worker_died(&self) {
+        // Pairs with the load in `Receiver::run`, though the message alone would order the two.
+        self.shared.died.store(true, Ordering::Release);
+        send(&self.own, &layout::END_MESSAGE);
+        self.shared.reception.on_worker_died();
+    }
+}
+
+impl Link for ChannelLink {
+    fn stage(&self, ticket: Ticket, call: CallFrame<'_>) -> Staged {
+        let _attended = self.send(ticket, call);
+        Staged::Quietly
+    }
+
+    /// The message has woken it.
+    fn wake(&self) {}
+
     fn revoke(&self, ticket: Ticket) -> Revoke {
         self.shared.state.lock().record.revoke(ticket)
+    }
+
+    /// Packs don't go over channels.
+    fn split(&self, _ticket: Ticket, _keep: u32) -> Option<u32> {
+        None
+    }
+
+    /// What was sent counts as begun.
+    fn has_begun(&self, _ticket: Ticket) -> bool {
+        true
     }
 
     fn try_kill(&self, ticket: Ticket) -> Kill {
@@ -131,13 +165,6 @@ impl Link for ChannelLink {
         {
             send(&calls, &layout::RETIRE_MESSAGE);
         }
-    }
-
-    fn on_worker_died(&self) {
-        // Pairs with the load in `Receiver::run`, though the message alone would order the two.
-        self.shared.died.store(true, Ordering::Release);
-        send(&self.own, &layout::END_MESSAGE);
-        self.shared.reception.on_worker_died();
     }
 }
 

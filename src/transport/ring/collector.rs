@@ -1,0 +1,350 @@
+//! Who looks after the rings of a pool: a thread that waits for a task, or else the pool's own thread.
+//!
+//! Looking after them is a *role* that one thread has at a time. A waiting thread takes it if it is free and
+//! gets its outcome without anybody in between: a hot round trip costs no wake at all. It hands the role on
+//! when it leaves while anything is outstanding: it has the workers ring the collector from then on, which
+//! sleeps meanwhile and need not be woken for that.
+//!
+//! Whoever has the role may have to sleep: it sets the flags of all rings, looks once more, and sleeps on
+//! all their bells at once. The first such sleep is limited to [`TICK`], because a worker with more to do
+//! announces no more often than that; once it has passed without a bell, the next completion is surely
+//! announced, and the sleep needs no limit.
+//!
+//! A call that is staged for a worker that is awake, while nobody has the role, may be awaited in a moment
+//! or never. So no bell is asked for, but the collector looks after a tick whether somebody has come.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use super::link::RingLink;
+use super::patience::Patience;
+use super::sleep::{self, Listener};
+use crate::sys::futex::{self, Waited};
+use crate::task::id::WorkerId;
+
+/// Not shorter than what a worker takes to announce: `worker_end::ANNOUNCED_WITHIN`.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Delivers what the rings have. `partly`: of packs that are not done, too. `false`: there was nothing, or
+/// somebody else was at it.
+pub(crate) type Gather<'a> = dyn Fn(&[Arc<RingLink>], bool) -> bool + 'a;
+
+/// What a waiting thread waits for.
+pub(crate) struct Wish<'a> {
+    pub(crate) is_done: &'a dyn Fn() -> bool,
+    /// Have the waker woken when it is done. `false`: it is.
+    pub(crate) wake_when_done: &'a dyn Fn(&Waker) -> bool,
+    pub(crate) until: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Collector {
+    links: RwLock<Vec<Arc<RingLink>>>,
+    /// Changed with the links and at the end: a futex of this process.
+    version: AtomicU32,
+    /// Rung when the wish of a sleeping waiter is done.
+    nudge: AtomicU32,
+    waiter_sleeps: AtomicBool,
+    role: Mutex<Role>,
+    /// Whether a waiter has the role. For looks without the lock.
+    held: AtomicBool,
+    /// The collector will look within a tick.
+    ticking: AtomicBool,
+    stopping: AtomicBool,
+    cores: usize,
+}
+
+/// What belongs to the holder of the role.
+#[derive(Debug)]
+struct Role {
+    view: View,
+    patience: Patience,
+}
+
+/// The links, as they were when somebody looked.
+#[derive(Debug, Default)]
+struct View {
+    links: Vec<Arc<RingLink>>,
+    version: Option<u32>,
+}
+
+impl Collector {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            links: RwLock::default(),
+            version: AtomicU32::new(0),
+            nudge: AtomicU32::new(0),
+            waiter_sleeps: AtomicBool::new(false),
+            role: Mutex::new(Role { view: View::default(), patience: Patience::NEW }),
+            held: AtomicBool::new(false),
+            ticking: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        })
+    }
+
+    pub(crate) fn add(&self, link: Arc<RingLink>) {
+        self.links.write().unwrap_or_else(PoisonError::into_inner).push(link);
+        self.on_changed();
+    }
+
+    pub(crate) fn remove(&self, worker: WorkerId) {
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|link| link.worker() != worker);
+        drop(links);
+        self.on_changed();
+    }
+
+    /// End the collector's thread.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.on_changed();
+    }
+
+    fn on_changed(&self) {
+        self.version.fetch_add(1, Ordering::SeqCst);
+        futex::wake_all(&self.version);
+    }
+
+    /// Something was staged. `asleep`: for a worker that sleeps and is woken after this.
+    #[inline]
+    pub(crate) fn on_staged(&self, link: &RingLink, asleep: bool) {
+        // These loads come after the entry was counted, and after the barrier in `word::stage`.
+        if self.held.load(Ordering::SeqCst) {
+            return;
+        }
+        if asleep {
+            // It takes long enough to wake up for a waiter to come and take this back.
+            sleep::listen(link.listening(), Listener::Collector);
+        } else if !self.ticking.load(Ordering::SeqCst) {
+            self.start_ticking();
+        }
+    }
+
+    #[cold]
+    fn start_ticking(&self) {
+        // Pairs with the swap in `run`, whose thread this wakes.
+        if !self.ticking.swap(true, Ordering::SeqCst) {
+            self.on_changed();
+        }
+    }
+
+    /// Nobody will come to wait for what is outstanding: have the collector rung.
+    pub(crate) fn attend(&self, gather: &Gather<'_>) {
+        if self.held.load(Ordering::SeqCst) {
+            return;
+        }
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if hand_over(&links) {
+            self.look(gather);
+        }
+    }
+
+    /// Deliver what there is, if nobody has the role.
+    pub(crate) fn look(&self, gather: &Gather<'_>) {
+        if let Some(mut role) = self.try_role() {
+            role.view.refresh(self);
+            if role.view.has_news() {
+                gather(&role.view.links, false);
+            }
+        }
+    }
+
+    fn try_role(&self) -> Option<MutexGuard<'_, Role>> {
+        match self.role.try_lock() {
+            Ok(role) => Some(role),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Look after the rings until the wish is done or its time is up. `false`: somebody else does; wait
+    /// otherwise.
+    pub(crate) fn wait_for(self: &Arc<Self>, wish: &Wish<'_>, gather: &Gather<'_>) -> bool {
+        loop {
+            let Some(mut role) = self.try_role() else { return false };
+            self.held.store(true, Ordering::SeqCst);
+            self.look_after(&mut role, wish, gather);
+            // Before the look at what is outstanding; pairs with the loads in `on_staged`, `attend` and `run`.
+            self.held.swap(false, Ordering::SeqCst);
+            let outstanding = hand_over(&role.view.links);
+            drop(role);
+            // Committed between the last look and the handing over: nobody was rung for that.
+            if outstanding {
+                self.look(gather);
+            }
+            if (wish.is_done)() || is_past(wish.until) {
+                return true;
+            }
+        }
+    }
+
+    fn look_after(self: &Arc<Self>, role: &mut Role, wish: &Wish<'_>, gather: &Gather<'_>) {
+        let mut limited = true;
+        role.view.refresh(self);
+        role.view.stop_listening();
+        loop {
+            role.view.refresh(self);
+            if (wish.is_done)() || is_past(wish.until) {
+                return;
+            }
+            if role.view.has_news() {
+                gather(&role.view.links, false);
+                continue;
+            }
+            let links = &role.view.links;
+            let ready = || (wish.is_done)() || links.iter().any(|link| link.has_news());
+            if role.patience.look_until(self.is_crowded(links), ready) {
+                role.patience.succeeded();
+                continue;
+            }
+            let start = Instant::now();
+            match self.sleep(&role.view, wish, limited) {
+                None => {}
+                Some(Waited::TimedOut) => {
+                    limited = false;
+                    gather(&role.view.links, true);
+                }
+                Some(Waited::Woken | Waited::Changed) => {
+                    limited = true;
+                    gather(&role.view.links, true);
+                }
+            }
+            role.patience.learn(start.elapsed());
+            role.view.stop_listening();
+        }
+    }
+
+    /// Sleep until a bell rings or the wish is done. `None`: there is something to do already.
+    fn sleep(self: &Arc<Self>, view: &View, wish: &Wish<'_>, limited: bool) -> Option<Waited> {
+        let nudge = self.nudge.load(Ordering::SeqCst);
+        if !(wish.wake_when_done)(&Waker::from(Arc::clone(self))) {
+            return None;
+        }
+        let (mut words, covered) = view.bells(Listener::Waiter, &self.version)?;
+        words.push((&self.nudge, nudge));
+        view.links.iter().for_each(|link| sleep::listen(link.listening(), Listener::Waiter));
+        // Pairs with the load in `wake`.
+        self.waiter_sleeps.store(true, Ordering::SeqCst);
+        let ready = (wish.is_done)() || view.has_news();
+        let waited = (!ready).then(|| {
+            let tick = (limited || !covered).then_some(TICK);
+            let left = wish.until.map(|until| until.saturating_duration_since(Instant::now()));
+            futex::wait_any(&words, tick.into_iter().chain(left).min())
+        });
+        self.waiter_sleeps.store(false, Ordering::SeqCst);
+        waited
+    }
+
+    /// Whether those who compute could use the core on which this thread would look.
+    fn is_crowded(&self, links: &[Arc<RingLink>]) -> bool {
+        links.len() >= self.cores
+            && links.iter().filter(|link| link.is_outstanding()).count() >= self.cores
+    }
+
+    /// The body of the collector's thread.
+    pub(crate) fn run(&self, gather: &Gather<'_>) {
+        let mut view = View::default();
+        let (mut limited, mut curious) = (false, false);
+        while !self.stopping.load(Ordering::SeqCst) {
+            view.refresh(self);
+            // Read before the look, so that a bell rung in between is not slept through.
+            let Some((words, covered)) = view.bells(Listener::Collector, &self.version) else {
+                continue;
+            };
+            let mine = !self.held.load(Ordering::SeqCst) && hand_over(&view.links);
+            if mine && (view.has_news() || (curious && view.is_computing())) {
+                match self.try_role() {
+                    Some(_role) => _ = gather(&view.links, true),
+                    // Whoever has it looks before leaving it.
+                    None => std::thread::yield_now(),
+                }
+                (limited, curious) = (true, false);
+                continue;
+            }
+            let ticks = limited || (mine && !covered) || self.ticking.load(Ordering::SeqCst);
+            let waited = futex::wait_any(&words, ticks.then_some(TICK));
+            limited = waited != Waited::TimedOut;
+            curious = true;
+            if !limited {
+                // Before the look at what is outstanding; pairs with the load in `on_staged`, which comes
+                // after that was written.
+                self.ticking.swap(false, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+/// A sleeping waiter's wish is done.
+impl Wake for Collector {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.nudge.fetch_add(1, Ordering::SeqCst);
+        // Pairs with the store in `sleep`.
+        if self.waiter_sleeps.load(Ordering::SeqCst) {
+            futex::wake_all(&self.nudge);
+        }
+    }
+}
+
+impl View {
+    fn refresh(&mut self, collector: &Collector) {
+        let version = collector.version.load(Ordering::Acquire);
+        if self.version != Some(version) {
+            let links = collector.links.read().unwrap_or_else(PoisonError::into_inner);
+            self.links.clone_from(&links);
+            self.version = Some(version);
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.links.iter().any(|link| link.has_news())
+    }
+
+    fn is_computing(&self) -> bool {
+        self.links.iter().any(|link| link.is_computing())
+    }
+
+    fn stop_listening(&self) {
+        self.links.iter().for_each(|link| sleep::stop_listening(link.listening()));
+    }
+
+    /// What to sleep on, and whether that covers every link. `None`: the links have changed.
+    fn bells<'a>(
+        &'a self,
+        who: Listener,
+        version: &'a AtomicU32,
+    ) -> Option<(Vec<(&'a AtomicU32, u32)>, bool)> {
+        let seen = self.version?;
+        if version.load(Ordering::SeqCst) != seen {
+            return None;
+        }
+        // Two places for the words that are no bells.
+        let bells_max = futex::WAIT_ANY_MAX - 2;
+        let bells = self.links.iter().take(bells_max).map(|link| link.bell(who));
+        // Acquire: pairs with the release of the ringing.
+        let mut words: Vec<_> =
+            bells.map(|bell| (bell, bell.load(Ordering::Acquire))).collect();
+        words.push((version, seen));
+        Some((words, self.links.len() <= bells_max))
+    }
+}
+
+/// Have the collector rung from now on. Whether anything is outstanding.
+fn hand_over(links: &[Arc<RingLink>]) -> bool {
+    let mut outstanding = false;
+    for link in links.iter().filter(|link| link.is_outstanding()) {
+        sleep::listen(link.listening(), Listener::Collector);
+        outstanding = true;
+    }
+    outstanding
+}
+
+fn is_past(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| until <= Instant::now())
+}

@@ -1,0 +1,157 @@
+//! What the supervisor asks of a ring: to stage, to take back, to kill. None of it waits for the worker.
+
+use std::sync::atomic::Ordering;
+
+use super::layout::{ASLEEP, Entry, RETIRED};
+use super::link::{Ring, RingLink};
+use super::outcomes::PackOutcomes;
+use super::records::{Record, State};
+use super::sleep;
+use super::word::{self, Taken};
+use crate::sys::futex;
+use crate::task::id::Ticket;
+use crate::transport::frame::CallFrame;
+use crate::transport::{Kill, Link, Outcomes, Revoke, Staged};
+
+impl Link for RingLink {
+    fn stage(&self, ticket: Ticket, call: CallFrame<'_>) -> Staged {
+        let mut state = self.lock();
+        if state.is_ended() {
+            return Staged::Quietly;
+        }
+        let asleep = self.put_or_keep(&mut state, ticket, call);
+        self.publish(&state);
+        drop(state);
+        self.collector().on_staged(self, asleep);
+        if asleep { Staged::Asleep } else { Staged::Quietly }
+    }
+
+    fn wake(&self) {
+        let flag = self.segment().u32_at(ASLEEP);
+        if sleep::lower(flag) {
+            futex::wake_one(flag);
+        }
+    }
+
+    fn revoke(&self, ticket: Ticket) -> Revoke {
+        let mut state = self.lock();
+        let revoked = self.take_back(&mut state, ticket);
+        self.publish(&state);
+        revoked
+    }
+
+    fn split(&self, ticket: Ticket, keep: u32) -> Option<u32> {
+        let mut state = self.lock();
+        let (position, record) = state.records.find(ticket)?;
+        let word = self.segment().u64_at(Entry::at(position).word());
+        let staged = record.calls;
+        match word::take_back(word, record.generation, keep.max(1)) {
+            Taken::Kept(kept) if kept < staged => {
+                record.calls = kept;
+                Some(kept)
+            }
+            Taken::Kept(_) | Taken::TooLate(_) => None,
+        }
+    }
+
+    fn has_begun(&self, ticket: Ticket) -> bool {
+        let mut state = self.lock();
+        state.records.find(ticket).is_some_and(|(position, _)| {
+            word::look(self.segment().u64_at(Entry::at(position).word())).begun() > 0
+        })
+    }
+
+    fn try_kill(&self, ticket: Ticket) -> Kill {
+        let mut state = self.lock();
+        if self.take_back(&mut state, ticket) == Revoke::Revoked {
+            self.publish(&state);
+            return Kill::NotBegun;
+        }
+        // What is not there any more has been delivered, or is being delivered.
+        let Some((position, record)) = state.records.find(ticket) else { return Kill::Lost };
+        let entry = Entry::at(position);
+        match word::kill(self.segment().u64_at(entry.word()), record.generation) {
+            word::Kill::Won { begun } => {
+                record.state = State::Killed;
+                let begun = begun.min(record.calls);
+                let finished = self.finished_of_killed(entry, record, begun);
+                Kill::Won { begun, finished }
+            }
+            // It had begun, and no worker undoes that. Its outcome is worth nothing.
+            word::Kill::NotBegun | word::Kill::Lost(_) => Kill::Lost,
+        }
+    }
+
+    fn retire(&self) {
+        self.segment().u32_at(RETIRED).store(1, Ordering::SeqCst);
+        self.wake();
+    }
+}
+
+impl RingLink {
+    /// Take the whole entry back if nothing of it has begun.
+    fn take_back(&self, state: &mut Ring, ticket: Ticket) -> Revoke {
+        if state.take_pending(ticket) {
+            return Revoke::Revoked;
+        }
+        let tail = state.records.tail();
+        let Some((position, record)) = state.records.find(ticket) else { return Revoke::Begun };
+        let word = self.segment().u64_at(Entry::at(position).word());
+        if record.state == State::Killed || word::look(word).begun() > 0 {
+            return Revoke::Begun;
+        }
+        if position + 1 < tail {
+            // Others stand behind it, and the worker comes to every position in turn.
+            return match word::skip(word, record.generation) {
+                Taken::Kept(_) => {
+                    record.state = State::Skipped;
+                    Revoke::Revoked
+                }
+                Taken::TooLate(_) => Revoke::Begun,
+            };
+        }
+        match word::take_back(word, record.generation, 0) {
+            Taken::Kept(0) => {
+                state.records.pop_back();
+                self.rewind(state);
+                Revoke::Revoked
+            }
+            // It has begun just now; the rest of a pack is taken back all the same.
+            Taken::Kept(kept) if kept < record.calls => {
+                record.calls = kept;
+                Revoke::Split { kept }
+            }
+            Taken::Kept(_) | Taken::TooLate(_) => Revoke::Begun,
+        }
+    }
+
+    /// Positions at the tail that the worker has not come to and will not come to are used again.
+    fn rewind(&self, state: &mut Ring) {
+        while let Some(back) = state.records.back()
+            && back.state == State::Skipped
+        {
+            let entry = Entry::at(state.records.tail() - 1);
+            if !word::unskip(self.segment().u64_at(entry.word()), back.generation) {
+                return;
+            }
+            state.records.pop_back();
+        }
+    }
+
+    /// What a killed pack had finished. If that can't be read it is lost, like the worker.
+    fn finished_of_killed(
+        &self,
+        entry: Entry,
+        record: &mut Record,
+        begun: u32,
+    ) -> Option<PackOutcomes> {
+        let finished = begun.saturating_sub(1);
+        if finished <= record.delivered {
+            return None;
+        }
+        match self.deliver(entry, record, finished, false).ok()?.outcomes {
+            Outcomes::OfPack(outcomes) => Some(outcomes),
+            Outcomes::OfCall(_) => None,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Where everything stands in a ring's segment. Both sides are the same version of this crate, which the
+//! handshake has made sure of.
+//!
+//! ```text
+//! 0       header: one cache line for each side that writes into it
+//! 4096    entries, 128 bytes each
+//! …       slots, 32 KiB each: half for the arguments, half for the outcomes of one entry
+//! ```
+//!
+//! An entry is two cache lines: the coordinator's, with the word and small arguments, and the worker's,
+//! with small outcomes. What does not fit stands in the slot that the entry names. A slot's memory is
+//! allocated when it is first used.
+
+/// How many entries a ring has.
+pub(crate) const ENTRIES: usize = 256;
+
+const HEADER_BYTES: usize = 4096;
+const ENTRY_BYTES: usize = 128;
+/// A slot's half.
+pub(super) const AREA_BYTES: usize = 16 << 10;
+
+const SLOTS_OFFSET: usize = (HEADER_BYTES + ENTRIES * ENTRY_BYTES).next_multiple_of(4096);
+/// What must be there before anything works.
+pub(crate) const COMMITTED: usize = SLOTS_OFFSET;
+/// The whole segment.
+pub(crate) const SEGMENT_BYTES: usize = SLOTS_OFFSET + ENTRIES * 2 * AREA_BYTES;
+
+/// Set while the worker sleeps, or is about to: `u32`, a futex.
+pub(super) const ASLEEP: usize = 64;
+/// Who is to be rung at the next outcome: `u32`.
+pub(super) const LISTENING: usize = 128;
+/// The futexes that are rung.
+pub(super) const COLLECTOR_BELL: usize = 132;
+pub(super) const WAITER_BELL: usize = 136;
+/// No more calls will come: `u32`.
+pub(super) const RETIRED: usize = 192;
+
+/// Arguments up to this length stand in the entry.
+pub(super) const ARGUMENTS_INLINE: usize = 24;
+/// Outcomes up to this length stand in the entry.
+pub(super) const OUTCOMES_INLINE: usize = 48;
+
+/// Where the parts of entry `position` stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry(usize);
+
+impl Entry {
+    pub(super) fn at(position: u64) -> Self {
+        Self(HEADER_BYTES + position as usize % ENTRIES * ENTRY_BYTES)
+    }
+
+    /// `u64`, see [`super::word`].
+    pub(super) fn word(self) -> usize {
+        self.0
+    }
+
+    /// `u64`: the number of the first call's task.
+    pub(super) fn number(self) -> usize {
+        self.0 + 8
+    }
+
+    /// `u64`: see [`Head`].
+    pub(super) fn head(self) -> usize {
+        self.0 + 16
+    }
+
+    /// `u64`: see [`Head`].
+    pub(super) fn head_more(self) -> usize {
+        self.0 + 24
+    }
+
+    /// [`ARGUMENTS_INLINE`] bytes.
+    pub(super) fn arguments(self) -> usize {
+        self.0 + 40
+    }
+
+    /// `u64`: nanoseconds that all its calls took together.
+    pub(super) fn ran_ns(self) -> usize {
+        self.0 + 64
+    }
+
+    /// `u32`: how many bytes its outcomes have so far.
+    pub(super) fn outcomes_length(self) -> usize {
+        self.0 + 72
+    }
+
+    /// `u32`: whether they stand in the slot.
+    pub(super) fn outcomes_in_slot(self) -> usize {
+        self.0 + 76
+    }
+
+    /// [`OUTCOMES_INLINE`] bytes.
+    pub(super) fn outcomes(self) -> usize {
+        self.0 + 80
+    }
+}
+
+const _: () = assert!(40 + ARGUMENTS_INLINE == 64 && 80 + OUTCOMES_INLINE == ENTRY_BYTES);
+
+/// Where the halves of a slot stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot(pub(super) u16);
+
+impl Slot {
+    pub(super) fn arguments(self) -> usize {
+        SLOTS_OFFSET + usize::from(self.0) * 2 * AREA_BYTES
+    }
+
+    pub(super) fn outcomes(self) -> usize {
+        self.arguments() + AREA_BYTES
+    }
+}
+
+/// What the coordinator says of an entry besides its arguments, in two words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) function: u32,
+    pub(super) attempt: u32,
+    pub(super) arguments_length: u32,
+    pub(super) slot: Slot,
+    pub(super) codec: u8,
+    pub(super) form: Form,
+}
+
+/// How the arguments stand there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Those of one call.
+    Single,
+    /// Those of several, each behind its length.
+    Pack,
+}
+
+impl Head {
+    pub(super) fn to_words(self) -> [u64; 2] {
+        let form = matches!(self.form, Form::Pack);
+        [
+            u64::from(self.function) | u64::from(self.attempt) << 32,
+            u64::from(self.arguments_length)
+                | u64::from(self.slot.0) << 32
+                | u64::from(self.codec) << 48
+                | u64::from(form) << 56,
+        ]
+    }
+
+    /// For the worker, which trusts its coordinator.
+    pub(super) fn from_words([first, second]: [u64; 2]) -> Self {
+        Self {
+            function: first as u32,
+            attempt: (first >> 32) as u32,
+            arguments_length: second as u32,
+            slot: Slot((second >> 32) as u16 % ENTRIES as u16),
+            codec: (second >> 48) as u8,
+            form: if second >> 56 & 1 == 1 { Form::Pack } else { Form::Single },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_survives_its_words() {
+        for form in [Form::Single, Form::Pack] {
+            let head = Head {
+                function: u32::MAX,
+                attempt: 7,
+                arguments_length: AREA_BYTES as u32,
+                slot: Slot(255),
+                codec: 3,
+                form,
+            };
+            assert_eq!(Head::from_words(head.to_words()), head);
+        }
+    }
+
+    #[test]
+    fn nothing_overlaps() {
+        let last = Entry::at(ENTRIES as u64 - 1);
+        assert!(last.outcomes() + OUTCOMES_INLINE <= SLOTS_OFFSET);
+        assert_eq!(Entry::at(ENTRIES as u64).word(), Entry::at(0).word());
+        assert_eq!(Slot(255).outcomes() + AREA_BYTES, SEGMENT_BYTES);
+    }
+}

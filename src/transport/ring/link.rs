@@ -1,0 +1,379 @@
+//! The coordinator's end of a ring: staging, taking back, killing, and reading what the worker has
+//! committed. Every value that the worker can write is checked against [`Records`]; a lie makes the ring
+//! *corrupt*, which ends this worker and nothing else.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use super::collector::Collector;
+use super::layout::{
+    ARGUMENTS_INLINE, AREA_BYTES, ASLEEP, COLLECTOR_BELL, Entry, Form, Head, LISTENING,
+    OUTCOMES_INLINE, WAITER_BELL,
+};
+use super::outcomes::{PackOutcomes, check_one};
+use super::records::{Record, Records, State};
+use super::sleep::{self, Listener};
+use super::word::{self, Word};
+use crate::shm::Segment;
+use crate::sync::Mutex;
+use crate::task::id::{Ticket, WorkerId};
+use crate::transport::frame::{CallFrame, Outcome, OutcomeFrame};
+use crate::transport::{Delivery, Fate, Link, Outcomes};
+
+/// The coordinator's end of one worker's ring.
+#[derive(Debug)]
+pub(crate) struct RingLink {
+    worker: WorkerId,
+    segment: Segment,
+    collector: Arc<Collector>,
+    state: Mutex<Ring>,
+    /// Entries that are outstanding. For looks without the lock.
+    outstanding: AtomicUsize,
+    /// Where the word of the oldest of them stands.
+    head_word: AtomicUsize,
+    /// Something is to be delivered that is in no entry.
+    refused_any: AtomicBool,
+}
+
+#[derive(Debug)]
+pub(super) struct Ring {
+    pub(super) records: Records,
+    /// Staged while the ring was full: only entries that were taken back from between others, and not
+    /// passed over yet, make it so.
+    pending: VecDeque<OwnedCall>,
+    /// Calls that could not be staged.
+    refused: Vec<Delivery>,
+    corrupt: bool,
+    /// Its worker is dead.
+    over: bool,
+}
+
+/// A call that waits for a place.
+#[derive(Debug)]
+struct OwnedCall {
+    ticket: Ticket,
+    index: u32,
+    codec: crate::codec::CodecId,
+    calls: u32,
+    arguments: Vec<u8>,
+}
+
+/// The worker has written what no worker writes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CorruptRing(pub(crate) String);
+
+impl RingLink {
+    pub(crate) fn new(worker: WorkerId, segment: Segment, collector: Arc<Collector>) -> Self {
+        Self {
+            worker,
+            segment,
+            collector,
+            state: Mutex::new(Ring {
+                records: Records::new(),
+                pending: VecDeque::new(),
+                refused: Vec::new(),
+                corrupt: false,
+                over: false,
+            }),
+            outstanding: AtomicUsize::new(0),
+            head_word: AtomicUsize::new(Entry::at(0).word()),
+            refused_any: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    /// Whether anything is with the worker. A hint, like everything that is asked without the lock.
+    pub(crate) fn is_outstanding(&self) -> bool {
+        self.outstanding.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether there is something to [`drain`](Self::drain).
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        (self.is_outstanding() && word::look(self.word(self.head_offset())).is_done())
+            || self.refused_any.load(Ordering::Relaxed)
+    }
+
+    /// Whether the worker has begun the oldest entry and not committed it.
+    pub(crate) fn is_computing(&self) -> bool {
+        self.is_outstanding() && {
+            let word = word::look(self.word(self.head_offset()));
+            !word.is_done() && word.begun() > 0
+        }
+    }
+
+    pub(crate) fn listening(&self) -> &AtomicU32 {
+        self.segment.u32_at(LISTENING)
+    }
+
+    pub(crate) fn bell(&self, who: Listener) -> &AtomicU32 {
+        self.segment.u32_at(match who {
+            Listener::Collector => COLLECTOR_BELL,
+            Listener::Waiter => WAITER_BELL,
+        })
+    }
+
+    /// Deliver what was committed. `partly`: of a pack that is not done yet, too.
+    pub(crate) fn drain(
+        &self,
+        partly: bool,
+        deliveries: &mut Vec<Delivery>,
+    ) -> Result<(), CorruptRing> {
+        let mut state = self.state.lock();
+        let mut wake = false;
+        let drained = self.drain_locked(&mut state, partly, deliveries, &mut wake);
+        self.publish(&state);
+        drop(state);
+        if wake {
+            self.wake();
+        }
+        drained
+    }
+
+    fn drain_locked(
+        &self,
+        state: &mut Ring,
+        partly: bool,
+        deliveries: &mut Vec<Delivery>,
+        wake: &mut bool,
+    ) -> Result<(), CorruptRing> {
+        if state.over || state.corrupt {
+            return Ok(());
+        }
+        deliveries.append(&mut state.refused);
+        self.refused_any.store(false, Ordering::Relaxed);
+        let delivered = self.deliver_committed(state, partly, deliveries);
+        state.corrupt = delivered.is_err();
+        while !state.corrupt
+            && !state.records.is_full()
+            && let Some(call) = state.pending.pop_front()
+        {
+            *wake |= self.put(state, call.ticket, call.frame());
+        }
+        delivered
+    }
+
+    fn deliver_committed(
+        &self,
+        state: &mut Ring,
+        partly: bool,
+        deliveries: &mut Vec<Delivery>,
+    ) -> Result<(), CorruptRing> {
+        loop {
+            let head = Entry::at(state.records.head());
+            let Some(record) = state.records.front_mut() else { return Ok(()) };
+            let word = check_word(word::look(self.word(head.word())), record)?;
+            if !word.is_done() {
+                let finished = word.begun().saturating_sub(1);
+                if partly && record.state == State::Staged && finished > record.delivered {
+                    deliveries.push(self.deliver(head, record, finished, false)?);
+                }
+                return Ok(());
+            }
+            match record.state {
+                State::Skipped => {}
+                State::Staged => deliveries.push(self.deliver(head, record, word.begun(), true)?),
+                State::Killed => return Err(corrupt("an outcome after its kill was won", record)),
+            }
+            state.records.pop_front();
+        }
+    }
+
+    /// The outcomes of an entry up to call number `end`.
+    pub(super) fn deliver(
+        &self,
+        entry: Entry,
+        record: &mut Record,
+        end: u32,
+        last: bool,
+    ) -> Result<Delivery, CorruptRing> {
+        let count = end - record.delivered;
+        let bytes = self.outcome_bytes(entry, record)?;
+        let ran_ns = self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed);
+        let broken = |error| corrupt(&format!("{error} as an outcome"), record);
+        let outcomes = if record.pack {
+            let outcomes = PackOutcomes::check(bytes, count).map_err(broken)?;
+            record.delivered = end;
+            record.consumed += outcomes.byte_count() as u32;
+            Outcomes::OfPack(outcomes)
+        } else if count == 1 {
+            Outcomes::OfCall(check_one(&bytes, ran_ns).map_err(broken)?)
+        } else {
+            return Err(corrupt("the end of a call that it has not begun", record));
+        };
+        let Record { ticket, .. } = *record;
+        Ok(Delivery { worker: self.worker, ticket, outcomes, ran_ns, begun: last.then_some(end) })
+    }
+
+    /// What has been written of an entry's outcomes and not been delivered.
+    fn outcome_bytes(&self, entry: Entry, record: &Record) -> Result<Vec<u8>, CorruptRing> {
+        // Relaxed: the acquire of the word, which is released after these were written, came before.
+        let end = self.segment.u32_at(entry.outcomes_length()).load(Ordering::Relaxed) as usize;
+        let in_slot = self.segment.u32_at(entry.outcomes_in_slot()).load(Ordering::Relaxed) != 0;
+        let (place, room) = match in_slot {
+            true => (record.slot.outcomes(), AREA_BYTES),
+            false => (entry.outcomes(), OUTCOMES_INLINE),
+        };
+        let consumed = record.consumed as usize;
+        if end > room || consumed > end {
+            return Err(corrupt("an outcome that is longer than its place", record));
+        }
+        let mut bytes = Vec::with_capacity(end - consumed);
+        self.segment.append_to(place + consumed, end - consumed, &mut bytes);
+        Ok(bytes)
+    }
+
+    /// The worker is dead for certain. Delivers what it had committed; says what it had begun beside that.
+    /// Nothing is delivered afterwards.
+    pub(crate) fn on_worker_died(&self, deliveries: &mut Vec<Delivery>) -> Vec<Fate> {
+        let mut state = self.state.lock();
+        // What it had committed before a lie counts; a lie now costs what is behind it.
+        let _lie = self.drain_locked(&mut state, true, deliveries, &mut false);
+        state.over = true;
+        state.pending.clear();
+        let begun = state.records.iter().filter_map(|(position, record)| {
+            let word = word::look(self.word(Entry::at(position).word()));
+            let believed = record.state == State::Staged && check_word(word, record).is_ok();
+            let begun = if believed { word.begun() } else { 0 };
+            // What a liar says of its entries is worth nothing: all may have begun.
+            let begun = if state.corrupt { record.calls } else { begun };
+            (begun > 0).then_some(Fate { ticket: record.ticket, begun })
+        });
+        let fates = begun.collect();
+        self.outstanding.store(0, Ordering::Relaxed);
+        fates
+    }
+
+    /// Put a call at the tail, or keep it until there is room. Whether the worker must be woken for it.
+    pub(super) fn put_or_keep(&self, state: &mut Ring, ticket: Ticket, call: CallFrame<'_>) -> bool {
+        if state.records.is_full() || !state.pending.is_empty() {
+            state.pending.push_back(OwnedCall::new(ticket, call));
+            return false;
+        }
+        self.put(state, ticket, call)
+    }
+
+    /// Put a call at the tail. Whether the worker must be woken for it.
+    fn put(&self, state: &mut Ring, ticket: Ticket, call: CallFrame<'_>) -> bool {
+        let (slot, fresh) = state.records.next_slot();
+        let length = call.arguments.len();
+        if length > ARGUMENTS_INLINE && fresh {
+            if let Err(error) = self.segment.commit(slot.arguments()..slot.outcomes()) {
+                let message = format!("no memory for its arguments: {error}");
+                self.refuse(state, ticket, message);
+                return false;
+            }
+            state.records.on_allocated(slot);
+        }
+        let position = state.records.tail();
+        let record = state.records.push(ticket, call.calls);
+        let entry = Entry::at(position);
+        let place =
+            if length > ARGUMENTS_INLINE { slot.arguments() } else { entry.arguments() };
+        self.segment.copy_in(place, call.arguments);
+        let head = Head {
+            function: call.index,
+            attempt: ticket.attempt,
+            arguments_length: length as u32,
+            slot,
+            codec: call.codec.into(),
+            form: if call.calls > 1 { Form::Pack } else { Form::Single },
+        };
+        let [first, second] = head.to_words();
+        // Relaxed: published by the word.
+        self.segment.u64_at(entry.number()).store(ticket.task.number, Ordering::Relaxed);
+        self.segment.u64_at(entry.head()).store(first, Ordering::Relaxed);
+        self.segment.u64_at(entry.head_more()).store(second, Ordering::Relaxed);
+        // Counted before it is staged: see `Collector::on_staged`.
+        self.outstanding.store(state.records.len(), Ordering::Relaxed);
+        word::stage(self.word(entry.word()), Word::staged(record.generation, call.calls));
+        sleep::is_asleep(self.segment.u32_at(ASLEEP))
+    }
+
+    fn refuse(&self, state: &mut Ring, ticket: Ticket, message: String) {
+        let frame = OutcomeFrame { outcome: Outcome::BadArguments { message }, ran_ns: 0 };
+        let outcomes = Outcomes::OfCall(frame);
+        let worker = self.worker;
+        state.refused.push(Delivery { worker, ticket, outcomes, ran_ns: 0, begun: Some(1) });
+        self.refused_any.store(true, Ordering::Relaxed);
+    }
+
+    /// For looks without the lock.
+    pub(super) fn publish(&self, state: &Ring) {
+        let outstanding = if state.corrupt { 0 } else { state.records.len() };
+        self.head_word.store(Entry::at(state.records.head()).word(), Ordering::Relaxed);
+        self.outstanding.store(outstanding, Ordering::Relaxed);
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.state.lock()
+    }
+
+    pub(super) fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    pub(super) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn head_offset(&self) -> usize {
+        self.head_word.load(Ordering::Relaxed)
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        self.segment.u64_at(offset)
+    }
+}
+
+/// What the worker can have made of the word of an entry.
+fn check_word(word: Word, record: &Record) -> Result<Word, CorruptRing> {
+    let skipped = record.state == State::Skipped;
+    let limit = if skipped { 0 } else { record.calls };
+    let fits = word.has_generation(record.generation)
+        && word.limit() == limit
+        && word.begun() <= limit
+        && word.is_skipped() == skipped
+        && (word.is_killed() == (record.state == State::Killed));
+    let over = word.is_done() && !skipped && word.begun() <= record.delivered;
+    if fits && !over { Ok(word) } else { Err(corrupt("an entry in a state that no worker puts it in", record)) }
+}
+
+fn corrupt(what: &str, record: &Record) -> CorruptRing {
+    CorruptRing(format!("{what} (at task {})", record.ticket.task))
+}
+
+impl Ring {
+    /// Nothing that is staged now would ever run.
+    pub(super) fn is_ended(&self) -> bool {
+        self.over || self.corrupt
+    }
+
+    /// Forget a call that waits for a place.
+    pub(super) fn take_pending(&mut self, ticket: Ticket) -> bool {
+        let before = self.pending.len();
+        self.pending.retain(|call| call.ticket != ticket);
+        self.pending.len() < before
+    }
+}
+
+impl OwnedCall {
+    fn new(ticket: Ticket, call: CallFrame<'_>) -> Self {
+        let CallFrame { index, codec, calls, arguments, .. } = call;
+        Self { ticket, index, codec, calls, arguments: arguments.to_vec() }
+    }
+
+    fn frame(&self) -> CallFrame<'_> {
+        CallFrame {
+            function: "",
+            index: self.index,
+            codec: self.codec,
+            calls: self.calls,
+            arguments: &self.arguments,
+        }
+    }
+}

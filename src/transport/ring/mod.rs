@@ -1,0 +1,23 @@
+//! Calls and outcomes over shared memory: a ring of entries for each worker, in which what is staged ahead
+//! can be taken back by one compare-and-swap. README.md has the protocol.
+//!
+//! Reading order: `word` (what decides), `sleep` (waking), `layout` (where everything stands), `records`
+//! (what the coordinator knows itself), `link` and `decide` (the coordinator's end), `outcomes`,
+//! `worker_end` (the worker's end), `patience` (waiting), `collector` (who looks after the rings).
+
+mod collector;
+mod decide;
+pub(crate) mod layout;
+mod link;
+mod outcomes;
+mod patience;
+mod records;
+mod sleep;
+mod word;
+mod worker_end;
+
+pub(crate) use collector::{Collector, Wish};
+pub(crate) use link::{CorruptRing, RingLink};
+pub(crate) use outcomes::{PackOutcomes, Read};
+pub(crate) use word::CALLS_MAX;
+pub(crate) use worker_end::{RingCall, RingEnd};

@@ -1,0 +1,136 @@
+//! The outcomes of an entry, one after the other: what the worker appends and the coordinator checks.
+//!
+//! Each is a head of four bytes (its variant in the lowest four bits, the length of its body in the rest)
+//! and its body, see `transport::outcome`.
+
+use crate::transport::frame::{Outcome, OutcomeFrame};
+use crate::transport::outcome::{self, LayoutError};
+
+pub(super) const HEAD_BYTES: usize = 4;
+const VARIANT_BITS: u32 = 4;
+/// A longer body has no place in a slot.
+const BODY_BYTES_MAX: usize = super::layout::AREA_BYTES - HEAD_BYTES;
+
+/// The head of an outcome of this variant and length.
+pub(super) fn head(variant: u8, length: usize) -> [u8; HEAD_BYTES] {
+    debug_assert!(length <= BODY_BYTES_MAX && variant < 1 << VARIANT_BITS);
+    ((length as u32) << VARIANT_BITS | u32::from(variant)).to_le_bytes()
+}
+
+/// The outcomes of several calls in a row, checked to be so many and whole. What is in them is decoded by
+/// whoever reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PackOutcomes {
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl PackOutcomes {
+    /// The first `count` outcomes in `bytes`, and how many bytes they take. Decoded so far that reading
+    /// them can't fail later.
+    pub(super) fn check(mut bytes: Vec<u8>, count: u32) -> Result<Self, LayoutError> {
+        let mut rest = &bytes[..];
+        for _ in 0..count {
+            let (variant, body, after) = split(rest)?;
+            if variant != outcome::RETURNED {
+                outcome::decode(variant, body)?;
+            }
+            rest = after;
+        }
+        let length = bytes.len() - rest.len();
+        bytes.truncate(length);
+        Ok(Self { bytes, count })
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) fn byte_count(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The outcome that stands at `offset`, or its value, if it returned one without an error, lent out; and
+    /// the offset of the next.
+    pub(crate) fn read(&self, offset: usize) -> Option<(Read<'_>, usize)> {
+        let rest = self.bytes.get(offset..)?;
+        let (variant, body, after) = split(rest).ok()?;
+        let read = match variant {
+            outcome::RETURNED => Read::Value(body),
+            variant => Read::Other(outcome::decode(variant, body).ok()?),
+        };
+        Some((read, self.bytes.len() - after.len()))
+    }
+}
+
+/// One outcome of a pack.
+#[derive(Debug)]
+pub(crate) enum Read<'a> {
+    /// It returned this, encoded, and it is no `Err`.
+    Value(&'a [u8]),
+    Other(Outcome),
+}
+
+/// The one outcome of a single call.
+pub(super) fn check_one(bytes: &[u8], ran_ns: u64) -> Result<OutcomeFrame, LayoutError> {
+    let (variant, body, after) = split(bytes)?;
+    if !after.is_empty() {
+        return Err(LayoutError::Trailing);
+    }
+    Ok(OutcomeFrame { outcome: outcome::decode(variant, body)?, ran_ns })
+}
+
+/// Variant and body of the first outcome, and what follows.
+fn split(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), LayoutError> {
+    let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(LayoutError::Short)?;
+    let head = u32::from_le_bytes(*head);
+    let length = (head >> VARIANT_BITS) as usize;
+    let (body, after) = rest.split_at_checked(length).ok_or(LayoutError::Short)?;
+    Ok(((head & ((1 << VARIANT_BITS) - 1)) as u8, body, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn append(outcome: &Outcome, bytes: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        let variant = outcome::encode(outcome, &mut body);
+        bytes.extend(head(variant, body.len()));
+        bytes.extend(body);
+    }
+
+    #[test]
+    fn outcomes_are_read_one_after_the_other() {
+        let panicked = Outcome::Panicked { message: "oh".into(), location: None };
+        let mut bytes = Vec::new();
+        append(&Outcome::Returned { value: vec![7], error: None }, &mut bytes);
+        append(&panicked, &mut bytes);
+        let length = bytes.len();
+        bytes.extend([9, 9]);
+        let pack = PackOutcomes::check(bytes, 2).expect("they are whole");
+        assert_eq!((pack.count(), pack.byte_count()), (2, length));
+        let (Read::Value(value), next) = pack.read(0).expect("the first") else { panic!("a value") };
+        assert_eq!(value, [7]);
+        let (Read::Other(other), end) = pack.read(next).expect("the second") else {
+            panic!("no value")
+        };
+        assert_eq!((other, end), (panicked, length));
+        assert!(pack.read(end).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_read(bytes: Vec<u8>, count in 0_u32..5) {
+            let _ = check_one(&bytes, 0);
+            if let Ok(pack) = PackOutcomes::check(bytes, count) {
+                let mut offset = 0;
+                for _ in 0..count {
+                    offset = pack.read(offset).expect("it was checked").1;
+                }
+                prop_assert_eq!(offset, pack.byte_count());
+            }
+        }
+    }
+}

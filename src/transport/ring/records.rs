@@ -1,0 +1,145 @@
+//! What the coordinator itself knows about a ring: which call stands at which position, which slots are in
+//! use. Whatever the worker writes is checked against this.
+
+use std::collections::VecDeque;
+
+use super::layout::{ENTRIES, Slot};
+use crate::task::id::Ticket;
+
+/// One position between head and tail.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) ticket: Ticket,
+    pub(super) generation: u32,
+    /// How many calls were staged; lowered when some are taken back.
+    pub(super) calls: u32,
+    /// Whether its outcomes may be delivered one by one.
+    pub(super) pack: bool,
+    pub(super) slot: Slot,
+    pub(super) state: State,
+    /// How many outcomes of a pack have been delivered, and the bytes that they took.
+    pub(super) delivered: u32,
+    pub(super) consumed: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Staged,
+    /// Taken back from between others; the worker passes over it.
+    Skipped,
+    /// Its kill was won.
+    Killed,
+}
+
+/// The positions from the oldest that is outstanding to the next that is free.
+#[derive(Debug)]
+pub(super) struct Records {
+    records: VecDeque<Record>,
+    /// The position of the first record.
+    head: u64,
+    generation: u32,
+    free: Vec<Slot>,
+    /// Slots below this one have memory.
+    allocated: u16,
+}
+
+impl Records {
+    pub(super) fn new() -> Self {
+        Self {
+            records: VecDeque::with_capacity(ENTRIES),
+            head: 0,
+            generation: 0,
+            // The lowest at the end: it is used first, and again and again, so that it stays warm.
+            free: (0..ENTRIES as u16).rev().map(Slot).collect(),
+            allocated: 0,
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() == ENTRIES
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Where the next call goes.
+    pub(super) fn tail(&self) -> u64 {
+        self.head + self.records.len() as u64
+    }
+
+    /// The slot for it, and whether its memory must be allocated first. There is one for each entry.
+    pub(super) fn next_slot(&self) -> (Slot, bool) {
+        let slot = *self.free.last().expect("a ring that is not full has a free slot");
+        (slot, slot.0 >= self.allocated)
+    }
+
+    pub(super) fn on_allocated(&mut self, slot: Slot) {
+        self.allocated = self.allocated.max(slot.0 + 1);
+    }
+
+    /// Take the tail for `calls` calls.
+    pub(super) fn push(&mut self, ticket: Ticket, calls: u32) -> Record {
+        self.generation = self.generation.wrapping_add(1);
+        let record = Record {
+            ticket,
+            generation: self.generation,
+            calls,
+            pack: calls > 1,
+            slot: self.free.pop().expect("a ring that is not full has a free slot"),
+            state: State::Staged,
+            delivered: 0,
+            consumed: 0,
+        };
+        self.records.push_back(record);
+        record
+    }
+
+    pub(super) fn front(&self) -> Option<&Record> {
+        self.records.front()
+    }
+
+    pub(super) fn front_mut(&mut self) -> Option<&mut Record> {
+        self.records.front_mut()
+    }
+
+    pub(super) fn back(&self) -> Option<&Record> {
+        self.records.back()
+    }
+
+    /// The worker is through with the oldest.
+    pub(super) fn pop_front(&mut self) {
+        let record = self.records.pop_front().expect("only what is there is done");
+        self.head += 1;
+        self.free.push(record.slot);
+    }
+
+    /// The worker will never come to the newest.
+    pub(super) fn pop_back(&mut self) {
+        let record = self.records.pop_back().expect("only what is there is taken back");
+        self.free.push(record.slot);
+    }
+
+    /// Where the call of `ticket` stands, if it still does.
+    pub(super) fn find(&mut self, ticket: Ticket) -> Option<(u64, &mut Record)> {
+        let wanted =
+            |record: &Record| record.ticket == ticket && record.state != State::Skipped;
+        // What is taken back stands at the back mostly, what is killed in front.
+        let front = self.records.front().is_some_and(wanted).then_some(0);
+        let index = front.or_else(|| self.records.iter().rposition(wanted))?;
+        Some((self.head + index as u64, &mut self.records[index]))
+    }
+
+    /// All that is outstanding, oldest first, with its position.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Record)> {
+        (self.head..).zip(&self.records)
+    }
+}

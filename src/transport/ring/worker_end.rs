@@ -1,0 +1,301 @@
+//! The worker's end of a ring: begins what is staged, writes outcomes into the entry's own place, commits,
+//! and announces.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::layout::{
+    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, COLLECTOR_BELL, ENTRIES, Entry, Form, Head, LISTENING,
+    OUTCOMES_INLINE, RETIRED, Slot, WAITER_BELL,
+};
+use super::outcomes::{HEAD_BYTES, head};
+use super::patience::Patience;
+use super::sleep::{self, Listener};
+use super::word::{self, Begin, Commit, Word};
+use crate::shm::Segment;
+use crate::sys::futex;
+use crate::transport::frame::Outcome;
+use crate::transport::outcome;
+
+/// With more to do, outcomes are announced together after this time …
+const ANNOUNCED_WITHIN: Duration = Duration::from_millis(1);
+/// … or this many entries, so that the coordinator can fill up the ring before it is empty.
+const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 2;
+/// With less room than this for further outcomes, no further call of a pack is begun.
+const ROOM_MIN: usize = 256;
+/// What is said where there is no room for more.
+const NO_MEMORY: &str = "no memory for the outcome";
+
+const _: () = assert!(HEAD_BYTES + 4 + NO_MEMORY.len() <= OUTCOMES_INLINE);
+
+/// The worker's end in use.
+#[derive(Debug)]
+pub(crate) struct RingEnd {
+    segment: Segment,
+    position: u64,
+    patience: Patience,
+    /// Private copy of the arguments of the present entry.
+    arguments: Vec<u8>,
+    /// What was encoded last; kept for its memory.
+    body: Vec<u8>,
+    /// Slots whose half for outcomes has memory.
+    allocated: [bool; ENTRIES],
+    announced: Instant,
+    unannounced: u32,
+    /// The end of the last entry, if nothing was waited for since.
+    finished: Option<Instant>,
+}
+
+/// A call that has begun.
+#[derive(Debug)]
+pub(crate) struct RingCall<'a> {
+    pub(crate) number: u64,
+    pub(crate) attempt: u32,
+    /// Where the registry has it.
+    pub(crate) function: u32,
+    pub(crate) codec: u8,
+    pub(crate) arguments: &'a [u8],
+}
+
+/// Where the outcomes of the present entry go.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: usize,
+    room: usize,
+    used: usize,
+}
+
+impl RingEnd {
+    pub(crate) fn new(segment: Segment) -> Self {
+        Self {
+            segment,
+            position: 0,
+            patience: Patience::NEW,
+            arguments: Vec::new(),
+            body: Vec::new(),
+            allocated: [false; ENTRIES],
+            announced: Instant::now(),
+            unannounced: 0,
+            finished: None,
+        }
+    }
+
+    /// Run calls until no more will come. `run` gets an empty vector to encode into, for its memory.
+    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, Vec<u8>) -> Outcome) {
+        while let Some(word) = self.next() {
+            self.serve_entry(word, &mut run);
+        }
+    }
+
+    /// Wait for something at the present position. `None`: retired, and dry.
+    fn next(&mut self) -> Option<Word> {
+        let entry = Entry::at(self.position);
+        let now = word::look(self.word(entry));
+        if now.is_staged() {
+            return Some(now);
+        }
+        self.announce(true);
+        self.finished = None;
+        let word = self.segment.u64_at(entry.word());
+        let retired = || self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0;
+        let ready = || word::look(word).is_staged() || retired();
+        if self.patience.look_until(false, ready) {
+            self.patience.succeeded();
+        } else {
+            let start = Instant::now();
+            let flag = self.segment.u32_at(ASLEEP);
+            // The wake surely comes: whoever stages or retires looks at the flag afterwards.
+            sleep::sleep_until(flag, ready, |raised| _ = futex::wait(flag, raised, None));
+            self.patience.learn(start.elapsed());
+        }
+        let now = word::look(word);
+        now.is_staged().then_some(now)
+    }
+
+    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, Vec<u8>) -> Outcome) {
+        let entry = Entry::at(self.position);
+        let begun = match word::begin(self.word(entry), seen) {
+            Begin::Begun(word) => self.run_calls(entry, word, run),
+            Begin::End(word) if word.is_skipped() => word,
+            // Taken back between the two looks.
+            Begin::End(_) => return,
+            Begin::Killed => wait_to_be_killed(),
+        };
+        match word::commit(self.word(entry), begun) {
+            Commit::Done => {
+                self.position += 1;
+                self.unannounced += 1;
+                self.announce(false);
+            }
+            Commit::Gone => {}
+            Commit::Killed => wait_to_be_killed(),
+        }
+    }
+
+    /// Run the first call of an entry, which has begun, and all that may begin behind it.
+    fn run_calls(
+        &mut self,
+        entry: Entry,
+        mut word: Word,
+        run: &mut impl FnMut(RingCall<'_>, Vec<u8>) -> Outcome,
+    ) -> Word {
+        let started = self.finished.take().unwrap_or_else(Instant::now);
+        let head = self.copy_arguments(entry);
+        let number = self.segment.u64_at(entry.number()).load(Ordering::Relaxed);
+        let arguments = std::mem::take(&mut self.arguments);
+        let mut place = self.place(entry, head);
+        let mut rest = &arguments[..];
+        loop {
+            let call = RingCall {
+                number: number + u64::from(word.begun() - 1),
+                attempt: head.attempt,
+                function: head.function,
+                codec: head.codec,
+                arguments: match head.form {
+                    Form::Single => rest,
+                    Form::Pack => take_one(&mut rest),
+                },
+            };
+            let mut body = std::mem::take(&mut self.body);
+            body.clear();
+            let outcome = run(call, body);
+            self.write(entry, &mut place, head.slot, outcome);
+            if head.form == Form::Single || place.room - place.used < ROOM_MIN {
+                break;
+            }
+            match word::begin(self.word(entry), word) {
+                Begin::Begun(next) => word = next,
+                Begin::End(end) => {
+                    word = end;
+                    break;
+                }
+                Begin::Killed => wait_to_be_killed(),
+            }
+            self.announce(false);
+        }
+        self.arguments = arguments;
+        let finished = Instant::now();
+        let ran = finished.duration_since(started);
+        // Relaxed: published by the commit.
+        let ran_ns = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
+        self.segment.u64_at(entry.ran_ns()).store(ran_ns, Ordering::Relaxed);
+        self.finished = Some(finished);
+        word
+    }
+
+    fn copy_arguments(&mut self, entry: Entry) -> Head {
+        // Relaxed: the acquire of the word came before.
+        let load = |offset| self.segment.u64_at(offset).load(Ordering::Relaxed);
+        let head = Head::from_words([load(entry.head()), load(entry.head_more())]);
+        let length = head.arguments_length as usize;
+        let place =
+            if length > ARGUMENTS_INLINE { head.slot.arguments() } else { entry.arguments() };
+        self.arguments.clear();
+        self.segment.append_to(place, length, &mut self.arguments);
+        head
+    }
+
+    /// Where the outcomes go: those of a pack into the slot, that of a single call if it must.
+    fn place(&mut self, entry: Entry, head: Head) -> Place {
+        let mut place = Place { offset: entry.outcomes(), room: OUTCOMES_INLINE, used: 0 };
+        let in_slot = head.form == Form::Pack && self.allocate(head.slot);
+        if in_slot {
+            place = Place { offset: head.slot.outcomes(), room: AREA_BYTES, used: 0 };
+        }
+        let flag = self.segment.u32_at(entry.outcomes_in_slot());
+        flag.store(u32::from(in_slot), Ordering::Relaxed);
+        place
+    }
+
+    fn allocate(&mut self, slot: Slot) -> bool {
+        let allocated = &mut self.allocated[usize::from(slot.0)];
+        if !*allocated {
+            *allocated =
+                self.segment.commit(slot.outcomes()..slot.outcomes() + AREA_BYTES).is_ok();
+        }
+        *allocated
+    }
+
+    /// Append an outcome to those of the entry.
+    fn write(&mut self, entry: Entry, place: &mut Place, slot: Slot, outcome: Outcome) {
+        let (variant, body) = match outcome {
+            Outcome::Returned { value, error: None } => (outcome::RETURNED, value),
+            outcome => {
+                let mut body = std::mem::take(&mut self.body);
+                body.clear();
+                (outcome::encode(&outcome, &mut body), body)
+            }
+        };
+        let needed = HEAD_BYTES + body.len();
+        if place.used + needed > place.room && place.used == 0 && self.allocate(slot) {
+            *place = Place { offset: slot.outcomes(), room: AREA_BYTES, used: 0 };
+            self.segment.u32_at(entry.outcomes_in_slot()).store(1, Ordering::Relaxed);
+        }
+        if place.used + needed > place.room {
+            return self.write_no_memory(entry, place);
+        }
+        self.append(entry, place, variant, &body);
+        self.body = body;
+    }
+
+    fn write_no_memory(&mut self, entry: Entry, place: &mut Place) {
+        let mut body = Vec::new();
+        let message = NO_MEMORY.to_owned();
+        let variant = outcome::encode(&Outcome::Unencodable { message }, &mut body);
+        self.append(entry, place, variant, &body);
+    }
+
+    fn append(&self, entry: Entry, place: &mut Place, variant: u8, body: &[u8]) {
+        self.segment.copy_in(place.offset + place.used, &head(variant, body.len()));
+        self.segment.copy_in(place.offset + place.used + HEAD_BYTES, body);
+        place.used += HEAD_BYTES + body.len();
+        // Relaxed: published by the begin of the next call, or by the commit.
+        let length = self.segment.u32_at(entry.outcomes_length());
+        length.store(place.used as u32, Ordering::Relaxed);
+    }
+
+    /// Ring whoever listens, if it is time. To be called after a commit. `dry`: there is nothing else to do.
+    #[inline]
+    fn announce(&mut self, dry: bool) {
+        let listening = self.segment.u32_at(LISTENING);
+        if !sleep::is_listening(listening) {
+            return;
+        }
+        // Taken before the bell rings: who sleeps again after it counts its patience from a later time.
+        let now = Instant::now();
+        let early = now.duration_since(self.announced) < ANNOUNCED_WITHIN;
+        if !dry && early && self.unannounced < ANNOUNCED_TOGETHER_MAX {
+            return;
+        }
+        let Some(listener) = sleep::answer(listening) else { return };
+        let bell = self.segment.u32_at(match listener {
+            Listener::Collector => COLLECTOR_BELL,
+            Listener::Waiter => WAITER_BELL,
+        });
+        // Release: pairs with the load of the bell before a listener sleeps, and only makes it look again.
+        bell.fetch_add(1, Ordering::Release);
+        futex::wake_all(bell);
+        self.announced = now;
+        self.unannounced = 0;
+    }
+
+    fn word(&self, entry: Entry) -> &AtomicU64 {
+        self.segment.u64_at(entry.word())
+    }
+}
+
+/// The arguments of the next call of a pack. The coordinator is trusted to have counted.
+fn take_one<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let Some((length, after)) = rest.split_first_chunk() else { return &[] };
+    let length = usize::from(u16::from_le_bytes(*length)).min(after.len());
+    let (one, after) = after.split_at(length);
+    *rest = after;
+    one
+}
+
+/// Touch nothing more: what this process still has may belong to others already.
+fn wait_to_be_killed() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
