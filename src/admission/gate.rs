@@ -86,21 +86,49 @@ impl Admission {
         Priority::ALL.into_iter().rev().find_map(|class| Some((self.line(class).front()?, class)))
     }
 
-    /// How many wait in the line of `class`.
+    /// How many calls wait in the line of `class`.
     pub(crate) fn queued(&self, class: Priority) -> usize {
-        self.line(class).len()
+        self.line(class).calls()
     }
 
-    /// Joins at the back of its class.
-    pub(crate) fn enqueue(&mut self, nodes: &mut Nodes, slot: u32, class: Priority, now: Time) {
-        let order = self.next_order();
+    /// Joins at the back of its class with so many calls.
+    pub(crate) fn enqueue(
+        &mut self,
+        nodes: &mut Nodes,
+        slot: u32,
+        class: Priority,
+        calls: u32,
+        now: Time,
+    ) {
+        let order = self.take_orders(calls);
         nodes.set(slot, class, order, now);
+        nodes.set_weight(slot, calls);
         self.line_mut(class).push_regular(nodes, slot);
     }
 
     /// Returns to the position that the task had in its class.
     pub(crate) fn requeue(&mut self, nodes: &mut Nodes, slot: u32) {
         self.line_mut(nodes.class(slot)).restore(nodes, slot);
+    }
+
+    /// Gives `rest` the class of `slot`, all its calls but the first `kept`, and the position right behind
+    /// these. If `slot` is in its line, so is `rest` then.
+    pub(crate) fn split(
+        &mut self,
+        nodes: &mut Nodes,
+        slot: u32,
+        kept: u32,
+        rest: u32,
+        in_line: bool,
+    ) {
+        let (class, left) = (nodes.class(slot), nodes.weight(slot) - kept);
+        nodes.set(rest, class, nodes.order(slot) + u64::from(kept), nodes.entered(slot));
+        nodes.set_weight(rest, left);
+        nodes.set_weight(slot, kept);
+        if in_line {
+            self.line_mut(class).lighten(left);
+            self.line_mut(class).push_behind(nodes, slot, rest);
+        }
     }
 
     /// Leaves its line, to start or because it is no longer wanted.
@@ -125,7 +153,7 @@ impl Admission {
                 && nodes.entered(slot) + period <= now
             {
                 self.line_mut(class).remove(nodes, slot);
-                let order = self.next_order();
+                let order = self.take_orders(nodes.weight(slot));
                 nodes.set(slot, above, order, now);
                 self.line_mut(above).push_irregular(nodes, slot);
                 return Some(slot);
@@ -167,9 +195,11 @@ impl Admission {
         }
     }
 
-    fn next_order(&mut self) -> u64 {
-        self.orders += 1;
-        self.orders
+    /// One for each call, so that the parts of a pack that is split keep theirs.
+    fn take_orders(&mut self, calls: u32) -> u64 {
+        let first = self.orders + 1;
+        self.orders += u64::from(calls);
+        first
     }
 
     fn line(&self, class: Priority) -> &Line {

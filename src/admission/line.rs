@@ -26,6 +26,8 @@ pub(crate) struct Node {
     /// When it joined the line of `class`.
     pub(super) entered: Time,
     pub(super) class: Priority,
+    /// For how many calls the task stands.
+    weight: u32,
     regular: bool,
 }
 
@@ -42,6 +44,7 @@ impl Nodes {
             order: 0,
             entered: Time::ZERO,
             class: Priority::Low,
+            weight: 0,
             regular: false,
         };
         if self.0.len() <= slot as usize {
@@ -52,6 +55,15 @@ impl Nodes {
     /// The class in which the task waits or waited last: its priority, or higher if aging lifted it.
     pub(crate) fn class(&self, slot: u32) -> Priority {
         self.at(slot).class
+    }
+
+    /// For how many calls the task stands.
+    pub(super) fn weight(&self, slot: u32) -> u32 {
+        self.at(slot).weight
+    }
+
+    pub(super) fn set_weight(&mut self, slot: u32, weight: u32) {
+        self.at_mut(slot).weight = weight;
     }
 
     /// Where the task stands among those of its class; the smaller is nearer to the front.
@@ -82,17 +94,18 @@ impl Nodes {
 pub(super) struct Line {
     head: u32,
     tail: u32,
-    len: usize,
+    /// Those of all its tasks together.
+    calls: usize,
     /// For each level the first regular task whose wait has not been reported.
     cursors: [u32; WARN_LEVELS],
 }
 
 impl Line {
     pub(super) const EMPTY: Self =
-        Self { head: NIL, tail: NIL, len: 0, cursors: [NIL; WARN_LEVELS] };
+        Self { head: NIL, tail: NIL, calls: 0, cursors: [NIL; WARN_LEVELS] };
 
-    pub(super) fn len(&self) -> usize {
-        self.len
+    pub(super) fn calls(&self) -> usize {
+        self.calls
     }
 
     pub(super) fn front(&self) -> Option<u32> {
@@ -138,8 +151,19 @@ impl Line {
         self.link_after(nodes, before, slot);
     }
 
+    /// Joins right behind one that is in the line.
+    pub(super) fn push_behind(&mut self, nodes: &mut Nodes, ahead: u32, slot: u32) {
+        nodes.at_mut(slot).regular = false;
+        self.link_after(nodes, ahead, slot);
+    }
+
+    /// A task in the line now stands for fewer calls.
+    pub(super) fn lighten(&mut self, by: u32) {
+        self.calls -= by as usize;
+    }
+
     pub(super) fn remove(&mut self, nodes: &mut Nodes, slot: u32) {
-        let Node { prev, next, .. } = *nodes.at(slot);
+        let Node { prev, next, weight, .. } = *nodes.at(slot);
         for level in 0..WARN_LEVELS {
             if self.cursors[level] == slot {
                 self.advance(nodes, level);
@@ -153,7 +177,7 @@ impl Line {
             Some(next) => nodes.at_mut(next).prev = prev,
             None => self.tail = prev,
         }
-        self.len -= 1;
+        self.calls -= weight as usize;
     }
 
     #[cfg(test)]
@@ -165,6 +189,7 @@ impl Line {
         let next = if prev == NIL { self.head } else { nodes.at(prev).next };
         let node = nodes.at_mut(slot);
         (node.prev, node.next) = (prev, next);
+        self.calls += node.weight as usize;
         match some(prev) {
             Some(prev) => nodes.at_mut(prev).next = slot,
             None => self.head = slot,
@@ -173,7 +198,6 @@ impl Line {
             Some(next) => nodes.at_mut(next).prev = slot,
             None => self.tail = slot,
         }
-        self.len += 1;
     }
 
     #[cfg(test)]
@@ -188,10 +212,10 @@ impl Line {
             for (seen, cursor) in seen_cursors.iter_mut().zip(self.cursors) {
                 *seen |= cursor == slot;
             }
-            (prev, order, count) = (slot, node.order, count + 1);
+            (prev, order, count) = (slot, node.order, count + node.weight as usize);
         }
         assert_eq!(self.tail, prev, "a line must end with its tail");
-        assert_eq!(self.len, count, "a line must be as long as it says");
+        assert_eq!(self.calls, count, "a line must be as long as it says");
         for (seen, cursor) in seen_cursors.into_iter().zip(self.cursors) {
             assert!(seen || cursor == NIL, "a cursor must stand in its line");
         }

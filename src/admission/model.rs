@@ -129,7 +129,7 @@ fn check(mut config: AdmissionConfig, steps: Vec<Step>) {
         match step {
             Step::Submit(class) => {
                 nodes.ensure(slots);
-                admission.enqueue(&mut nodes, slots, class, Time(now));
+                admission.enqueue(&mut nodes, slots, class, 1, Time(now));
                 model.join(slots, class, now);
                 slots += 1;
             }

@@ -1,7 +1,9 @@
 //! An attempt comes to its end, or the question whether it has begun is settled.
 
-use super::effect::{CancelReason, Effect, Ending, Finish, PoolId, SignalReason};
-use super::event::StopMode;
+use std::time::Duration;
+
+use super::effect::{CancelReason, Effect, Ending, Finish, SignalReason};
+use super::event::{Finished, Killed, StopMode};
 use super::machine::Core;
 #[cfg(test)]
 use super::sabotage::Sabotage;
@@ -18,10 +20,33 @@ impl<P: Clone> Core<P> {
         now: Time,
         ticket: Ticket,
         finish: Finish,
+        ran: Duration,
         out: &mut Vec<Effect<P>>,
     ) {
+        self.on_all_finished(now, &[Finished { ticket, finish, ran }], out);
+    }
+
+    /// Several attempts came to their ends, before anything new is started.
+    pub(crate) fn on_all_finished(
+        &mut self,
+        now: Time,
+        all: &[Finished],
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let mut any_current = false;
+        for &finished in all {
+            any_current |= self.on_one_finished(finished, now, out);
+        }
+        if any_current {
+            self.schedule(now, out);
+        }
+    }
+
+    /// Whether the attempt was current.
+    fn on_one_finished(&mut self, finished: Finished, now: Time, out: &mut Vec<Effect<P>>) -> bool {
+        let Finished { ticket, finish, ran } = finished;
         let Some(record) = self.tasks.find_ticket(ticket) else {
-            return;
+            return false;
         };
         let slot = ticket.task.slot;
         match record.state {
@@ -37,11 +62,12 @@ impl<P: Clone> Core<P> {
                 self.finish(slot, finish, now, out);
             }
             State::Staged | State::Begun | State::Revoking(_) | State::Killing(_) => {
+                self.workers_mut().learn(ran);
                 self.on_worker_finished(slot, finish, now, out);
             }
-            State::Vacant | State::Delayed | State::Queued | State::AwaitingEnd => return,
+            State::Vacant | State::Delayed | State::Queued | State::AwaitingEnd => return false,
         }
-        self.schedule(now, out);
+        true
     }
 
     fn on_detached_finished(&mut self, slot: u32) {
@@ -124,7 +150,7 @@ impl<P: Clone> Core<P> {
         };
         let entries: Vec<u32> = held.entries.iter().copied().collect();
         workers.set_state(worker, WorkerState::Retiring);
-        for slot in entries {
+        for slot in entries.into_iter().rev() {
             let record = &self.tasks[slot];
             if matches!(record.state, State::Staged | State::Begun) && !record.surely_begun() {
                 self.start_revoke(slot, Revoke::Requeue, out);
@@ -134,10 +160,6 @@ impl<P: Clone> Core<P> {
     }
 
     /// The worker was seen to have begun the attempt.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "told by transports that stage ahead; the channel does not")
-    )]
     pub(crate) fn on_begun(&mut self, now: Time, worker: WorkerId, ticket: Ticket) {
         let Some(record) = self.tasks.find_ticket(ticket).filter(|record| record.is_with(worker))
         else {
@@ -209,13 +231,13 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    /// `Effect::Kill` was performed. If it was not won, the attempt's outcome was first and arrives.
+    /// `Effect::Kill` was performed.
     pub(crate) fn on_kill_settled(
         &mut self,
         now: Time,
         worker: WorkerId,
         ticket: Ticket,
-        won: bool,
+        killed: Killed,
         out: &mut Vec<Effect<P>>,
     ) {
         let Some(record) = self.tasks.find_ticket(ticket).filter(|record| record.is_with(worker))
@@ -225,10 +247,34 @@ impl<P: Clone> Core<P> {
         let State::Killing(why) = record.state else {
             return;
         };
-        if !won {
-            return;
-        }
         let slot = ticket.task.slot;
+        match killed {
+            Killed::Lost => return,
+            Killed::Won => self.on_kill_won(slot, worker, why, now, out),
+            Killed::NotBegun => {
+                // A worker that let a whole timeout pass before it took the task up is of no use.
+                if why == Kill::TimedOut {
+                    self.kill_worker(worker, SignalReason::Stuck, out);
+                }
+                self.leave_worker(slot, now);
+                let why = match why {
+                    Kill::TimedOut => Revoke::Requeue,
+                    Kill::Cancel(why) => Revoke::Cancel(why),
+                };
+                self.put_back(slot, why, now, out);
+            }
+        }
+        self.schedule(now, out);
+    }
+
+    fn on_kill_won(
+        &mut self,
+        slot: u32,
+        worker: WorkerId,
+        why: Kill,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
         let (signal, ending) = match why {
             Kill::TimedOut => (SignalReason::TimedOut, Ending::TimedOut { worker: Some(worker) }),
             Kill::Cancel(CancelReason::Requested) => {
@@ -236,21 +282,19 @@ impl<P: Clone> Core<P> {
             }
             Kill::Cancel(why) => (SignalReason::Stopping, Ending::Cancelled { why }),
         };
-        self.pool_mut(PoolId::Processes).workers_mut().failures = 0;
+        self.workers_mut().failures = 0;
         self.kill_worker(worker, signal, out);
         if why == Kill::TimedOut && self.may_retry(slot, RetryOn::Timeout) {
             self.end(slot, now);
             #[cfg(test)]
             if self.is_sabotaged(Sabotage::RetryBeforeDeathConfirmed) {
                 self.leave_worker(slot, now);
-                self.retry(slot, now, out);
-                return self.schedule(now, out);
+                return self.retry(slot, now, out);
             }
             self.tasks[slot].state = State::AwaitingEnd;
         } else {
             self.leave_worker(slot, now);
             self.resolve(slot, ending, now, out);
         }
-        self.schedule(now, out);
     }
 }

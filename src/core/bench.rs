@@ -3,7 +3,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use super::{Core, CoreConfig, Effect, Finish, PoolConfig, PoolId, PoolKind, Submission, Time};
+use super::{
+    Core, CoreConfig, Effect, Finish, Finished, PoolConfig, PoolId, PoolKind, Submission, Time,
+};
 use crate::task::options::{Limits, Options};
 
 /// A core with one busy place and `queued` tasks that wait for it.
@@ -47,13 +49,16 @@ impl Queue {
             self.submit(number as u64);
             let running = running.expect("one place is always busy");
             self.now = self.now + Duration::from_nanos(100);
-            self.core.on_finished(self.now, running, Finish::Returned, &mut self.out);
+            let ran = Duration::from_nanos(100);
+            let finished = Finished { ticket: running, finish: Finish::Returned, ran };
+            self.core.on_all_finished(self.now, &[finished], &mut self.out);
             black_box(&self.out);
         }
     }
 
     fn submit(&mut self, payload: u64) {
-        let submission = Submission { pool: PoolId::Threads, options: Options::DEFAULT, payload };
+        let submission =
+            Submission { pool: PoolId::Threads, options: Options::DEFAULT, payload, calls: 1 };
         let accepted = self.core.on_submitted(self.now, submission, &mut self.out);
         accepted.expect("the queue has no bound");
     }

@@ -1,4 +1,5 @@
-//! Time passes: delays and backoffs end, tasks expire and time out, long waits are reported, aging lifts.
+//! Time passes: delays and backoffs end, tasks expire and time out, long waits are reported, aging lifts,
+//! stuck workers are looked for.
 
 use super::effect::{Effect, Ending, WarnLevel};
 use super::machine::{Core, Timer};
@@ -14,7 +15,9 @@ impl<P: Clone> Core<P> {
         let timer = self.timers.first().map(|&(time, ..)| time);
         let lifts = self.pools.iter().filter_map(|pool| pool.admission.next_lift(&self.nodes));
         let reports = self.unreported().map(|(slot, level)| self.report_due(slot, level));
-        timer.into_iter().chain(lifts).chain(reports).min()
+        let claims = self.pools.iter().filter_map(|pool| Some(pool.workers.as_ref()?.claim_check));
+        let claims = claims.filter(|&due| due != Time::NEVER);
+        timer.into_iter().chain(lifts).chain(reports).chain(claims).min()
     }
 
     /// Everything that is due by `now` happens.
@@ -30,6 +33,7 @@ impl<P: Clone> Core<P> {
             }
             self.report_waits(now, out);
             self.lift(now);
+            self.check_claims(now, out);
             self.schedule(now, out);
         }
     }

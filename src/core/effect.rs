@@ -28,13 +28,20 @@ pub(crate) enum Effect<P> {
     /// Win the task's word against its completion, so that its worker may be killed. Answered by
     /// `on_kill_settled`.
     Kill { worker: WorkerId, ticket: Ticket },
+    /// Take back those calls of a running pack that have not begun. Answered by `on_pack_split`, or not at
+    /// all if there are none.
+    Split { worker: WorkerId, ticket: Ticket },
+    /// Look whether the worker has begun what it was given long ago. Answered by `on_claim_checked`.
+    CheckClaim { worker: WorkerId, ticket: Ticket },
     /// Send SIGKILL to the worker's process group. Its exit follows.
     Signal { worker: WorkerId, why: SignalReason },
     /// Start a worker process after `delay`. Answered by `on_worker_ready` or `on_worker_exited`.
     Spawn { worker: WorkerId, delay: Duration },
     /// The worker gets no more tasks and ends by itself. Its exit follows.
     Retire { worker: WorkerId },
-    /// The task has reached its terminal state: tell whoever holds its handle. The core has forgotten it.
+    /// The task, or every call of the pack, has reached its terminal state: tell whoever holds the handle.
+    /// The core has forgotten it. Of several that have finished together each is named at most once, and no
+    /// other task is said to have finished.
     Resolve { task: TaskId, payload: P, ending: Ending, history: History },
     /// The task has waited longer than a threshold and still waits.
     Warn { task: TaskId, payload: P, level: WarnLevel, waited: Duration },
@@ -51,6 +58,8 @@ pub(crate) enum SignalReason {
     Cancelled,
     /// It was sent a call it can no longer be trusted with, or sent garbage itself.
     Corrupt,
+    /// It never took up what it was given.
+    Stuck,
     Stopping,
 }
 

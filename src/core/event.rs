@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::effect::PoolId;
+use super::effect::{Finish, PoolId};
+use crate::task::id::Ticket;
 use crate::task::options::{Backoff, Limits, Options};
 
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,11 @@ pub(crate) struct WorkersConfig {
     pub(crate) burst: u32,
     /// One, or more for a transport that can take back what it was given.
     pub(crate) entries_per_worker: usize,
+    /// How much work, in predicted run time, is staged ahead per worker. At least one entry is.
+    pub(crate) prefetch: Duration,
+    /// How long a worker may leave the entry untouched that is next before the shell is asked whether it
+    /// has begun. `None` for a transport that can't tell.
+    pub(crate) claim_deadline: Option<Duration>,
     /// Whether what was staged counts as begun. Needs `entries_per_worker` to be 1.
     pub(crate) staged_is_begun: bool,
     /// How many deaths in a row with nothing begun are borne.
@@ -58,6 +64,33 @@ pub(crate) struct Submission<P> {
     pub(crate) pool: PoolId,
     pub(crate) options: Options,
     pub(crate) payload: P,
+    /// For how many calls of the same function it stands, one at least. More make it a *pack*, which takes
+    /// that many task numbers and has no retries, delay, timeout or queue timeout.
+    pub(crate) calls: u32,
+}
+
+/// An attempt that came to its end by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finished {
+    pub(crate) ticket: Ticket,
+    pub(crate) finish: Finish,
+    /// Measured beside the function; of a pack, all its calls together.
+    pub(crate) ran: Duration,
+}
+
+/// What came of [`Effect::Kill`](super::Effect::Kill).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Killed {
+    /// The attempt's outcome was first and arrives.
+    Lost,
+    /// The attempt was begun and will never commit.
+    Won,
+    /// It was taken back instead: it had never begun.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "told by transports that can take back; the channel cannot")
+    )]
+    NotBegun,
 }
 
 /// A submission that was not accepted: the payload back, and why.

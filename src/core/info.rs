@@ -25,6 +25,9 @@ pub(crate) enum TaskState {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TaskInfo<'a, P> {
     pub(crate) id: TaskId,
+    /// For how many calls it stands; `id` is the first one's.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a shell that submits packs"))]
+    pub(crate) calls: u32,
     pub(crate) payload: &'a P,
     pub(crate) pool: PoolId,
     /// Where it waits or waited: higher than `priority` if aging lifted it.
@@ -39,6 +42,9 @@ pub(crate) struct TaskInfo<'a, P> {
     pub(crate) worker: Option<WorkerId>,
     /// Of the present attempt.
     pub(crate) ticket: Option<Ticket>,
+    /// What names the task in `on_pack_split`, begun or not.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a shell that submits packs"))]
+    pub(crate) latest: Ticket,
 }
 
 /// What is known of a pool.
@@ -47,10 +53,10 @@ pub(crate) struct PoolInfo {
     pub(crate) limits: Limits,
     /// Places taken, by closures too that run on after they were given up.
     pub(crate) busy: u32,
-    /// By class, least urgent first: tasks that wait for their begin.
+    /// By class, least urgent first: calls that wait for their begin.
     pub(crate) waiting: [usize; Priority::ALL.len()],
     pub(crate) delayed: usize,
-    /// Tasks that have not reached their terminal state.
+    /// Calls that have not reached their terminal state.
     pub(crate) unresolved: usize,
     /// Closures that run on after their tasks were resolved.
     pub(crate) detached: usize,
@@ -86,12 +92,13 @@ impl<P: Clone> Core<P> {
     #[cfg(test)]
     /// Whether a task of `class` would not be refused as `QueueFull` now.
     pub(crate) fn has_room(&self, pool: PoolId, class: Priority) -> bool {
-        self.pool(pool).has_room(class)
+        self.pool(pool).has_room(class, 1)
     }
 
-    /// A task that has not reached its terminal state.
+    /// A task that has not reached its terminal state; of a call in a pack, the pack.
     pub(crate) fn task(&self, task: TaskId) -> Option<TaskInfo<'_, P>> {
-        self.tasks.find(task).and_then(|record| self.task_info(task.slot, record))
+        let slot = self.tasks.locate(task)?;
+        self.task_info(slot, &self.tasks[slot])
     }
 
     /// All tasks that have not reached their terminal state, in no particular order.
@@ -132,6 +139,7 @@ impl<P: Clone> Core<P> {
         };
         Some(TaskInfo {
             id: self.tasks.id(slot),
+            calls: record.calls,
             payload: record.payload.as_ref()?,
             pool: record.pool,
             class: if record.issue == 0 && state == TaskState::Delayed {
@@ -145,6 +153,7 @@ impl<P: Clone> Core<P> {
             attempts: record.attempts,
             worker: record.worker(),
             ticket: record.begun().then(|| self.tasks.ticket(slot)),
+            latest: self.tasks.ticket(slot),
         })
     }
 }

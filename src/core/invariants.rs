@@ -80,7 +80,7 @@ impl<P: Clone> Core<P> {
             record.begun() == in_attempt || revoking || resolved,
             "an attempt is counted while it runs"
         );
-        let retries = record.retry.as_ref().map_or(0, |retry| retry.retries);
+        let retries = record.retry.as_ref().map_or(0, |retry| retry.policy.retries);
         assert!(record.attempts <= retries + 1, "a task has at most the attempts that it allows");
     }
 
@@ -112,10 +112,19 @@ impl<P: Clone> Core<P> {
         let count = |wanted: &dyn Fn(&Record<P>) -> bool| {
             here().filter(|&slot| wanted(&self.tasks[slot])).count()
         };
+        let calls = |wanted: &dyn Fn(&Record<P>) -> bool| -> usize {
+            let wanted = here().map(|slot| &self.tasks[slot]).filter(|record| wanted(record));
+            wanted.map(|record| record.calls as usize).sum()
+        };
         assert_eq!(
             pool.unresolved,
-            count(&|task| task.state != State::Detached),
-            "unresolved tasks are counted"
+            calls(&|task| task.state != State::Detached),
+            "unresolved calls are counted"
+        );
+        assert_eq!(
+            pool.revoking,
+            count(&|task| matches!(task.state, State::Revoking(_)) && !task.begun()),
+            "what is being taken back is counted"
         );
         assert_eq!(
             pool.delayed,
@@ -132,7 +141,7 @@ impl<P: Clone> Core<P> {
             Priority::ALL.into_iter().map(|class| pool.admission.queued(class)).sum();
         assert_eq!(
             queued,
-            count(&|task| task.state == State::Queued),
+            calls(&|task| task.state == State::Queued),
             "what is queued is in a line"
         );
         let busy = match &pool.workers {
@@ -165,7 +174,16 @@ impl<P: Clone> Core<P> {
             let staged = here().filter(in_class).filter(|&slot| {
                 self.tasks[slot].is_waiting() && self.tasks[slot].state != State::Queued
             });
-            assert_eq!(pool.staged[class as usize], staged.count(), "staged tasks are counted");
+            let staged: usize = staged.map(|slot| self.tasks[slot].calls as usize).sum();
+            assert_eq!(pool.staged[class as usize], staged, "staged calls are counted");
+            let splittable = here().filter(in_class).filter(|&slot| {
+                self.tasks[slot].is_with_worker() && self.tasks[slot].is_splittable()
+            });
+            assert_eq!(
+                pool.splittable[class as usize] as usize,
+                splittable.count(),
+                "packs that may be split are counted"
+            );
             for slot in pool.admission.iter(&self.nodes, class) {
                 let record = &self.tasks[slot];
                 assert!(

@@ -26,12 +26,16 @@ pub(super) struct Pool {
     /// Absent for a pool of slots.
     pub(super) workers: Option<Workers>,
     pub(super) queue_bound: Option<usize>,
-    /// Tasks that have not reached their terminal state.
+    /// Calls that have not reached their terminal state.
     pub(super) unresolved: usize,
     /// Of these, those that wait for a delay or backoff.
     pub(super) delayed: usize,
-    /// By class, those that wait behind another in a worker.
+    /// By class, the calls that wait behind another in a worker.
     pub(super) staged: [usize; Priority::ALL.len()],
+    /// How many entries are being taken back that have not begun.
+    pub(super) revoking: usize,
+    /// By class, the packs with workers that may still be asked to be split.
+    pub(super) splittable: [u32; Priority::ALL.len()],
     /// Resolved, but the closure still runs.
     pub(super) detached: usize,
     pub(super) failed: bool,
@@ -56,6 +60,8 @@ impl Pool {
             unresolved: 0,
             delayed: 0,
             staged: [0; Priority::ALL.len()],
+            revoking: 0,
+            splittable: [0; Priority::ALL.len()],
             detached: 0,
             failed: false,
         }
@@ -87,6 +93,7 @@ pub(crate) struct Core<P> {
 }
 
 impl<P: Clone> Core<P> {
+    #[expect(clippy::large_types_passed_by_value, reason = "there is one core in a supervisor")]
     pub(crate) fn new(config: CoreConfig) -> Self {
         Self {
             warn_after: [config.timeout_warning.into(), config.timeout_critical.into()],
@@ -157,9 +164,10 @@ impl<P: Clone> Core<P> {
     pub(super) fn enqueue(&mut self, now: Time, slot: u32) {
         let record = &mut self.tasks[slot];
         record.state = State::Queued;
-        let (pool, priority) = (record.pool, record.priority);
+        let (pool, priority, calls) = (record.pool, record.priority, record.calls);
         let expiry = record.queued_from + record.queue_timeout;
-        self.pools[pool as usize].admission.enqueue(&mut self.nodes, slot, priority, now);
+        let admission = &mut self.pools[pool as usize].admission;
+        admission.enqueue(&mut self.nodes, slot, priority, calls, now);
         self.set_alarm(slot, expiry);
     }
 
@@ -239,7 +247,9 @@ impl<P: Clone> Core<P> {
         self.begin(slot, now);
         let record = &mut self.tasks[slot];
         record.progress = Progress::Open;
-        record.ran = now.since(record.mark).into();
+        if let Some(retry) = &mut record.retry {
+            retry.ran = now.since(record.mark).into();
+        }
         record.mark = now;
         self.set_alarm(slot, Time::NEVER);
     }
@@ -247,14 +257,19 @@ impl<P: Clone> Core<P> {
     /// It no longer waits behind another.
     fn leave_staged(&mut self, slot: u32) {
         let class = self.nodes.class(slot);
-        let staged = &mut self.pools[self.tasks[slot].pool as usize].staged[class as usize];
-        *staged = staged.checked_sub(1).expect("what leaves was staged");
+        let record = &self.tasks[slot];
+        let staged = &mut self.pools[record.pool as usize].staged[class as usize];
+        *staged = staged.checked_sub(record.calls as usize).expect("what leaves was staged");
+        if matches!(record.state, State::Revoking(_)) {
+            self.pools[record.pool as usize].revoking -= 1;
+        }
     }
 
     /// Takes a task out of its worker's entries. If the worker lives, the next one begins or the worker is
     /// idle.
     pub(super) fn leave_worker(&mut self, slot: u32, now: Time) {
         let worker_id = self.tasks[slot].worker().expect("a task that leaves a worker is with one");
+        self.count_splittable(slot, false);
         let workers = self.workers_mut();
         let entries = workers.entries_mut(worker_id);
         entries.retain(|&entry| entry != slot);
@@ -277,7 +292,7 @@ impl<P: Clone> Core<P> {
     pub(super) fn may_retry(&self, slot: u32, kind: RetryOn) -> bool {
         let record = &self.tasks[slot];
         let allowed =
-            record.retry.as_ref().is_some_and(|retry| retry.allows(kind, record.attempts));
+            record.retry.as_ref().is_some_and(|retry| retry.policy.allows(kind, record.attempts));
         allowed && self.stop < Some(StopMode::CancelQueued) && !self.pool(record.pool).failed
     }
 
@@ -287,7 +302,8 @@ impl<P: Clone> Core<P> {
         record.mark = now;
         record.reported = [false; WARN_LEVELS];
         let (attempt, number) = (record.attempts + 1, record.number);
-        let wait = record.retry.as_ref().map(|retry| retry.backoff.wait_before(attempt, number));
+        let wait =
+            record.retry.as_ref().map(|retry| retry.policy.backoff.wait_before(attempt, number));
         match wait {
             Some(wait)
                 if !wait.is_zero() && self.ending_of_queued(self.tasks[slot].pool).is_none() =>
@@ -341,8 +357,8 @@ impl<P: Clone> Core<P> {
         let record = &mut self.tasks[slot];
         let payload = record.payload.take().expect("a task is resolved once");
         let history = history(record, now);
-        let pool = record.pool;
-        self.pool_mut(pool).unresolved -= 1;
+        let (pool, calls) = (record.pool, record.calls);
+        self.pool_mut(pool).unresolved -= calls as usize;
         out.push(Effect::Resolve { task, payload, ending, history });
     }
 
@@ -362,12 +378,12 @@ impl<P: Clone> Core<P> {
         }
         let was_busy = worker.is_busy();
         let entries: Vec<u32> = worker.entries.iter().copied().collect();
-        let on_its_own_fault = why == SignalReason::Corrupt;
+        let on_its_own_fault = matches!(why, SignalReason::Corrupt | SignalReason::Stuck);
         workers.set_state(id, WorkerState::Dying { on_its_own_fault });
         if was_busy {
             self.pool_mut(PoolId::Processes).admission.vacate();
         }
-        for slot in entries {
+        for slot in entries.into_iter().rev() {
             let record = &mut self.tasks[slot];
             let revocable = match record.state {
                 State::Staged => true,
@@ -375,10 +391,8 @@ impl<P: Clone> Core<P> {
                 _ => false,
             };
             if revocable {
-                record.state = State::Revoking(Revoke::Requeue);
-                out.push(Effect::Revoke { worker: id, ticket: self.tasks.ticket(slot) });
-            }
-            if revocable || self.tasks[slot].state == State::Begun {
+                self.start_revoke(slot, Revoke::Requeue, out);
+            } else if record.state == State::Begun {
                 self.set_alarm(slot, Time::NEVER);
             }
         }
@@ -390,7 +404,7 @@ fn history<P>(record: &super::task::Record<P>, now: Time) -> History {
     let (queued_until, ran) = if record.begun() {
         (record.mark, now.since(record.mark))
     } else {
-        (now, record.ran.into())
+        (now, record.ran().into())
     };
     History {
         attempts: record.attempts,

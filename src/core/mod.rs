@@ -1,5 +1,6 @@
 //! The life of every task and every worker, as one state machine. Events go in (`on_…`), effects come out,
-//! and the shell performs them in their order after it has released the lock that guards the [`Core`].
+//! and the shell performs them in their order: those that only change a ring while it still holds the lock
+//! that guards the [`Core`], all others after it has released it.
 //!
 //! Pure: it must not know clocks, threads, processes, transports, bytes or user code. A task's payload is
 //! opaque, is cloned into the effects that need it, and is moved out by the last one, so that nothing of
@@ -8,12 +9,13 @@
 //!
 //! Reading order: `effect`, `event` (what comes in), `task` (the record and its states), `workers` (the
 //! bookkeeping of worker processes), `machine` (the core itself and the primitives), then one file per
-//! group of events: `submit`, `attempt`, `process`, `deadline`, `stop`. All of them end with `schedule` and
+//! group of events: `submit`, `attempt`, `pack`, `process`, `claim`, `deadline`, `stop`. All of them end with `schedule` and
 //! `fleet`. `info` answers questions, `invariants` says what must always hold.
 
 mod attempt;
 #[doc(hidden)]
 pub mod bench;
+mod claim;
 mod deadline;
 mod effect;
 mod event;
@@ -22,6 +24,7 @@ mod info;
 #[cfg(test)]
 mod invariants;
 mod machine;
+mod pack;
 mod process;
 mod schedule;
 mod stop;
@@ -43,7 +46,8 @@ pub(crate) use effect::{
 #[cfg(test)]
 pub(crate) use event::Cancel;
 pub(crate) use event::{
-    CoreConfig, PoolConfig, PoolKind, RefuseReason, StopMode, Submission, WorkersConfig,
+    CoreConfig, Finished, Killed, PoolConfig, PoolKind, RefuseReason, StopMode, Submission,
+    WorkersConfig,
 };
 pub(crate) use info::{TaskInfo, TaskState};
 pub(crate) use machine::Core;

@@ -86,6 +86,7 @@ impl<P: Clone> Core<P> {
         out: &mut Vec<Effect<P>>,
     ) {
         let state = self.tasks[slot].state;
+        self.count_splittable(slot, false);
         #[cfg(test)]
         if !has_begun && self.is_sabotaged(Sabotage::RequeueForgottenAtDeath) {
             return;

@@ -1,8 +1,10 @@
 //! What every event ends with: whatever may start is started, and what stands in the way of more urgent
 //! work is taken back.
 
+use std::cmp::Reverse;
+
 use super::effect::{Effect, PoolId};
-use super::machine::Core;
+use super::machine::{Core, Pool};
 use super::task::{Progress, Revoke, State};
 use super::workers::WorkerState;
 use crate::admission::Time;
@@ -15,6 +17,7 @@ impl<P: Clone> Core<P> {
             if self.pool(pool).workers.is_some() {
                 self.start_on_workers(pool, now, out);
                 self.take_back_for_urgent(pool, out);
+                self.split_for_urgent(pool, out);
                 self.rebalance(pool, out);
                 self.spawn_missing(pool, out);
                 self.drop_superfluous(pool, out);
@@ -79,15 +82,17 @@ impl<P: Clone> Core<P> {
         record.state = State::Staged;
         record.issue += 1;
         record.set_worker(Some(worker));
+        record.split_asked = false;
         let payload = record.payload.clone().expect("an unresolved task has its payload");
-        let class = self.nodes.class(slot);
+        let (class, calls) = (self.nodes.class(slot), record.calls as usize);
         let pool = self.pool_mut(PoolId::Processes);
-        pool.staged[class as usize] += 1;
+        pool.staged[class as usize] += calls;
         let staged_is_begun = pool.workers().config.staged_is_begun;
         let entries = pool.workers_mut().entries_mut(worker);
         entries.push_back(slot);
         if entries.len() == 1 {
             pool.admission.occupy();
+            pool.workers_mut().arm_claim_check(now);
             self.begin(slot, now);
             if staged_is_begun {
                 self.tasks[slot].progress = Progress::Sure;
@@ -95,16 +100,17 @@ impl<P: Clone> Core<P> {
         } else {
             self.set_warn_timer(slot);
         }
+        self.count_splittable(slot, true);
         out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot), payload });
     }
 
-    /// A worker behind whose tasks one of `class` may be staged: none of them is of a lower class, and the
-    /// limits will let it start when the one in front is done. Critical tasks wait for a worker of their
+    /// A worker behind whose tasks one of `class` may be staged: none of them is of a lower class (the last
+    /// is the least urgent), and the limits will let it start when the one in front is done. Critical tasks wait for a worker of their
     /// own.
     fn place_behind(&self, pool: PoolId, class: Priority) -> Option<WorkerId> {
         let pool = self.pool(pool);
         let workers = pool.workers();
-        let entries_max = workers.config.entries_per_worker;
+        let entries_max = workers.entries_max();
         if entries_max == 1
             || class == Priority::Critical
             || pool.admission.busy() > pool.admission.ceiling(class)
@@ -112,59 +118,72 @@ impl<P: Clone> Core<P> {
             return None;
         }
         let fitting = workers.iter().filter(|(_, worker)| {
+            let back = worker.entries.back();
             worker.state == WorkerState::Ready
                 && (1..entries_max).contains(&worker.entries.len())
-                && worker.entries.iter().all(|&ahead| self.nodes.class(ahead) >= class)
+                && back.is_some_and(|&ahead| self.nodes.class(ahead) >= class)
         });
         fitting.min_by_key(|(_, worker)| worker.entries.len()).map(|(id, _)| id)
     }
 
     /// What is staged must not start before a more urgent task that waits, nor beyond its limits.
-    fn take_back_for_urgent(&mut self, pool: PoolId, out: &mut Vec<Effect<P>>) {
-        let admission = &self.pool(pool).admission;
-        let waiting = admission.next().map(|(_, class)| class);
-        let must_yield =
-            |class: Priority| waiting > Some(class) || admission.busy() > admission.ceiling(class);
-        let yielding: Vec<Priority> = Priority::ALL
-            .into_iter()
-            .filter(|&class| self.pool(pool).staged[class as usize] > 0 && must_yield(class))
-            .collect();
-        if yielding.is_empty() {
+    fn take_back_for_urgent(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
+        let pool = self.pool(pool_id);
+        let yielding =
+            Priority::ALL.map(|class| pool.staged[class as usize] > 0 && pool.must_yield(class));
+        if !yielding.contains(&true) {
             return;
         }
-        for slot in self.staged_slots(pool) {
-            if yielding.contains(&self.nodes.class(slot)) {
+        let staged: Vec<u32> = self.staged_slots(pool_id, usize::MAX).collect();
+        for slot in staged {
+            if yielding[self.nodes.class(slot) as usize] {
                 self.start_revoke(slot, Revoke::Requeue, out);
             }
         }
     }
 
-    /// An idle worker gets what is staged behind another's task.
+    /// An idle worker gets what is staged behind another's task, or the rest of a pack that runs there.
     fn rebalance(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
         let pool = self.pool(pool_id);
-        let idle = pool.workers().idle().len();
-        let any_staged = pool.staged.iter().any(|&count| count > 0);
-        if idle == 0 || !any_staged || pool.admission.next().is_some() {
+        let workers = pool.workers();
+        let idle = workers.idle().len().saturating_sub(pool.revoking);
+        let staged = pool.staged.iter().any(|&calls| calls > 0);
+        let packs = pool.splittable.iter().any(|&packs| packs > 0);
+        if idle == 0 || !(staged || packs) || pool.admission.next().is_some() {
             return;
         }
-        let staged = self.staged_slots(pool_id);
-        let on_their_way = pool.staged.iter().sum::<usize>() - staged.len();
-        let mut candidates: Vec<u32> = staged
-            .into_iter()
+        // In any worker the first are the most urgent and, but for what was taken back, the oldest.
+        let candidates: Vec<u32> = self
+            .staged_slots(pool_id, idle)
             .filter(|&slot| pool.admission.has_place(self.nodes.class(slot)))
             .collect();
-        candidates.sort_by_key(|&slot| {
-            (std::cmp::Reverse(self.nodes.class(slot)), self.nodes.order(slot))
-        });
-        for slot in candidates.into_iter().take(idle.saturating_sub(on_their_way)) {
+        let mut chosen = candidates.clone();
+        chosen.sort_by_key(|&slot| (Reverse(self.nodes.class(slot)), self.nodes.order(slot)));
+        chosen.truncate(idle);
+        for slot in candidates.into_iter().filter(|slot| chosen.contains(slot)) {
             self.start_revoke(slot, Revoke::Requeue, out);
         }
+        self.split_for_idle(pool_id, idle - chosen.len(), out);
     }
 
-    /// What waits behind another in a worker and is not being taken back already.
-    fn staged_slots(&self, pool: PoolId) -> Vec<u32> {
+    /// In each worker the first `most` that wait behind another and are not being taken back already, from
+    /// the back of its queue to the front: a ring whose last entry is taken back can use its place again.
+    fn staged_slots(&self, pool: PoolId, most: usize) -> impl Iterator<Item = u32> {
         let workers = self.pool(pool).workers();
-        let entries = workers.iter().flat_map(|(_, worker)| worker.entries.iter().copied());
-        entries.filter(|&slot| self.tasks[slot].state == State::Staged).collect()
+        workers.iter().flat_map(move |(_, worker)| {
+            let is_staged = |slot: &u32| self.tasks[*slot].state == State::Staged;
+            let first = worker.entries.iter().copied().filter(is_staged).take(most);
+            let mut first: Vec<u32> = first.collect();
+            first.reverse();
+            first
+        })
+    }
+}
+
+impl Pool {
+    /// Whether what is of `class` and has not begun has to make way for what waits, or for the limits.
+    pub(super) fn must_yield(&self, class: Priority) -> bool {
+        let waiting = self.admission.next().map(|(_, class)| class);
+        waiting > Some(class) || self.admission.busy() > self.admission.ceiling(class)
     }
 }

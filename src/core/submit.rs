@@ -8,7 +8,7 @@ use super::machine::{Core, Pool};
 use super::task::{Kill, Record, Revoke, State};
 use crate::admission::Time;
 use crate::task::id::TaskId;
-use crate::task::options::Priority;
+use crate::task::options::{Options, Priority};
 
 impl<P: Clone> Core<P> {
     /// A new task. It may start, or end, within this very call.
@@ -18,7 +18,9 @@ impl<P: Clone> Core<P> {
         submission: Submission<P>,
         out: &mut Vec<Effect<P>>,
     ) -> Result<TaskId, Refused<P>> {
-        let Submission { pool: pool_id, options, payload } = submission;
+        let Submission { pool: pool_id, options, payload, calls } = submission;
+        debug_assert!(calls > 0, "a task is one call at least");
+        debug_assert!(calls == 1 || is_plain(&options), "a pack has neither timers nor retries");
         let delay = options.delay.filter(|delay| !delay.is_zero());
         let pool = self.pool(pool_id);
         let reason = if self.stop.is_some() {
@@ -26,24 +28,21 @@ impl<P: Clone> Core<P> {
         } else if pool.failed {
             Some(RefuseReason::PoolFailed)
         } else {
-            (delay.is_none() && !pool.has_room(options.priority)).then_some(RefuseReason::QueueFull)
+            (delay.is_none() && !pool.has_room(options.priority, calls))
+                .then_some(RefuseReason::QueueFull)
         };
         if let Some(reason) = reason {
             return Err(Refused { payload, reason });
         }
-        self.last_number += 1;
+        let number = self.last_number + 1;
+        self.last_number += u64::from(calls);
         let queued_from = now + delay.unwrap_or(Duration::ZERO);
-        let slot = self.tasks.insert(Record::new(
-            self.last_number,
-            pool_id,
-            &options,
-            queued_from,
-            payload,
-        ));
+        let slot =
+            self.tasks.insert(Record::new(number, pool_id, &options, queued_from, payload, calls));
         self.nodes.ensure(slot);
         let task = self.tasks.id(slot);
         let pool = self.pool_mut(pool_id);
-        pool.unresolved += 1;
+        pool.unresolved += calls as usize;
         if let Some(workers) = &mut pool.workers {
             workers.wanted |= workers.config.lazily_started;
         }
@@ -55,18 +54,17 @@ impl<P: Clone> Core<P> {
         Ok(task)
     }
 
-    /// A task is no longer wanted.
+    /// A task is no longer wanted; of a call in a pack, the pack.
     pub(crate) fn on_cancelled(
         &mut self,
         now: Time,
         task: TaskId,
         out: &mut Vec<Effect<P>>,
     ) -> Cancel {
-        let known = self.tasks.find(task).is_some_and(|record| record.state != State::Detached);
-        if !known {
+        let Some(slot) = self.tasks.locate(task) else {
             return Cancel::TooLate;
-        }
-        let outcome = self.cancel(task.slot, CancelReason::Requested, now, out);
+        };
+        let outcome = self.cancel(slot, CancelReason::Requested, now, out);
         self.schedule(now, out);
         outcome
     }
@@ -126,6 +124,8 @@ impl<P: Clone> Core<P> {
         self.set_alarm(slot, Time::NEVER);
         let record = &mut self.tasks[slot];
         record.state = State::Revoking(why);
+        let not_begun = usize::from(!record.begun());
+        self.pools[record.pool as usize].revoking += not_begun;
         let worker = record.worker().expect("a staged task is with a worker");
         out.push(Effect::Revoke { worker, ticket: self.tasks.ticket(slot) });
     }
@@ -140,16 +140,18 @@ impl<P: Clone> Core<P> {
 }
 
 impl Pool {
-    /// Whether a task of `class` would be accepted now, as far as the queue's bound goes.
-    pub(super) fn has_room(&self, class: Priority) -> bool {
+    /// Whether so many calls of `class` would be accepted now, as far as the queue's bound goes. A pack that
+    /// is larger than the bound is, while nothing waits.
+    pub(super) fn has_room(&self, class: Priority, calls: u32) -> bool {
         let Some(bound) = self.queue_bound else {
             return true;
         };
         let ahead = Priority::ALL.into_iter().filter(|&other| other >= class);
-        ahead.map(|class| self.waiting(class)).sum::<usize>() < bound || self.can_start_now(class)
+        let waiting = ahead.map(|class| self.waiting(class)).sum::<usize>();
+        waiting == 0 || waiting + calls as usize <= bound || self.can_start_now(class)
     }
 
-    /// How many tasks of `class` wait for their begin.
+    /// How many calls of `class` wait for their begin.
     pub(super) fn waiting(&self, class: Priority) -> usize {
         self.admission.queued(class) + self.staged[class as usize]
     }
@@ -159,4 +161,9 @@ impl Pool {
         let has_worker = self.workers.as_ref().is_none_or(|workers| !workers.idle().is_empty());
         first && has_worker && self.admission.has_place(class)
     }
+}
+
+fn is_plain(options: &Options) -> bool {
+    let Options { timeout, queue_timeout, delay, retry, .. } = options;
+    timeout.is_none() && queue_timeout.is_none() && delay.is_none() && retry.retries == 0
 }

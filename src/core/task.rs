@@ -1,5 +1,6 @@
 //! What the core keeps of one task, and the slab of all of them.
 
+use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
 use super::effect::{CancelReason, PoolId};
@@ -58,10 +59,18 @@ pub(super) enum Progress {
     Sure,
 }
 
+/// What is kept of a task that may run more than once.
+#[derive(Debug)]
+pub(super) struct Retry {
+    pub(super) policy: RetryPolicy,
+    /// How long the last attempt ran that came to an end.
+    pub(super) ran: Span,
+}
+
 /// One task. Kept small: a million of them may wait.
 #[derive(Debug)]
 pub(super) struct Record<P> {
-    /// Zero in a vacant slot.
+    /// Of its first call. Zero in a vacant slot.
     pub(super) number: u64,
     /// Taken when the task is resolved.
     pub(super) payload: Option<P>,
@@ -69,20 +78,20 @@ pub(super) struct Record<P> {
     pub(super) queued_from: Time,
     /// In an attempt: its begin. Between attempts: since when it waits again.
     pub(super) mark: Time,
-    /// How long the last attempt ran that came to an end.
-    pub(super) ran: Span,
     pub(super) timeout: Span,
     pub(super) queue_timeout: Span,
     /// When the timer of the present state fires; `NEVER` if none is set.
     pub(super) alarm: Time,
     /// Absent for those that never run twice.
-    pub(super) retry: Option<Box<RetryPolicy>>,
+    pub(super) retry: Option<Box<Retry>>,
     /// The worker that has it or had it last; zero for none.
     worker: u64,
     /// Counts how often it was given out: the number of its ticket.
     pub(super) issue: u32,
     /// Attempts that began, as far as known.
     pub(super) attempts: u32,
+    /// More than one in a pack.
+    pub(super) calls: u32,
     pub(super) state: State,
     pub(super) pool: PoolId,
     pub(super) priority: Priority,
@@ -91,6 +100,10 @@ pub(super) struct Record<P> {
     pub(super) reported: [bool; WARN_LEVELS],
     /// Whether it has a timer of its own for that.
     pub(super) warn_timer: bool,
+    /// Whether `Effect::Split` was emitted for it and not answered.
+    pub(super) split_asked: bool,
+    /// Whether it was split from a pack, so that the task's ids may name the wrong slot.
+    is_rest: bool,
 }
 
 const _: () = {
@@ -106,27 +119,69 @@ impl<P> Record<P> {
         options: &Options,
         queued_from: Time,
         payload: P,
+        calls: u32,
     ) -> Self {
         Self {
             number,
             payload: Some(payload),
             queued_from,
             mark: queued_from,
-            ran: Span::ZERO,
             timeout: options.timeout.into(),
             queue_timeout: options.queue_timeout.into(),
             alarm: Time::NEVER,
-            retry: (options.retry.retries > 0).then(|| Box::new(options.retry)),
+            retry: (options.retry.retries > 0)
+                .then(|| Box::new(Retry { policy: options.retry, ran: Span::ZERO })),
             worker: 0,
             issue: 0,
             attempts: 0,
+            calls,
             state: State::Delayed,
             pool,
             priority: options.priority,
             progress: Progress::Open,
             reported: [false; WARN_LEVELS],
             warn_timer: false,
+            split_asked: false,
+            is_rest: false,
         }
+    }
+
+    /// The calls of a pack from `kept` on become a task of their own, which has never begun.
+    pub(super) fn split(&mut self, kept: u32, payload: P) -> Self {
+        let rest = Self {
+            number: self.number + u64::from(kept),
+            payload: Some(payload),
+            queued_from: self.queued_from,
+            mark: self.queued_from,
+            timeout: self.timeout,
+            queue_timeout: self.queue_timeout,
+            alarm: Time::NEVER,
+            retry: None,
+            worker: 0,
+            issue: 0,
+            attempts: 0,
+            calls: self.calls - kept,
+            state: State::Delayed,
+            pool: self.pool,
+            priority: self.priority,
+            progress: Progress::Open,
+            reported: self.reported,
+            warn_timer: false,
+            split_asked: false,
+            is_rest: true,
+        };
+        self.calls = kept;
+        rest
+    }
+
+    /// How long the last attempt ran that came to an end.
+    pub(super) fn ran(&self) -> Span {
+        self.retry.as_ref().map_or(Span::ZERO, |retry| retry.ran)
+    }
+
+    /// Whether the task's number, or that of one of its calls, is this.
+    fn has(&self, number: u64) -> bool {
+        number.wrapping_sub(self.number) < u64::from(self.calls)
     }
 
     pub(super) fn begun(&self) -> bool {
@@ -147,6 +202,20 @@ impl<P> Record<P> {
 
     pub(super) fn is_with(&self, worker: WorkerId) -> bool {
         self.worker == worker.0
+    }
+
+    /// Whether it is among a worker's entries.
+    pub(super) fn is_with_worker(&self) -> bool {
+        match self.state {
+            State::Staged | State::Begun | State::Revoking(_) | State::Killing(_) => true,
+            State::AwaitingEnd => self.worker != 0,
+            _ => false,
+        }
+    }
+
+    /// Whether it may be asked to be split.
+    pub(super) fn is_splittable(&self) -> bool {
+        self.calls > 1 && !self.split_asked
     }
 
     /// Since when it waits.
@@ -170,12 +239,24 @@ impl<P> Record<P> {
 pub(super) struct Tasks<P> {
     records: Vec<Record<P>>,
     vacant: Vec<u32>,
+    /// The slots of those that were split from a pack, by their first number.
+    rests: BTreeMap<u64, u32>,
 }
 
 impl<P> Tasks<P> {
-    pub(super) const EMPTY: Self = Self { records: Vec::new(), vacant: Vec::new() };
+    pub(super) const EMPTY: Self =
+        Self { records: Vec::new(), vacant: Vec::new(), rests: BTreeMap::new() };
 
     pub(super) fn insert(&mut self, record: Record<P>) -> u32 {
+        let (is_rest, number) = (record.is_rest, record.number);
+        let slot = self.place(record);
+        if is_rest {
+            self.rests.insert(number, slot);
+        }
+        slot
+    }
+
+    fn place(&mut self, record: Record<P>) -> u32 {
         if let Some(slot) = self.vacant.pop() {
             self[slot] = record;
             return slot;
@@ -190,14 +271,27 @@ impl<P> Tasks<P> {
     pub(super) fn vacate(&mut self, slot: u32) {
         let record = &mut self[slot];
         debug_assert!(record.payload.is_none(), "a payload is never dropped in the core");
-        (record.number, record.state, record.retry) = (0, State::Vacant, None);
+        let was_rest = record.is_rest.then_some(record.number);
+        (record.number, record.calls) = (0, 0);
+        (record.state, record.retry) = (State::Vacant, None);
         self.vacant.push(slot);
+        if let Some(number) = was_rest {
+            self.rests.remove(&number);
+        }
     }
 
-    pub(super) fn find(&self, task: TaskId) -> Option<&Record<P>> {
-        self.records
-            .get(task.slot as usize)
-            .filter(|record| record.number == task.number && task.number != 0)
+    fn find(&self, task: TaskId) -> Option<&Record<P>> {
+        self.records.get(task.slot as usize).filter(|record| record.has(task.number))
+    }
+
+    /// Where a task, or the pack that has its call, is kept, also if it was split from the pack that its id
+    /// names the slot of.
+    pub(super) fn locate(&self, task: TaskId) -> Option<u32> {
+        if self.find(task).is_some() {
+            return Some(task.slot);
+        }
+        let (_, &slot) = self.rests.range(..=task.number).next_back()?;
+        self[slot].has(task.number).then_some(slot)
     }
 
     /// The record of a ticket that is still current.

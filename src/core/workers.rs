@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::event::WorkersConfig;
+use crate::admission::Time;
 use crate::task::id::WorkerId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,10 @@ pub(super) struct Workers {
     pub(super) failures: u32,
     /// Whether workers are wanted at all.
     pub(super) wanted: bool,
+    /// How long an entry is predicted to run, in nanoseconds. Zero until the first has finished.
+    estimate: u64,
+    /// When to look for workers that are stuck; `NEVER` while none is busy.
+    pub(super) claim_check: Time,
 }
 
 impl Workers {
@@ -66,6 +71,10 @@ impl Workers {
             config.entries_per_worker == 1 || !config.staged_is_begun,
             "what is staged behind another has not begun"
         );
+        debug_assert!(
+            config.claim_deadline.is_none_or(|deadline| !deadline.is_zero()),
+            "looking without pause would never end"
+        );
         Self {
             config,
             all: BTreeMap::new(),
@@ -74,6 +83,8 @@ impl Workers {
             starting: 0,
             failures: 0,
             wanted: false,
+            estimate: 0,
+            claim_check: Time::NEVER,
         }
     }
 
@@ -105,6 +116,35 @@ impl Workers {
         match state {
             WorkerState::Ready if !has_entries => self.idle.push(id),
             _ => self.idle.retain(|&idle| idle != id),
+        }
+    }
+
+    /// An entry has run so long. The prediction rises at once, because what is staged behind a long task
+    /// waits, and falls slowly.
+    pub(super) fn learn(&mut self, ran: Duration) {
+        let ran = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let blended = self.estimate - self.estimate / 8 + ran / 8;
+        self.estimate = ran.max(blended);
+    }
+
+    /// How many entries a worker may hold: one that runs, and as much ahead as is predicted to run for the
+    /// time of prefetch, but one at least.
+    pub(super) fn entries_max(&self) -> usize {
+        let most = self.config.entries_per_worker;
+        if most == 1 {
+            return 1;
+        }
+        let prefetch = u64::try_from(self.config.prefetch.as_nanos()).unwrap_or(u64::MAX);
+        let ahead = prefetch.checked_div(self.estimate).unwrap_or(1);
+        1 + usize::try_from(ahead).unwrap_or(usize::MAX).clamp(1, most - 1)
+    }
+
+    /// A worker has become busy.
+    pub(super) fn arm_claim_check(&mut self, now: Time) {
+        if let Some(deadline) = self.config.claim_deadline
+            && self.claim_check == Time::NEVER
+        {
+            self.claim_check = now + deadline;
         }
     }
 

@@ -317,6 +317,8 @@ impl SupervisorBuilder {
         let workers = WorkersConfig {
             burst: self.burst.unwrap_or(processes.places()),
             entries_per_worker: 1,
+            prefetch: Duration::ZERO,
+            claim_deadline: None,
             staged_is_begun: true,
             restart_limit: self.restart_limit,
             restart_backoff: Backoff::exponential(

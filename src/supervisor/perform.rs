@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shared::{Effects, Next, Shared, ThreadItem};
-use crate::core::{CancelReason, Effect, Ending, History, PoolId, WarnLevel};
+use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
 use crate::task::cause::ExitCause;
 use crate::task::cell::{Stored, TaskCell, Work};
 use crate::task::error::{CrashReport, TaskError, TaskErrorKind};
@@ -55,9 +55,17 @@ impl Shared {
                 Effect::Kill { worker, ticket } => {
                     let won = self.executor.try_kill(worker, ticket);
                     self.drive(|core, now, effects| {
-                        core.on_kill_settled(now, worker, ticket, won, effects);
+                        let killed = if won { Killed::Won } else { Killed::Lost };
+                        core.on_kill_settled(now, worker, ticket, killed, effects);
                     });
                 }
+                Effect::Split { worker, ticket } => {
+                    let task = ticket.task.number();
+                    tracing::trace!(target: "atasker::task", task, worker = worker.0, "kept whole");
+                }
+                Effect::CheckClaim { worker, ticket } => self.drive(|core, now, effects| {
+                    core.on_claim_checked(now, worker, ticket, true, effects);
+                }),
                 Effect::Signal { worker, why } => self.executor.signal(worker, why),
                 Effect::Spawn { worker, delay } => self.executor.spawn(worker, delay),
                 Effect::Retire { worker } => self.executor.retire(worker),
@@ -187,8 +195,9 @@ impl Shared {
         next: &mut Next,
     ) {
         let mut effects = Effects::new();
+        let ran = arrived.ran.unwrap_or_default();
         self.tell(&mut effects, |core, now, effects| {
-            core.on_finished(now, ticket, finish, effects);
+            core.on_finished(now, ticket, finish, ran, effects);
         });
         self.perform(effects, Some(arrived), next);
     }

@@ -84,7 +84,8 @@ impl Shared {
         {
             return Err(NotTaken::Refused(SubmitError::DuplicateId(id.to_string())));
         }
-        let submission = Submission { pool: pool.into(), options, payload: Arc::clone(&cell) };
+        let submission =
+            Submission { pool: pool.into(), options, payload: Arc::clone(&cell), calls: 1 };
         let answer = self
             .tell(&mut effects, |core, now, effects| core.on_submitted(now, submission, effects));
         if let (Ok(task), Some(id), Some(chosen)) = (&answer, id, &mut chosen) {

@@ -161,6 +161,8 @@ impl Oracle {
                 Effect::Warn { task, level, .. } => self.on_warned(task, level),
                 Effect::Revoke { .. }
                 | Effect::Kill { .. }
+                | Effect::Split { .. }
+                | Effect::CheckClaim { .. }
                 | Effect::Spawn { .. }
                 | Effect::Retire { .. } => {}
             }

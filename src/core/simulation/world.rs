@@ -10,8 +10,8 @@ use super::oracle::{Cause, Oracle, Payload};
 use super::shell::{Action, Event, Process};
 use crate::core::sabotage::Sabotage;
 use crate::core::{
-    Cancel, Core, CoreConfig, Effect, PoolConfig, PoolId, PoolKind, StopMode, Submission, Time,
-    WorkersConfig,
+    Cancel, Core, CoreConfig, Effect, Killed, PoolConfig, PoolId, PoolKind, StopMode, Submission,
+    Time, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::Backoff;
@@ -44,6 +44,8 @@ impl World {
         let workers = WorkersConfig {
             burst: dice.below(3) as u32,
             entries_per_worker: if rings { 4 } else { 1 },
+            prefetch: Duration::MAX,
+            claim_deadline: None,
             staged_is_begun: !rings,
             restart_limit: 1 + dice.below(8) as u32,
             restart_backoff: Backoff::fixed(Duration::from_millis(dice.below(3))),
@@ -206,7 +208,7 @@ impl World {
         let number = self.tasks.len() as u64 + 1;
         let payload = Arc::new(number);
         let mut out = Vec::new();
-        let submission = Submission { pool, options, payload: payload.clone() };
+        let submission = Submission { pool, options, payload: payload.clone(), calls: 1 };
         match self.core.on_submitted(self.now, submission, &mut out) {
             Ok(task) => {
                 assert_eq!(task.number(), number, "numbers count what was accepted");
@@ -312,13 +314,16 @@ impl World {
             _ => Cause::Other,
         };
         self.event(cause, |core, now, out| match event {
-            Event::Finished(ticket, finish) => core.on_finished(now, ticket, finish, out),
+            Event::Finished(ticket, finish) => {
+                core.on_finished(now, ticket, finish, Duration::ZERO, out);
+            }
             Event::Begun(worker, ticket) => core.on_begun(now, worker, ticket),
             Event::RevokeSettled(worker, ticket, revoked) => {
                 core.on_revoke_settled(now, worker, ticket, revoked, out);
             }
             Event::KillSettled(worker, ticket, won) => {
-                core.on_kill_settled(now, worker, ticket, won, out);
+                let killed = if won { Killed::Won } else { Killed::Lost };
+                core.on_kill_settled(now, worker, ticket, killed, out);
             }
             Event::Ready(worker) => core.on_worker_ready(now, worker, out),
             Event::Corrupt(worker) => core.on_worker_corrupt(now, worker, out),

@@ -1,5 +1,6 @@
 //! One test per rule, as short stories: what happens, and what the core answers to it.
 
+mod packs;
 mod slots;
 mod stopping;
 mod time;
@@ -9,8 +10,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Cancel, Core, CoreConfig, Effect, Ending, Finish, PoolConfig, PoolId, PoolKind, RefuseReason,
-    StopMode, Submission, Time, WorkersConfig,
+    Cancel, Core, CoreConfig, Effect, Ending, Finish, Killed, PoolConfig, PoolId, PoolKind,
+    RefuseReason, StopMode, Submission, Time, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Backoff, Limits, Options, Priority, RetryOn};
@@ -45,6 +46,8 @@ fn retry(retries: u32, on: RetryOn) -> Options {
 const WORKERS: WorkersConfig = WorkersConfig {
     burst: 0,
     entries_per_worker: 1,
+    prefetch: Duration::MAX,
+    claim_deadline: None,
     staged_is_begun: true,
     restart_limit: 2,
     restart_backoff: Backoff::NONE,
@@ -91,6 +94,7 @@ impl Story {
         for worker in 1..=u64::from(limits.places()) {
             story.ready(worker);
         }
+        story.core.workers_mut().learn(Duration::from_nanos(1));
         story
     }
 
@@ -124,6 +128,10 @@ impl Story {
                 format!("revoke {} on {worker}", name(ticket.task))
             }
             Effect::Kill { worker, ticket } => format!("kill {} on {worker}", name(ticket.task)),
+            Effect::Split { worker, ticket } => format!("split {} on {worker}", name(ticket.task)),
+            Effect::CheckClaim { worker, ticket } => {
+                format!("check {} on {worker}", name(ticket.task))
+            }
             Effect::Signal { worker, why } => format!("signal {worker} {why:?}"),
             Effect::Spawn { worker, delay } if delay.is_zero() => format!("spawn {worker}"),
             Effect::Spawn { worker, .. } => format!("spawn {worker} later"),
@@ -151,11 +159,25 @@ impl Story {
     }
 
     fn try_submit(&mut self, name: Name, options: Options) -> Result<(), RefuseReason> {
+        self.try_submit_pack(name, 1, options)
+    }
+
+    fn submit_pack(&mut self, name: Name, calls: u32, options: Options) -> &mut Self {
+        self.try_submit_pack(name, calls, options).expect("it is accepted");
+        self
+    }
+
+    fn try_submit_pack(
+        &mut self,
+        name: Name,
+        calls: u32,
+        options: Options,
+    ) -> Result<(), RefuseReason> {
         let pool = self.pool;
         let mut result = Ok(());
         let mut task = None;
         self.event(|core, now, out| {
-            match core.on_submitted(now, Submission { pool, options, payload: name }, out) {
+            match core.on_submitted(now, Submission { pool, options, payload: name, calls }, out) {
                 Ok(id) => task = Some(id),
                 Err(refused) => {
                     assert_eq!(refused.payload, name, "a refused payload comes back");
@@ -169,7 +191,7 @@ impl Story {
 
     fn finish(&mut self, name: Name, finish: Finish) -> &mut Self {
         let ticket = self.tickets[name];
-        self.event(|core, now, out| core.on_finished(now, ticket, finish, out))
+        self.event(|core, now, out| core.on_finished(now, ticket, finish, Duration::ZERO, out))
     }
 
     fn done(&mut self, name: Name) -> &mut Self {
@@ -209,8 +231,33 @@ impl Story {
     }
 
     fn killed(&mut self, worker: u64, name: Name, won: bool) -> &mut Self {
+        let killed = if won { Killed::Won } else { Killed::Lost };
+        self.kill_settled(worker, name, killed)
+    }
+
+    fn kill_settled(&mut self, worker: u64, name: Name, killed: Killed) -> &mut Self {
         let ticket = self.tickets[name];
-        self.event(|core, now, out| core.on_kill_settled(now, WorkerId(worker), ticket, won, out))
+        self.event(|core, now, out| {
+            core.on_kill_settled(now, WorkerId(worker), ticket, killed, out);
+        })
+    }
+
+    fn split(&mut self, name: Name, kept: u32, rest: Name) -> &mut Self {
+        let task = self.tasks[name];
+        let ticket = self.core.task(task).expect("it is not resolved").latest;
+        let number = ticket.task.number + u64::from(kept);
+        self.tasks.insert(rest, TaskId { number, slot: task.slot });
+        let mut late = None;
+        self.event(|core, now, out| late = core.on_pack_split(now, ticket, kept, rest, out));
+        assert_eq!(late, None, "the split is not too late");
+        self
+    }
+
+    fn checked(&mut self, worker: u64, name: Name, begun: bool) -> &mut Self {
+        let ticket = self.tickets[name];
+        self.event(|core, now, out| {
+            core.on_claim_checked(now, WorkerId(worker), ticket, begun, out);
+        })
     }
 
     fn exited(&mut self, worker: u64, begun: &[Name]) -> &mut Self {

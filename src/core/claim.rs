@@ -1,0 +1,58 @@
+//! Workers that are stuck before the start of a task: stopped, or deadlocked in the end of the one before.
+//!
+//! One time per pool, not one per task: it is set while a worker is busy, and when it comes every worker is
+//! looked at whose front entry is only presumed to have begun. So a stuck worker is noticed after one to two
+//! deadlines, and a task costs nothing.
+
+use super::effect::{Effect, PoolId, SignalReason};
+use super::machine::Core;
+use super::task::{Progress, State};
+use crate::admission::Time;
+use crate::task::id::{Ticket, WorkerId};
+
+impl<P: Clone> Core<P> {
+    /// Asks about every worker that seems not to have taken up what is first with it.
+    pub(super) fn check_claims(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
+        let Some(workers) = &mut self.pools[PoolId::Processes as usize].workers else {
+            return;
+        };
+        let Some(deadline) = workers.config.claim_deadline.filter(|_| workers.claim_check <= now)
+        else {
+            return;
+        };
+        let any_busy = workers.iter().any(|(_, worker)| worker.is_busy());
+        workers.claim_check = if any_busy { now + deadline } else { Time::NEVER };
+        for (id, worker) in workers.iter().filter(|(_, worker)| worker.is_busy()) {
+            let front = worker.entries.front().copied().filter(|&slot| {
+                let record = &self.tasks[slot];
+                let presumed = record.progress == Progress::Presumed;
+                record.state == State::Begun && presumed && record.mark + deadline <= now
+            });
+            if let Some(slot) = front {
+                out.push(Effect::CheckClaim { worker: id, ticket: self.tasks.ticket(slot) });
+            }
+        }
+    }
+
+    /// `Effect::CheckClaim` was performed. A worker that has not begun what it was given is killed, and
+    /// everything with it goes to others.
+    pub(crate) fn on_claim_checked(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        ticket: Ticket,
+        begun: bool,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        if begun {
+            return self.on_begun(now, worker, ticket);
+        }
+        let is_stuck = self.tasks.find_ticket(ticket).is_some_and(|record| {
+            record.is_with(worker) && record.state == State::Begun && !record.surely_begun()
+        });
+        if is_stuck {
+            self.kill_worker(worker, SignalReason::Stuck, out);
+            self.schedule(now, out);
+        }
+    }
+}
