@@ -97,7 +97,7 @@ pub mod worker;
 #[cfg(feature = "macros")]
 pub use atasker_macros::{main, task, worker_init};
 
-pub use process::{Output, OutputLine, OutputStream, WorkerStartError};
+pub use process::{Output, OutputLine, OutputStream, Transport, WorkerStartError};
 pub use registry::{FunctionInfo, ParameterInfo};
 pub use supervisor::Supervisor;
 pub use supervisor::builder::SupervisorBuilder;

@@ -12,8 +12,9 @@ pub(crate) mod atomic {
     pub(crate) fn full_barrier() {}
 }
 
-use std::sync::{Condvar, Mutex as StdMutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex as StdMutex, MutexGuard, PoisonError, TryLockError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 /// A mutex whose lock is never poisoned.
 #[derive(Debug, Default)]
@@ -26,9 +27,26 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
+    /// `None`: somebody has it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a waiting thread waits for.
+pub(crate) struct Wish<'a> {
+    pub(crate) is_done: &'a dyn Fn() -> bool,
+    /// Have the waker woken when it is done. `false`: it is.
+    pub(crate) wake_when_done: &'a dyn Fn(&Waker) -> bool,
+    pub(crate) until: Option<Instant>,
 }
 
 /// Wait on `condvar` until it is notified or `timeout` has passed (`None`: for ever).

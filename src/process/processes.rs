@@ -17,11 +17,11 @@ use super::worker_log::WorkerLog;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::shm::Segment;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Wish};
 use crate::sys::Bell;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::channel::ChannelLink;
-use crate::transport::ring::{Collector, CorruptRing, RingLink, Wish};
+use crate::transport::ring::{Collector, CorruptRing, RingLink};
 use crate::transport::{Attention, CallFrame, Delivery, Fate, Kill, Link, OutcomeFrame, Revoke, Sink};
 
 /// How long [`Processes::shut_down`] waits for deaths. A process in an uninterruptible sleep takes longer.

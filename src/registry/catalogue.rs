@@ -84,7 +84,8 @@ impl Catalogue {
     }
 
     /// The function of that name: its full path, or as much of its end as says which one is meant.
-    pub(crate) fn find(&self, name: &str) -> Result<&FunctionInfo, FindError> {
-        self.names.find(name).map(|position| &self.functions[position])
+    /// With its index, which is the same in the other program's registry.
+    pub(crate) fn find(&self, name: &str) -> Result<(u32, &FunctionInfo), FindError> {
+        self.names.find(name).map(|position| (position as u32, &self.functions[position]))
     }
 }

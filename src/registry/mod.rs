@@ -16,7 +16,7 @@ pub(crate) mod shape;
 
 pub(crate) use catalogue::{Catalogue, catalogue};
 pub use catalogue::{FunctionInfo, ParameterInfo};
-pub(crate) use entry::{TaskEntry, check_clashes, find};
+pub(crate) use entry::{TaskEntry, check_clashes, entry_at, find, find_index, index_of};
 pub(crate) use find::FindError;
 
 #[cfg(test)]

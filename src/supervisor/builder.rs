@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,17 +10,27 @@ use serde::Serialize;
 
 use super::Supervisor;
 use super::callbacks::Callbacks;
+use super::driven::Driven;
 use super::error::StartError;
 use super::executor::{Executor, Workers};
 use super::shared::{Drained, Shared, Space};
 use super::timer::Timer;
 use crate::core::{Core, CoreConfig, PoolConfig, PoolKind, WorkersConfig};
-use crate::process::{Output, ProcessConfig, Program};
+use crate::process::{Output, ProcessConfig, Program, Transport};
 use crate::sync::Mutex;
 use crate::sys;
 use crate::task::info::TaskInfo;
 use crate::task::options::{Backoff, Limits};
 use crate::threads::ThreadPool;
+use crate::transport::ring::layout::ENTRIES;
+
+/// How many entries of a ring are used: some are left for those that were taken back from between others.
+const ENTRIES_MAX: usize = ENTRIES * 3 / 4;
+/// How much work is staged ahead for a worker. Twice what a worker takes to announce outcomes while it has
+/// more to do, so that it does not run dry before.
+const PREFETCH: Duration = Duration::from_millis(2);
+/// How long a worker may leave a call untouched that is next.
+const CLAIM_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Called on the callback thread with a task that waits too long.
 pub(crate) type WaitHandler = Arc<dyn Fn(&TaskInfo) + Send + Sync>;
@@ -67,6 +78,8 @@ pub struct SupervisorBuilder {
     run_in: RunIn,
     burst: Option<u32>,
     program: Program,
+    transport: Transport,
+    claim_deadline: Duration,
     output: Output,
     worker_data: Result<Option<(String, Vec<u8>)>, String>,
     start_timeout: Duration,
@@ -91,6 +104,8 @@ impl Default for SupervisorBuilder {
             run_in: RunIn::Workers,
             burst: None,
             program: Program::Current,
+            transport: Transport::default(),
+            claim_deadline: CLAIM_DEADLINE,
             output: Output::default(),
             worker_data: Ok(None),
             start_timeout: ProcessConfig::START_TIMEOUT,
@@ -114,6 +129,20 @@ impl SupervisorBuilder {
     /// A name for threads and logs; `atasker` unless said.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// How calls reach worker processes; [`Transport::Ring`] unless said.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// How long a worker process may leave a task untouched that is next with it, before it is taken for stuck
+    /// and killed; ten seconds unless said. The task, which has not begun then, goes to another worker. Only
+    /// with [`Transport::Ring`].
+    pub fn claim_deadline(mut self, deadline: Duration) -> Self {
+        self.claim_deadline = deadline;
         self
     }
 
@@ -314,12 +343,13 @@ impl SupervisorBuilder {
     }
 
     fn core_config(&self, processes: Limits) -> CoreConfig {
+        let rings = self.transport == Transport::Ring;
         let workers = WorkersConfig {
             burst: self.burst.unwrap_or(processes.places()),
-            entries_per_worker: 1,
-            prefetch: Duration::ZERO,
-            claim_deadline: None,
-            staged_is_begun: true,
+            entries_per_worker: if rings { ENTRIES_MAX } else { 1 },
+            prefetch: PREFETCH,
+            claim_deadline: rings.then_some(self.claim_deadline),
+            staged_is_begun: !rings,
             restart_limit: self.restart_limit,
             restart_backoff: Backoff::exponential(
                 Duration::from_millis(50),
@@ -365,6 +395,7 @@ impl SupervisorBuilder {
             ),
             RunIn::Workers => Executor::Workers(Box::new(Workers::new(ProcessConfig {
                 program: self.program,
+                transport: self.transport,
                 output: self.output,
                 worker_data: self.worker_data.unwrap_or_default(),
                 start_timeout: self.start_timeout,
@@ -378,7 +409,9 @@ impl SupervisorBuilder {
         };
         let min_threads = self.min_threads as usize;
         let shared = Arc::new_cyclic(|this| Shared {
-            core: Mutex::new(core),
+            core: Mutex::new(Driven::new(core)),
+            deliveries: Mutex::default(),
+            submissions: AtomicU32::new(0),
             timer: Timer::new(),
             threads: OnceLock::new(),
             executor,

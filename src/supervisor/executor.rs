@@ -1,21 +1,23 @@
 //! Where process tasks run: in worker processes, or, by a builder line, on a rayon pool or in the caller.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::error::StartError;
-use super::shared::{Next, Shared};
+use super::perform::Arrivals;
+use super::shared::{Effects, Next, Shared};
 use crate::core::{Core, SignalReason};
-use crate::process::{Exit, Owner, ProcessConfig, Processes, WorkerStartError};
+use crate::process::{Exit, Owner, ProcessConfig, Processes, Transport, WorkerStartError};
 use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
-use crate::sync::{Mutex, wait_on};
+use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Function, TaskCell};
 use crate::task::error::{CrashReport, SubmitError};
 use crate::task::id::{Ticket, WorkerId};
 use crate::task::options::Options;
-use crate::transport::frame::{CallFrame, OutcomeFrame};
-use crate::transport::{Kill, Revoke};
+use crate::transport::frame::OutcomeFrame;
+use crate::transport::{Delivery, Fate, Kill, Link, Revoke};
 
 /// Where process tasks run.
 pub(crate) enum Executor {
@@ -47,6 +49,17 @@ struct State {
     was_ready: bool,
     start_error: Option<WorkerStartError>,
     failed: bool,
+}
+
+/// A submitter receives once in so many submissions.
+const LOOK_EVERY: u32 = 32;
+
+/// What the executor knows of a function.
+pub(crate) struct Admitted {
+    /// Where the worker's registry has it.
+    pub(crate) index: u32,
+    /// Options and label, if the call could not know them.
+    pub(crate) declared: Option<(Options, Option<String>)>,
 }
 
 /// How many reports of dead workers are kept.
@@ -121,7 +134,7 @@ impl Executor {
         &self,
         shared: &Arc<Shared>,
         function: &Function,
-    ) -> Result<Option<(Options, Option<String>)>, SubmitError> {
+    ) -> Result<Admitted, SubmitError> {
         let separate = match self {
             Self::Workers(workers) => {
                 if workers.pool.get().is_none() {
@@ -132,17 +145,22 @@ impl Executor {
             _ => None,
         };
         match (function, separate) {
-            (Function::Typed(_), None) => Ok(None),
+            (Function::Typed(entry), None) => {
+                Ok(Admitted { index: registry::index_of(entry), declared: None })
+            }
             (Function::Typed(entry), Some(catalogue)) => {
-                check_signature(entry, catalogue).map(|()| None)
+                let index = check_signature(entry, catalogue)?;
+                Ok(Admitted { index, declared: None })
             }
             (Function::Named(name), None) => {
-                let declared = registry::find(name).map_err(unknown)?.declared;
-                Ok(Some((declared.options, declared.label.map(str::to_owned))))
+                let (index, entry) = registry::find_index(name).map_err(unknown)?;
+                let label = entry.declared.label.map(str::to_owned);
+                Ok(Admitted { index, declared: Some((entry.declared.options, label)) })
             }
             (Function::Named(name), Some(catalogue)) => {
-                let function = catalogue.find(name).map_err(unknown)?;
-                Ok(Some((function.options, function.label.clone())))
+                let (index, function) = catalogue.find(name).map_err(unknown)?;
+                let declared = Some((function.options, function.label.clone()));
+                Ok(Admitted { index, declared })
             }
         }
     }
@@ -156,11 +174,29 @@ impl Executor {
 
     pub(crate) fn stage(&self, worker: WorkerId, ticket: Ticket, cell: &TaskCell) {
         if let Some(pool) = self.pool() {
-            cell.with_encoded(|function, codec, arguments| {
-                let call = CallFrame { function: function.name(), codec, arguments };
-                pool.stage(worker, ticket, call);
-            });
+            cell.with_encoded(|call| pool.stage(worker, ticket, call));
         }
+    }
+
+    /// A thread is about to submit: what has come meanwhile is received, now and then.
+    pub(crate) fn on_submitting(&self, count: &AtomicU32) {
+        // A lost count does no harm.
+        let before = count.load(Ordering::Relaxed);
+        count.store(before.wrapping_add(1), Ordering::Relaxed);
+        if let Self::Workers(workers) = self
+            && let Some(pool) = workers.pool.get()
+        {
+            match workers.config.transport {
+                Transport::Ring if before % LOOK_EVERY == LOOK_EVERY - 1 => pool.look(),
+                Transport::Ring => {}
+                Transport::Channel => pool.attend(),
+            }
+        }
+    }
+
+    /// The current thread waits, and looks after the rings meanwhile. `false`: somebody else does.
+    pub(crate) fn wait_for(&self, wish: &Wish<'_>) -> bool {
+        self.pool().is_some_and(|pool| pool.wait_for(wish))
     }
 
     /// The submitter of the last call goes on with something else than waiting for it.
@@ -182,7 +218,7 @@ impl Executor {
     }
 
     pub(crate) fn try_kill(&self, worker: WorkerId, ticket: Ticket) -> bool {
-        self.pool().is_some_and(|pool| pool.try_kill(worker, ticket) == Kill::Won)
+        self.pool().is_some_and(|pool| matches!(pool.try_kill(worker, ticket), Kill::Won { .. }))
     }
 
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
@@ -273,10 +309,11 @@ fn unknown(error: registry::FindError) -> SubmitError {
     SubmitError::UnknownFunction(error.to_string())
 }
 
-fn check_signature(entry: &TaskEntry, catalogue: &Catalogue) -> Result<(), SubmitError> {
-    let there = catalogue.find(entry.path).map_err(unknown)?;
+/// Where the other program has the function.
+fn check_signature(entry: &TaskEntry, catalogue: &Catalogue) -> Result<u32, SubmitError> {
+    let (index, there) = catalogue.find(entry.path).map_err(unknown)?;
     if there.digest == (entry.digest)() {
-        return Ok(());
+        return Ok(index);
     }
     Err(SubmitError::SignatureMismatch {
         function: entry.path.to_owned(),
@@ -291,7 +328,17 @@ impl Owner for Shared {
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
 
-    fn on_ready(&self, worker: WorkerId, pid: u32, functions: Option<Vec<FunctionInfo>>) {
+    fn collect(&self, wait: bool, drain: &mut dyn FnMut(&mut Vec<Delivery>)) -> bool {
+        Self::collect(self, wait, drain)
+    }
+
+    fn on_ready(
+        &self,
+        worker: WorkerId,
+        pid: u32,
+        functions: Option<Vec<FunctionInfo>>,
+        link: Arc<dyn Link>,
+    ) {
         let Executor::Workers(workers) = &self.executor else {
             return;
         };
@@ -304,7 +351,14 @@ impl Owner for Shared {
         state.was_ready = true;
         drop(state);
         workers.changed.notify_all();
-        self.drive(|core, now, effects| core.on_worker_ready(now, worker, effects));
+        let mut effects = Effects::default();
+        self.tell_driven(&mut effects, |driven, now, told| {
+            if workers.config.transport == Transport::Ring {
+                driven.add_link(worker, link);
+            }
+            driven.on_worker_ready(now, worker, told);
+        });
+        self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
     }
 
     fn on_corrupt(&self, worker: WorkerId, what: String) {
@@ -312,7 +366,7 @@ impl Owner for Shared {
         self.drive(|core, now, effects| core.on_worker_corrupt(now, worker, effects));
     }
 
-    fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>) {
+    fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>, fates: Vec<Fate>) {
         let Executor::Workers(workers) = &self.executor else {
             return;
         };
@@ -338,6 +392,13 @@ impl Owner for Shared {
         }
         drop(state);
         workers.changed.notify_all();
-        self.drive(|core, now, effects| core.on_worker_exited(now, worker, &[], effects));
+        let begun: Vec<Ticket> = fates.iter().map(|fate| fate.ticket).collect();
+        let mut effects = Effects::default();
+        self.tell_driven(&mut effects, |driven, now, told| {
+            driven.on_fates(now, &fates, told);
+            driven.remove_link(worker);
+            driven.on_worker_exited(now, worker, &begun, told);
+        });
+        self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
     }
 }

@@ -196,7 +196,8 @@ impl<I: Iterator<Item = Call<T>>, T> Iterator for MapUnordered<'_, I, T> {
         if self.running.is_empty() {
             return None;
         }
-        let index = self.queue.next(None)?;
+        let owner = self.running.values().next().and_then(TaskHandle::looking_owner);
+        let index = self.queue.next(owner.as_deref());
         let handle = self.running.remove(&index).expect("a task ends once");
         Some(completion(index, &handle))
     }

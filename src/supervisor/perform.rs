@@ -20,6 +20,31 @@ pub(crate) struct Arrived {
     pub(crate) ran: Option<Duration>,
 }
 
+/// What came with an event, each for one task.
+pub(crate) struct Arrivals {
+    all: Vec<(TaskId, Option<Arrived>)>,
+    /// The core names them in this order, as far as it names them.
+    next: usize,
+}
+
+impl Arrivals {
+    pub(crate) const NONE: Self = Self { all: Vec::new(), next: 0 };
+
+    pub(crate) fn push(&mut self, task: TaskId, arrived: Arrived) {
+        self.all.push((task, Some(arrived)));
+    }
+
+    fn take(&mut self, task: TaskId) -> Option<Arrived> {
+        let behind = self.all[self.next..].iter().position(|(other, _)| *other == task);
+        let index = match behind {
+            Some(offset) => self.next + offset,
+            None => self.all.iter().position(|(other, _)| *other == task)?,
+        };
+        self.next = index + 1;
+        self.all[index].1.take()
+    }
+}
+
 /// A value as it arrived.
 pub(crate) enum Payload {
     /// In the codec of its call.
@@ -30,9 +55,12 @@ pub(crate) enum Payload {
 impl Shared {
     /// Perform `effects` in their order. `arrived`: what the event brought. `next`: given by a pool's thread
     /// that would go on with one item itself; the first goes there.
-    pub(crate) fn perform(&self, effects: Effects, mut arrived: Option<Arrived>, next: &mut Next) {
-        let mut freed = false;
-        for effect in effects {
+    pub(crate) fn perform(&self, effects: Effects, mut arrived: Arrivals, next: &mut Next) {
+        for link in effects.wakes {
+            link.wake();
+        }
+        let mut freed = effects.placed;
+        for effect in effects.kept {
             match effect {
                 Effect::Run { pool, ticket, payload } => {
                     let item = ThreadItem { pool, ticket, cell: payload };
@@ -59,13 +87,8 @@ impl Shared {
                         core.on_kill_settled(now, worker, ticket, killed, effects);
                     });
                 }
-                Effect::Split { worker, ticket } => {
-                    let task = ticket.task.number();
-                    tracing::trace!(target: "atasker::task", task, worker = worker.0, "kept whole");
-                }
-                Effect::CheckClaim { worker, ticket } => self.drive(|core, now, effects| {
-                    core.on_claim_checked(now, worker, ticket, true, effects);
-                }),
+                // Both were answered with the rings, under the lock.
+                Effect::Split { .. } | Effect::CheckClaim { .. } => {}
                 Effect::Signal { worker, why } => self.executor.signal(worker, why),
                 Effect::Spawn { worker, delay } => self.executor.spawn(worker, delay),
                 Effect::Retire { worker } => self.executor.retire(worker),
@@ -91,15 +114,18 @@ impl Shared {
         cell: &Arc<TaskCell>,
         ending: Ending,
         history: History,
-        arrived: &mut Option<Arrived>,
+        arrived: &mut Arrivals,
     ) {
         let pid = history.worker.and_then(|worker| self.executor.pid(worker));
+        if cell.is_pack() {
+            return self.resolve_pack(cell, ending, history, pid);
+        }
         let fail = |kind| TaskError::new(Some(task), cell.name.clone(), history.attempts, kind);
         let mut ran = history.ran;
         let mut returned_error = None;
         let outcome = match ending {
             Ending::Finished => {
-                let arrived = arrived.take().expect("a finish brings its outcome");
+                let arrived = arrived.take(task).expect("a finish brings its outcome");
                 returned_error = arrived.returned_error;
                 ran = arrived.ran.unwrap_or(ran);
                 match arrived.outcome {
@@ -108,21 +134,7 @@ impl Shared {
                     Err(kind) => Err(fail(kind)),
                 }
             }
-            Ending::Crashed { worker } => {
-                Err(fail(TaskErrorKind::Crashed(self.crash_report(worker, history.ran))))
-            }
-            Ending::TimedOut { worker: Some(_) } => Err(fail(TaskErrorKind::TimedOut { pid, ran })),
-            Ending::TimedOut { worker: None } => {
-                Err(fail(TaskErrorKind::TimedOut { pid: None, ran }))
-            }
-            Ending::Cancelled { why: CancelReason::Requested } => {
-                Err(fail(TaskErrorKind::Cancelled))
-            }
-            Ending::Cancelled { why: CancelReason::Stopped } => Err(fail(TaskErrorKind::Stopped)),
-            Ending::Expired => Err(fail(TaskErrorKind::Expired { waited: history.queued })),
-            Ending::PoolFailed => {
-                Err(fail(TaskErrorKind::NoWorkers { reason: self.failure_reason() }))
-            }
+            ending => Err(fail(self.error_kind(ending, history, pid))),
         };
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
         tracing::debug!(
@@ -147,6 +159,42 @@ impl Shared {
         if let Some(callback) = cell.resolve(outcome, ended) {
             self.run_callback(callback);
         }
+    }
+
+    /// What an ending other than `Finished` is to the user.
+    fn error_kind(&self, ending: Ending, history: History, pid: Option<u32>) -> TaskErrorKind {
+        let ran = history.ran;
+        match ending {
+            Ending::Finished => unreachable!("an outcome is no error"),
+            Ending::Crashed { worker } => {
+                TaskErrorKind::Crashed(self.crash_report(worker, ran))
+            }
+            Ending::TimedOut { worker: Some(_) } => TaskErrorKind::TimedOut { pid, ran },
+            Ending::TimedOut { worker: None } => TaskErrorKind::TimedOut { pid: None, ran },
+            Ending::Cancelled { why: CancelReason::Requested } => TaskErrorKind::Cancelled,
+            Ending::Cancelled { why: CancelReason::Stopped } => TaskErrorKind::Stopped,
+            Ending::Expired => TaskErrorKind::Expired { waited: history.queued },
+            Ending::PoolFailed => TaskErrorKind::NoWorkers { reason: self.failure_reason() },
+        }
+    }
+
+    /// The outcomes of its calls have arrived apart; those that have none end now.
+    fn resolve_pack(
+        &self,
+        cell: &TaskCell,
+        ending: Ending,
+        history: History,
+        pid: Option<u32>,
+    ) {
+        if ending != Ending::Finished {
+            let kind = self.error_kind(ending, history, pid);
+            let status = kind.status();
+            let fail = |id| TaskError::new(Some(id), cell.name.clone(), history.attempts, kind.clone());
+            let failed = cell.with_pack(|slice| slice.fail(fail)).unwrap_or(0);
+            let mut totals = self.totals.lock();
+            (0..failed).for_each(|_| totals.count(status));
+        }
+        drop(cell.retire_work());
     }
 
     /// What was never run is the user's, and so is its Drop.
@@ -194,11 +242,13 @@ impl Shared {
         arrived: Arrived,
         next: &mut Next,
     ) {
-        let mut effects = Effects::new();
+        let mut effects = Effects::default();
         let ran = arrived.ran.unwrap_or_default();
         self.tell(&mut effects, |core, now, effects| {
             core.on_finished(now, ticket, finish, ran, effects);
         });
-        self.perform(effects, Some(arrived), next);
+        let mut arrivals = Arrivals::NONE;
+        arrivals.push(ticket.task, arrived);
+        self.perform(effects, arrivals, next);
     }
 }

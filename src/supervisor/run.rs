@@ -56,7 +56,7 @@ impl Shared {
             Work::Repeatable(closure) => {
                 judge_closure(context::within(context, || panics::catch(|| closure.call())))
             }
-            Work::Encoded { function, codec, arguments: Ok(arguments) } => {
+            Work::Encoded { function, codec, arguments: Ok(arguments), .. } => {
                 let outcome =
                     context::within(context, || run_encoded(&function, codec, &arguments));
                 judge(OutcomeFrame { outcome, ran_ns: 0 }, || None)
@@ -70,7 +70,8 @@ impl Shared {
                 }
                 return;
             }
-            Work::Encoded { .. } | Work::Spent => return,
+            // A pack goes to workers only.
+            Work::Encoded { .. } | Work::Pack(_) | Work::Spent => return,
         };
         judged.arrived.ran = Some(started.elapsed());
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, next);
@@ -96,9 +97,9 @@ impl Shared {
 
 fn run_encoded(function: &Function, codec: CodecId, arguments: &[u8]) -> Outcome {
     match function {
-        Function::Typed(entry) => (entry.run)(codec, arguments),
+        Function::Typed(entry) => (entry.run)(codec, arguments, Vec::new()),
         Function::Named(name) => match registry::find(name) {
-            Ok(entry) => (entry.run)(codec, arguments),
+            Ok(entry) => (entry.run)(codec, arguments, Vec::new()),
             Err(error) => Outcome::UnknownFunction { message: error.to_string() },
         },
     }

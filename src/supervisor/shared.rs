@@ -5,25 +5,42 @@
 //! code runs under the lock.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::task::Waker;
 
 use super::builder::Settings;
 use super::callbacks::Callbacks;
+use super::driven::Driven;
 use super::executor::Executor;
+use super::perform::Arrivals;
 use super::timer::Timer;
 use crate::core::{Core, Effect, Time};
-use crate::sync::{Mutex, wait_on};
+use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Callback, TaskCell};
 use crate::task::handle::TaskOwner;
 use crate::task::id::{TaskId, Ticket};
 use crate::task::info::TaskInfo;
 use crate::threads::ThreadPool;
+use crate::transport::{Delivery, Link};
 
 /// The core as the shell uses it.
 pub(crate) type ShellCore = Core<Arc<TaskCell>>;
-pub(crate) type Effects = Vec<Effect<Arc<TaskCell>>>;
+/// As the core emits them.
+pub(crate) type CoreEffects = Vec<Effect<Arc<TaskCell>>>;
+
+/// What the core has answered.
+#[derive(Default)]
+pub(crate) struct Effects {
+    /// Just emitted, not looked at yet.
+    pub(crate) told: CoreEffects,
+    /// To be performed after the lock is released.
+    pub(crate) kept: CoreEffects,
+    /// Workers that sleep and have got something to do.
+    pub(crate) wakes: Vec<Arc<dyn Link>>,
+    /// Something has left its queue.
+    pub(crate) placed: bool,
+}
 
 /// One admitted attempt for a thread.
 pub(crate) struct ThreadItem {
@@ -42,7 +59,11 @@ pub(crate) enum Next {
 /// All that the public face, the pools' threads and the timer work on.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) core: Mutex<ShellCore>,
+    pub(crate) core: Mutex<Driven>,
+    /// Held while what the rings have is taken from them and told to the core, so that nothing overtakes it.
+    pub(crate) deliveries: Mutex<Vec<Delivery>>,
+    /// Counts submissions, roughly.
+    pub(crate) submissions: AtomicU32,
     pub(crate) timer: Timer,
     pub(crate) threads: OnceLock<ThreadPool<ThreadItem>>,
     pub(crate) executor: Executor,
@@ -59,11 +80,11 @@ impl Shared {
     /// Tell the core of an event and perform its effects.
     pub(crate) fn drive<R>(
         &self,
-        event: impl FnOnce(&mut ShellCore, Time, &mut Effects) -> R,
+        event: impl FnOnce(&mut ShellCore, Time, &mut CoreEffects) -> R,
     ) -> R {
-        let mut effects = Effects::new();
+        let mut effects = Effects::default();
         let answer = self.tell(&mut effects, event);
-        self.perform(effects, None, &mut Next::Unwanted);
+        self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
         answer
     }
 
@@ -71,13 +92,23 @@ impl Shared {
     pub(crate) fn tell<R>(
         &self,
         effects: &mut Effects,
-        event: impl FnOnce(&mut ShellCore, Time, &mut Effects) -> R,
+        event: impl FnOnce(&mut ShellCore, Time, &mut CoreEffects) -> R,
     ) -> R {
-        let mut core = self.core.lock();
+        self.tell_driven(effects, |driven, now, told| event(driven, now, told))
+    }
+
+    /// The same for an event that concerns the rings, too.
+    pub(crate) fn tell_driven<R>(
+        &self,
+        effects: &mut Effects,
+        event: impl FnOnce(&mut Driven, Time, &mut CoreEffects) -> R,
+    ) -> R {
+        let mut driven = self.core.lock();
         let now = self.timer.now();
-        let answer = event(&mut core, now, effects);
-        let deadline = core.next_deadline();
-        drop(core);
+        let answer = event(&mut driven, now, &mut effects.told);
+        driven.settle(now, effects);
+        let deadline = driven.next_deadline();
+        drop(driven);
         self.timer.arm(deadline);
         answer
     }
@@ -111,6 +142,10 @@ impl TaskOwner for Shared {
         if let Some((worker, ticket)) = at {
             self.executor.receive_for(worker, ticket, done);
         }
+    }
+
+    fn wait_for(&self, wish: &Wish<'_>) -> bool {
+        self.executor.wait_for(wish)
     }
 
     fn attend(&self) {

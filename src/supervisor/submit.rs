@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use super::context::{self, Place};
+use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
 use crate::core::{PoolId, RefuseReason, Submission};
 use crate::sys;
@@ -63,20 +64,23 @@ impl Shared {
             return Err(NotTaken::Refused(SubmitError::Forked));
         }
         let Call { mut name, work, mut declared, wanted, pool, read } = call;
-        self.executor.attend();
-        if let Work::Encoded { function, .. } = &work
+        self.executor.on_submitting(&self.submissions);
+        let mut work = work;
+        if let Work::Encoded { function, index, .. } = &mut work
             && !crate::worker::is_worker()
-            && let Some((options, label)) =
-                self.executor.admit(self, function).map_err(NotTaken::Refused)?
         {
-            declared = options;
-            name.label_unless_given(label);
+            let admitted = self.executor.admit(self, function).map_err(NotTaken::Refused)?;
+            *index = admitted.index;
+            if let Some((options, label)) = admitted.declared {
+                declared = options;
+                name.label_unless_given(label);
+            }
         }
         let options = wanted.over(declared);
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
         let cell = TaskCell::new(name, pool, options.priority, work);
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
-        let mut effects = Effects::new();
+        let mut effects = Effects::default();
         // The chosen id is taken under its own lock, around the core's, so that two tasks never share one.
         let mut chosen = id.is_some().then(|| self.chosen.lock());
         if let (Some(id), Some(chosen)) = (&id, &chosen)
@@ -98,7 +102,7 @@ impl Shared {
                     target: "atasker::task", task = task.number(), name = %cell.name.function,
                     priority = %options.priority, "submitted"
                 );
-                context::submitting(|| self.perform(effects, None, &mut Next::Unwanted));
+                context::submitting(|| self.perform(effects, Arrivals::NONE, &mut Next::Unwanted));
                 let owner: Weak<dyn TaskOwner> = self.this.clone();
                 Ok(TaskHandle::new(cell, task, owner, read))
             }

@@ -160,6 +160,7 @@ impl<T> Call<T> {
             name: Name::declared(entry.path, label),
             work: Work::Encoded {
                 function: Function::Typed(entry),
+                index: u32::MAX,
                 codec: CodecId::BINARY,
                 arguments,
             },
@@ -194,6 +195,7 @@ impl Call<serde_json::Value> {
             name: Name { function: Cow::Owned(name.to_owned()), given: None },
             work: Work::Encoded {
                 function: Function::Named(Arc::from(name)),
+                index: u32::MAX,
                 codec: CodecId::Json,
                 arguments: codec::encode(CodecId::Json, &arguments),
             },

@@ -7,14 +7,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
-use std::thread::Thread;
 
 use super::error::TaskError;
 use super::info::{Ended, Pool};
 use super::options::Priority;
+use super::pack::PackSlice;
 use crate::codec::{CodecId, EncodeError};
 use crate::registry::TaskEntry;
 use crate::sync::Mutex;
+use crate::transport::CallFrame;
 
 /// What an attempt on a thread of this process leaves: the value, and its message and causes if it is an
 /// `Err`.
@@ -44,7 +45,15 @@ pub(crate) type ExternalClosure = Box<dyn FnOnce(crate::supervisor::external::Sl
 /// What is to be run.
 pub(crate) enum Work {
     /// A registered function, found by name in a worker process.
-    Encoded { function: Function, codec: CodecId, arguments: Result<Vec<u8>, EncodeError> },
+    Encoded {
+        function: Function,
+        /// Where the worker's registry has it; known from the submission on.
+        index: u32,
+        codec: CodecId,
+        arguments: Result<Vec<u8>, EncodeError>,
+    },
+    /// Several calls of one registered function.
+    Pack(PackSlice),
     /// A closure that can run once.
     Once(OnceClosure),
     /// A closure that can run again, for a retry.
@@ -56,7 +65,7 @@ pub(crate) enum Work {
 }
 
 /// Which function a call means.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Function {
     /// One of this program, with its signature known.
     Typed(&'static TaskEntry),
@@ -90,7 +99,6 @@ type OutcomeCallback = Box<dyn FnOnce(Outcome, u32) + Send>;
 enum Listener {
     Nobody,
     Waker(Waker),
-    Thread(Thread),
     Queue(Arc<dyn Completions>, usize),
     Callback(OutcomeCallback),
 }
@@ -160,14 +168,37 @@ impl TaskCell {
     }
 
     /// Look at an encoded call. `None`: it is none, or no longer needed.
-    pub(crate) fn with_encoded<R>(
-        &self,
-        use_it: impl FnOnce(&Function, CodecId, &[u8]) -> R,
-    ) -> Option<R> {
+    pub(crate) fn with_encoded<R>(&self, use_it: impl FnOnce(CallFrame<'_>) -> R) -> Option<R> {
         match &*self.work.lock() {
-            Work::Encoded { function, codec, arguments: Ok(bytes) } => {
-                Some(use_it(function, *codec, bytes))
+            Work::Encoded { function, index, codec, arguments: Ok(arguments) } => {
+                Some(use_it(CallFrame {
+                    function: function.name(),
+                    index: *index,
+                    codec: *codec,
+                    calls: 1,
+                    arguments,
+                }))
             }
+            Work::Pack(slice) => Some(use_it(slice.frame())),
+            _ => None,
+        }
+    }
+
+    /// Of a pack: keep its first calls. The cell of the others.
+    pub(crate) fn split_pack(&self, kept: u32) -> Option<Arc<Self>> {
+        let Work::Pack(slice) = &mut *self.work.lock() else { return None };
+        let rest = slice.split(kept)?;
+        Some(Self::new(self.name.clone(), self.pool, self.priority, Work::Pack(rest)))
+    }
+
+    pub(crate) fn is_pack(&self) -> bool {
+        matches!(&*self.work.lock(), Work::Pack(_))
+    }
+
+    /// Of a pack: run `with` on its calls.
+    pub(crate) fn with_pack<R>(&self, with: impl FnOnce(&mut PackSlice) -> R) -> Option<R> {
+        match &mut *self.work.lock() {
+            Work::Pack(slice) => Some(with(slice)),
             _ => None,
         }
     }
@@ -176,6 +207,7 @@ impl TaskCell {
     pub(crate) fn codec(&self) -> CodecId {
         match &*self.work.lock() {
             Work::Encoded { codec, .. } => *codec,
+            Work::Pack(slice) => slice.codec(),
             _ => CodecId::BINARY,
         }
     }
@@ -185,12 +217,13 @@ impl TaskCell {
         let mut work = self.work.lock();
         match &*work {
             Work::Repeatable(closure) => Work::Repeatable(closure.clone()),
-            Work::Encoded { function, codec, arguments } => Work::Encoded {
+            Work::Encoded { function, index, codec, arguments } => Work::Encoded {
                 function: function.clone(),
+                index: *index,
                 codec: *codec,
                 arguments: arguments.clone(),
             },
-            Work::Once(_) | Work::External(_) | Work::Spent => {
+            Work::Once(_) | Work::External(_) | Work::Pack(_) | Work::Spent => {
                 std::mem::replace(&mut *work, Work::Spent)
             }
         }
@@ -226,7 +259,6 @@ impl TaskCell {
         drop(meeting);
         match listener {
             Listener::Waker(waker) => waker.wake(),
-            Listener::Thread(thread) => thread.unpark(),
             Listener::Queue(queue, index) => queue.on_ended(index),
             Listener::Nobody | Listener::Callback(_) => {}
         }
@@ -241,11 +273,6 @@ impl TaskCell {
     /// How the task ended, once it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.meeting.lock().ended.clone()
-    }
-
-    /// Have `thread` unparked at the end. `false`: the end has already come.
-    pub(crate) fn unpark_at_end(&self, thread: Thread) -> bool {
-        self.listen(Listener::Thread(thread)).is_ok()
     }
 
     /// Have `waker` woken at the end. `false`: the end has already come.

@@ -106,6 +106,20 @@ pub struct CrashReport {
     pub stderr: String,
 }
 
+impl TaskErrorKind {
+    pub(crate) fn status(&self) -> TaskStatus {
+        match self {
+            Self::Panicked(_) => TaskStatus::Panicked,
+            Self::Crashed(_) => TaskStatus::Crashed,
+            Self::TimedOut { .. } => TaskStatus::TimedOut,
+            Self::Cancelled | Self::Stopped | Self::Forked => TaskStatus::Cancelled,
+            Self::Expired { .. } => TaskStatus::Expired,
+            Self::Rejected { .. } | Self::NoWorkers { .. } => TaskStatus::Rejected,
+            Self::Undeliverable { .. } => TaskStatus::Completed,
+        }
+    }
+}
+
 impl TaskError {
     pub(crate) fn new(id: Option<TaskId>, name: Name, attempts: u32, kind: TaskErrorKind) -> Self {
         Self(Box::new(Inner { id, name, attempts, kind }))
@@ -118,19 +132,7 @@ impl TaskError {
 
     /// The terminal state that the task reached.
     pub fn status(&self) -> TaskStatus {
-        match self.0.kind {
-            TaskErrorKind::Panicked(_) => TaskStatus::Panicked,
-            TaskErrorKind::Crashed(_) => TaskStatus::Crashed,
-            TaskErrorKind::TimedOut { .. } => TaskStatus::TimedOut,
-            TaskErrorKind::Cancelled | TaskErrorKind::Stopped | TaskErrorKind::Forked => {
-                TaskStatus::Cancelled
-            }
-            TaskErrorKind::Expired { .. } => TaskStatus::Expired,
-            TaskErrorKind::Rejected { .. } | TaskErrorKind::NoWorkers { .. } => {
-                TaskStatus::Rejected
-            }
-            TaskErrorKind::Undeliverable { .. } => TaskStatus::Completed,
-        }
+        self.0.kind.status()
     }
 
     /// The task's number. `None` if it was never accepted.

@@ -12,7 +12,9 @@ use super::call::ReadResult;
 use super::cell::{Callback, Outcome, TaskCell};
 use super::error::{TaskError, TaskErrorKind};
 use super::id::TaskId;
-use super::info::TaskInfo;
+use super::info::{Pool, TaskInfo};
+use super::wait::wait_for;
+use crate::sync::Wish;
 
 /// What a handle needs of the supervisor it came from.
 pub(crate) trait TaskOwner: Send + Sync {
@@ -20,8 +22,12 @@ pub(crate) trait TaskOwner: Send + Sync {
     fn cancel(&self, task: TaskId) -> bool;
     /// What is known of a task that has not ended.
     fn info(&self, task: TaskId) -> Option<TaskInfo>;
-    /// The current thread waits for the task: let it receive the outcome itself where that is possible.
+    /// The current thread waits for the task: let it receive the outcome itself where that is possible, over
+    /// a channel.
     fn lend_thread(&self, task: TaskId, done: &dyn Fn() -> bool);
+    /// The current thread waits for process tasks: let it look after the rings meanwhile. `false`: somebody
+    /// else does; wait otherwise.
+    fn wait_for(&self, wish: &Wish<'_>) -> bool;
     /// Nobody lends a thread: see that outcomes are received.
     fn attend(&self);
     /// Run `callback` where user code may run.
@@ -80,11 +86,11 @@ impl<T> TaskHandle<T> {
             return Err(error);
         }
         if !self.cell.is_done()
-            && let Some(owner) = self.owner.upgrade()
+            && let Some(owner) = self.looking_owner()
         {
             owner.lend_thread(self.id, &|| self.cell.is_done());
         }
-        self.park_until(None);
+        self.wait_until(None);
         self.take()
     }
 
@@ -108,7 +114,7 @@ impl<T> TaskHandle<T> {
         if let Some(error) = self.forked() {
             return Some(Err(error));
         }
-        self.park_until(Instant::now().checked_add(timeout)).then(|| self.take())
+        self.wait_until(Instant::now().checked_add(timeout)).then(|| self.take())
     }
 
     /// Cancel the task. `true`: it ended by this, as [`Cancelled`](TaskErrorKind::Cancelled); what the
@@ -205,40 +211,26 @@ impl<T> TaskHandle<T> {
         read_outcome(outcome, self.read, self.id, &self.cell.name, attempts)
     }
 
-    fn park_until(&self, deadline: Option<Instant>) -> bool {
-        if self.cell.is_done() || spin_until(|| self.cell.is_done()) {
-            return true;
-        }
-        if !self.cell.unpark_at_end(std::thread::current()) {
-            return true;
-        }
-        self.attend();
-        while !self.cell.is_done() {
-            match deadline {
-                None => std::thread::park(),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        self.cell.stop_listening();
-                        return self.cell.is_done();
-                    }
-                    std::thread::park_timeout(left);
-                }
-            }
-        }
-        true
+    /// Its supervisor, if threads that wait for this task can be of use to it.
+    pub(crate) fn looking_owner(&self) -> Option<Arc<dyn TaskOwner>> {
+        self.owner.upgrade().filter(|_| self.cell.pool == Pool::Processes)
     }
-}
 
-/// A short wait without sleeping: two microseconds of pauses, for an answer that is already on its way.
-fn spin_until(done: impl Fn() -> bool) -> bool {
-    for _ in 0..32 {
-        std::hint::spin_loop();
-        if done() {
+    fn wait_until(&self, until: Option<Instant>) -> bool {
+        if self.cell.is_done() {
             return true;
         }
+        let wish = Wish {
+            is_done: &|| self.cell.is_done(),
+            wake_when_done: &|waker| self.cell.wake_at_end(waker),
+            until,
+        };
+        let done = wait_for(self.looking_owner().as_deref(), &wish);
+        if !done {
+            self.cell.stop_listening();
+        }
+        done || self.cell.is_done()
     }
-    false
 }
 
 fn read_outcome<T>(

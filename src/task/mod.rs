@@ -12,4 +12,5 @@ pub(crate) mod handle;
 pub(crate) mod id;
 pub(crate) mod info;
 pub(crate) mod options;
+pub(crate) mod pack;
 pub(crate) mod wait;

@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use super::cell::Completions;
 use super::error::TaskError;
-use super::handle::TaskHandle;
+use super::handle::{TaskHandle, TaskOwner};
 use super::info::TaskInfo;
-use crate::sync::{Mutex, wait_on};
+use crate::sync::{Mutex, Wish};
 
 /// Wait until every task has ended. The results stand in the order of the handles.
 ///
@@ -36,9 +37,8 @@ pub fn wait_all<T>(
     for handle in &handles {
         let countdown: Arc<dyn Completions> = Arc::clone(&countdown) as _;
         handle.cell().queue_at_end(countdown, 0);
-        handle.attend();
     }
-    if !countdown.wait(deadline) {
+    if !countdown.wait(looking_owner(&handles).as_deref(), deadline) {
         for handle in &handles {
             handle.cell().stop_listening();
         }
@@ -47,37 +47,76 @@ pub fn wait_all<T>(
     Ok(handles.iter().map(TaskHandle::take).collect())
 }
 
-/// Wakes the thread that made it once, when as many tasks have ended as it was told.
+/// The supervisor that a thread which waits for these can be of use to.
+fn looking_owner<T>(handles: &[TaskHandle<T>]) -> Option<Arc<dyn TaskOwner>> {
+    handles.iter().find(|handle| !handle.cell().is_done())?.looking_owner()
+}
+
+/// Wait for the wish, looking after the rings of `owner` meanwhile where that is possible. `false`: its time
+/// is up.
+pub(crate) fn wait_for(owner: Option<&dyn TaskOwner>, wish: &Wish<'_>) -> bool {
+    if (wish.is_done)() || owner.is_some_and(|owner| owner.wait_for(wish)) {
+        return (wish.is_done)();
+    }
+    if let Some(owner) = owner {
+        owner.attend();
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    while (wish.wake_when_done)(&waker) {
+        match wish.until.map(|until| until.saturating_duration_since(Instant::now())) {
+            None => std::thread::park(),
+            Some(Duration::ZERO) => return (wish.is_done)(),
+            Some(left) => std::thread::park_timeout(left),
+        }
+    }
+    true
+}
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Wakes whoever waits for it once, when as many tasks have ended as it was told.
 #[derive(Debug)]
 struct Countdown {
     left: AtomicUsize,
-    waiter: Thread,
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Countdown {
     fn new(tasks: usize) -> Self {
-        Self { left: AtomicUsize::new(tasks), waiter: std::thread::current() }
+        Self { left: AtomicUsize::new(tasks), waker: Mutex::new(None) }
+    }
+
+    fn is_done(&self) -> bool {
+        // Pairs with the release in `on_ended`; the outcomes themselves are behind locks.
+        self.left.load(Ordering::Acquire) == 0
     }
 
     /// `false`: the deadline passed first.
-    fn wait(&self, deadline: Option<Instant>) -> bool {
-        // Pairs with the release in `on_ended`; the outcomes themselves are behind locks.
-        while self.left.load(Ordering::Acquire) > 0 {
-            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => std::thread::park(),
-                Some(Duration::ZERO) => return false,
-                Some(left) => std::thread::park_timeout(left),
-            }
-        }
-        true
+    fn wait(&self, owner: Option<&dyn TaskOwner>, until: Option<Instant>) -> bool {
+        let wake_when_done = |waker: &Waker| {
+            *self.waker.lock() = Some(waker.clone());
+            // Whoever counts down to zero after this look finds the waker.
+            !self.is_done()
+        };
+        let wish = Wish { is_done: &|| self.is_done(), wake_when_done: &wake_when_done, until };
+        wait_for(owner, &wish)
     }
 }
 
 impl Completions for Countdown {
     fn on_ended(&self, _index: usize) {
-        // Pairs with the acquire in `wait`.
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.waiter.unpark();
+        // Pairs with the acquire in `is_done`; the lock orders it before the look at the waker.
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(waker) = self.waker.lock().take()
+        {
+            waker.wake();
         }
     }
 }
@@ -147,7 +186,8 @@ impl<T> Iterator for AsCompleted<T> {
         if self.left == 0 {
             return None;
         }
-        let index = self.queue.next(None)?;
+        let owner = self.handles.iter().flatten().find_map(TaskHandle::looking_owner);
+        let index = self.queue.next(owner.as_deref());
         self.left -= 1;
         let handle = self.handles[index].take().expect("a task ends once");
         Some(completion(index, &handle))
@@ -168,8 +208,13 @@ pub(crate) fn completion<T>(index: usize, handle: &TaskHandle<T>) -> Completion<
 /// Indexes of ended tasks in the order in which they ended.
 #[derive(Debug, Default)]
 pub(crate) struct CompletionQueue {
-    ended: Mutex<VecDeque<usize>>,
-    changed: Condvar,
+    ended: Mutex<Ended>,
+}
+
+#[derive(Debug, Default)]
+struct Ended {
+    indexes: VecDeque<usize>,
+    waker: Option<Waker>,
 }
 
 impl CompletionQueue {
@@ -185,28 +230,30 @@ impl CompletionQueue {
     pub(crate) fn watch<T>(self: &Arc<Self>, index: usize, handle: &TaskHandle<T>) {
         let queue = Arc::clone(self);
         handle.cell().queue_at_end(queue, index);
-        handle.attend();
     }
 
-    /// The next task that has ended. `None`: the deadline passed first.
-    pub(crate) fn next(&self, deadline: Option<Instant>) -> Option<usize> {
-        let mut ended = self.ended.lock();
-        loop {
-            if let Some(index) = ended.pop_front() {
-                return Some(index);
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return None;
-            }
-            ended = wait_on(&self.changed, ended, left);
-        }
+    /// The next task that has ended. There must be one that is watched and has not been told.
+    pub(crate) fn next(&self, owner: Option<&dyn TaskOwner>) -> usize {
+        let wake_when_done = |waker: &Waker| {
+            let mut ended = self.ended.lock();
+            ended.waker = Some(waker.clone());
+            ended.indexes.is_empty()
+        };
+        let is_done = || !self.ended.lock().indexes.is_empty();
+        let wish = Wish { is_done: &is_done, wake_when_done: &wake_when_done, until: None };
+        wait_for(owner, &wish);
+        self.ended.lock().indexes.pop_front().expect("one has ended, and only this thread takes")
     }
 }
 
 impl Completions for CompletionQueue {
     fn on_ended(&self, index: usize) {
-        self.ended.lock().push_back(index);
-        self.changed.notify_one();
+        let mut ended = self.ended.lock();
+        ended.indexes.push_back(index);
+        let waker = ended.waker.take();
+        drop(ended);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }

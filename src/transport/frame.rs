@@ -17,6 +17,11 @@ pub(crate) struct CallFrame<'a> {
     pub(crate) arguments: &'a [u8],
 }
 
+impl CallFrame<'_> {
+    /// The longest arguments that a pack can have together.
+    pub(crate) const PACK_BYTES_MAX: usize = super::ring::layout::AREA_BYTES;
+}
+
 /// How an attempt ended in the worker, and what it had to say.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct OutcomeFrame {

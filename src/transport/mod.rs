@@ -20,7 +20,7 @@ pub(crate) mod ring; // the default
 use crate::task::id::{Ticket, WorkerId};
 
 pub(crate) use frame::{CallFrame, OutcomeFrame};
-pub(crate) use ring::PackOutcomes;
+pub(crate) use ring::{PackOutcomes, Read};
 
 /// The coordinator's end of the way to one incarnation of a worker.
 pub(crate) trait Link: Send + Sync {

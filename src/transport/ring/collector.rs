@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use super::link::RingLink;
 use super::patience::Patience;
 use super::sleep::{self, Listener};
+use crate::sync::Wish;
 use crate::sys::futex::{self, Waited};
 use crate::task::id::WorkerId;
 
@@ -30,14 +31,6 @@ const TICK: Duration = Duration::from_millis(1);
 /// Delivers what the rings have. `partly`: of packs that are not done, too. `false`: there was nothing, or
 /// somebody else was at it.
 pub(crate) type Gather<'a> = dyn Fn(&[Arc<RingLink>], bool) -> bool + 'a;
-
-/// What a waiting thread waits for.
-pub(crate) struct Wish<'a> {
-    pub(crate) is_done: &'a dyn Fn() -> bool,
-    /// Have the waker woken when it is done. `false`: it is.
-    pub(crate) wake_when_done: &'a dyn Fn(&Waker) -> bool,
-    pub(crate) until: Option<Instant>,
-}
 
 #[derive(Debug)]
 pub(crate) struct Collector {

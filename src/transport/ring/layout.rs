@@ -17,7 +17,7 @@ pub(crate) const ENTRIES: usize = 256;
 const HEADER_BYTES: usize = 4096;
 const ENTRY_BYTES: usize = 128;
 /// A slot's half.
-pub(super) const AREA_BYTES: usize = 16 << 10;
+pub(crate) const AREA_BYTES: usize = 16 << 10;
 
 const SLOTS_OFFSET: usize = (HEADER_BYTES + ENTRIES * ENTRY_BYTES).next_multiple_of(4096);
 /// What must be there before anything works.

@@ -16,8 +16,7 @@ mod sleep;
 mod word;
 mod worker_end;
 
-pub(crate) use collector::{Collector, Wish};
+pub(crate) use collector::Collector;
 pub(crate) use link::{CorruptRing, RingLink};
 pub(crate) use outcomes::{PackOutcomes, Read};
-pub(crate) use word::CALLS_MAX;
 pub(crate) use worker_end::{RingCall, RingEnd};

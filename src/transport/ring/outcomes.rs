@@ -23,27 +23,39 @@ pub(super) fn head(variant: u8, length: usize) -> [u8; HEAD_BYTES] {
 pub(crate) struct PackOutcomes {
     bytes: Vec<u8>,
     count: u32,
+    /// Of these, how many are values that are no `Err`.
+    values: u32,
 }
 
 impl PackOutcomes {
+    /// How many calls a pack can have.
+    pub(crate) const CALLS_MAX: u32 = super::word::CALLS_MAX;
+
     /// The first `count` outcomes in `bytes`, and how many bytes they take. Decoded so far that reading
     /// them can't fail later.
     pub(super) fn check(mut bytes: Vec<u8>, count: u32) -> Result<Self, LayoutError> {
         let mut rest = &bytes[..];
+        let mut values = 0;
         for _ in 0..count {
             let (variant, body, after) = split(rest)?;
-            if variant != outcome::RETURNED {
-                outcome::decode(variant, body)?;
+            match variant {
+                outcome::RETURNED => values += 1,
+                variant => _ = outcome::decode(variant, body)?,
             }
             rest = after;
         }
         let length = bytes.len() - rest.len();
         bytes.truncate(length);
-        Ok(Self { bytes, count })
+        Ok(Self { bytes, count, values })
     }
 
     pub(crate) fn count(&self) -> u32 {
         self.count
+    }
+
+    /// How many of them are values that are no `Err`.
+    pub(crate) fn values(&self) -> u32 {
+        self.values
     }
 
     pub(super) fn byte_count(&self) -> usize {

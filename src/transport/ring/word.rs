@@ -245,7 +245,7 @@ pub(crate) fn commit(word: &AtomicU64, seen: Word) -> Commit {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

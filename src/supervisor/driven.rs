@@ -1,0 +1,174 @@
+//! The core and the rings under one lock: what the core decides about a ring is done before anybody else can
+//! tell the core something, and so in the order in which it was decided.
+//!
+//! What takes longer than writing a few hundred bytes, or runs code of others, is left for afterwards.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::shared::{CoreEffects, Effects, ShellCore};
+use crate::core::{Effect, Killed, Time};
+use crate::task::cell::TaskCell;
+use crate::task::id::{Ticket, WorkerId};
+use crate::transport::{Fate, Kill, Link, Revoke, Staged};
+
+/// What one lock guards.
+pub(crate) struct Driven {
+    core: ShellCore,
+    /// The rings of workers that are ready. Few, so that looking through them is the quickest.
+    links: Vec<(WorkerId, Arc<dyn Link>)>,
+}
+
+impl Deref for Driven {
+    type Target = ShellCore;
+
+    fn deref(&self) -> &ShellCore {
+        &self.core
+    }
+}
+
+impl DerefMut for Driven {
+    fn deref_mut(&mut self) -> &mut ShellCore {
+        &mut self.core
+    }
+}
+
+impl Driven {
+    pub(crate) fn new(core: ShellCore) -> Self {
+        Self { core, links: Vec::new() }
+    }
+
+    pub(crate) fn add_link(&mut self, worker: WorkerId, link: Arc<dyn Link>) {
+        self.links.push((worker, link));
+    }
+
+    pub(crate) fn remove_link(&mut self, worker: WorkerId) {
+        self.links.retain(|(other, _)| *other != worker);
+    }
+
+    fn link(&self, worker: WorkerId) -> Option<&Arc<dyn Link>> {
+        self.links.iter().find(|(other, _)| *other == worker).map(|(_, link)| link)
+    }
+
+    /// Do at once what concerns the rings, and whatever follows from that. The rest stays in `effects`.
+    pub(crate) fn settle(&mut self, now: Time, effects: &mut Effects) {
+        while !effects.told.is_empty() {
+            let mut told = std::mem::take(&mut effects.told);
+            for effect in told.drain(..) {
+                self.settle_one(now, effect, effects);
+            }
+            // Keeps its memory for the next turn.
+            told.append(&mut effects.told);
+            effects.told = told;
+        }
+    }
+
+    fn settle_one(
+        &mut self,
+        now: Time,
+        effect: Effect<Arc<TaskCell>>,
+        effects: &mut Effects,
+    ) {
+        match effect {
+            Effect::Stage { worker, ticket, payload } => match self.link(worker) {
+                Some(link) => {
+                    let staged = payload.with_encoded(|call| link.stage(ticket, call));
+                    if staged == Some(Staged::Asleep) {
+                        effects.wakes.push(Arc::clone(link));
+                    }
+                    effects.placed = true;
+                }
+                None => effects.kept.push(Effect::Stage { worker, ticket, payload }),
+            },
+            Effect::Revoke { worker, ticket } => match self.link(worker) {
+                Some(link) => {
+                    let revoked = link.revoke(ticket);
+                    self.on_revoked(now, worker, ticket, revoked, &mut effects.told);
+                }
+                None => effects.kept.push(Effect::Revoke { worker, ticket }),
+            },
+            Effect::Kill { worker, ticket } => match self.link(worker) {
+                Some(link) => {
+                    let kill = link.try_kill(ticket);
+                    self.on_kill(now, worker, ticket, kill, &mut effects.told);
+                }
+                None => effects.kept.push(Effect::Kill { worker, ticket }),
+            },
+            Effect::Split { worker, ticket } => {
+                if let Some(kept) = self.link(worker).and_then(|link| link.split(ticket, 1)) {
+                    self.split(now, ticket, kept, &mut effects.told);
+                }
+            }
+            Effect::CheckClaim { worker, ticket } => {
+                // Without a ring, what was sent counts as begun.
+                let begun = self.link(worker).is_none_or(|link| link.has_begun(ticket));
+                self.core.on_claim_checked(now, worker, ticket, begun, &mut effects.told);
+            }
+            other => effects.kept.push(other),
+        }
+    }
+
+    fn on_revoked(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        ticket: Ticket,
+        revoked: Revoke,
+        told: &mut CoreEffects,
+    ) {
+        if let Revoke::Split { kept } = revoked {
+            self.split(now, ticket, kept, told);
+        }
+        let revoked = revoked == Revoke::Revoked;
+        self.core.on_revoke_settled(now, worker, ticket, revoked, told);
+    }
+
+    fn on_kill(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        ticket: Ticket,
+        kill: Kill,
+        told: &mut CoreEffects,
+    ) {
+        let killed = match kill {
+            Kill::Lost => Killed::Lost,
+            Kill::NotBegun => Killed::NotBegun,
+            Kill::Won { begun, finished } => {
+                if let Some((outcomes, cell)) = finished.zip(self.cell(ticket)) {
+                    cell.with_pack(|slice| slice.on_outcomes(outcomes, 0));
+                }
+                self.split(now, ticket, begun, told);
+                Killed::Won
+            }
+        };
+        self.core.on_kill_settled(now, worker, ticket, killed, told);
+    }
+
+    /// The worker died; of a pack that it had begun, the rest goes on elsewhere.
+    pub(crate) fn on_fates(&mut self, now: Time, fates: &[Fate], told: &mut CoreEffects) {
+        for fate in fates {
+            self.split(now, fate.ticket, fate.begun, told);
+        }
+    }
+
+    /// The calls of a pack behind the first `kept` become a task of their own.
+    pub(crate) fn split(
+        &mut self,
+        now: Time,
+        ticket: Ticket,
+        kept: u32,
+        told: &mut CoreEffects,
+    ) {
+        let Some(cell) = self.cell(ticket) else { return };
+        if let Some(rest) = cell.split_pack(kept) {
+            let late = self.core.on_pack_split(now, ticket, kept, rest, told);
+            debug_assert!(late.is_none(), "core and cell count the calls of a pack alike");
+        }
+    }
+
+    /// What the ticket stands for, if it still does.
+    pub(crate) fn cell(&self, ticket: Ticket) -> Option<Arc<TaskCell>> {
+        self.core.task(ticket.task).map(|task| Arc::clone(task.payload))
+    }
+}
