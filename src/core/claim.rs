@@ -7,6 +7,7 @@
 use super::effect::{Effect, PoolId, SignalReason};
 use super::machine::Core;
 use super::task::{Progress, State};
+use super::workers::Worker;
 use crate::admission::Time;
 use crate::task::id::{Ticket, WorkerId};
 
@@ -20,16 +21,16 @@ impl<P: Clone> Core<P> {
         else {
             return;
         };
-        let any_busy = workers.iter().any(|(_, worker)| worker.is_busy());
+        let any_busy = workers.iter().any(Worker::is_busy);
         workers.claim_check = if any_busy { now + deadline } else { Time::NEVER };
-        for (id, worker) in workers.iter().filter(|(_, worker)| worker.is_busy()) {
+        for worker in workers.iter().filter(|worker| worker.is_busy()) {
             let front = worker.entries.front().copied().filter(|&slot| {
                 let record = &self.tasks[slot];
                 let presumed = record.progress == Progress::Presumed;
                 record.state == State::Begun && presumed && record.mark + deadline <= now
             });
             if let Some(slot) = front {
-                out.push(Effect::CheckClaim { worker: id, ticket: self.tasks.ticket(slot) });
+                out.push(Effect::CheckClaim { worker: worker.id, ticket: self.tasks.ticket(slot) });
             }
         }
     }

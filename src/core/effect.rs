@@ -23,10 +23,12 @@ pub(crate) enum Effect<P> {
     Run { pool: PoolId, ticket: Ticket, payload: P },
     /// Put the task into a worker's queue. Answered by `on_finished` or by the worker's exit.
     Stage { worker: WorkerId, ticket: Ticket, payload: P },
-    /// Take back what the worker has not begun. Answered by `on_revoke_settled`.
+    /// Take back what the worker has not begun. Answered by `on_revoke_settled`; for a pack of which some
+    /// has begun, and the rest was taken back, by `on_pack_split` before.
     Revoke { worker: WorkerId, ticket: Ticket },
     /// Win the task's word against its completion, so that its worker may be killed. Answered by
-    /// `on_kill_settled`.
+    /// `on_kill_settled`; for a pack, whose calls behind the one that runs are taken back, by `on_pack_split`
+    /// before.
     Kill { worker: WorkerId, ticket: Ticket },
     /// Take back those calls of a running pack that have not begun. Answered by `on_pack_split`, or not at
     /// all if there are none.

@@ -59,8 +59,8 @@ impl<P: Clone> Core<P> {
         let workers = self.pool(pool).workers();
         let unoccupied: Vec<WorkerId> = workers
             .iter()
-            .filter(|(_, worker)| worker.entries.is_empty())
-            .map(|(id, _)| id)
+            .filter(|worker| worker.entries.is_empty())
+            .map(|worker| worker.id)
             .collect();
         for worker in unoccupied {
             self.kill_worker(worker, SignalReason::Stopping, out);
@@ -82,8 +82,8 @@ impl<P: Clone> Core<P> {
         if let Some(workers) = &mut self.pool_mut(PoolId::Processes).workers {
             let live: Vec<WorkerId> = workers
                 .iter()
-                .filter(|(_, worker)| worker.state.is_live())
-                .map(|(id, _)| id)
+                .filter(|worker| worker.state.is_live())
+                .map(|worker| worker.id)
                 .collect();
             for worker in live {
                 workers.set_state(worker, WorkerState::Retiring);

@@ -112,7 +112,7 @@ impl<P: Clone> Core<P> {
         workers.into_iter().flat_map(|workers| {
             workers
                 .iter()
-                .map(|(id, worker)| (id, worker.entries.front().map(|&slot| self.tasks.id(slot))))
+                .map(|worker| (worker.id, worker.entries.front().map(|&slot| self.tasks.id(slot))))
         })
     }
 
@@ -160,7 +160,7 @@ impl<P: Clone> Core<P> {
 
 fn worker_counts(pool: &Pool) -> WorkerCounts {
     let mut counts = WorkerCounts::default();
-    for (_, worker) in pool.workers.iter().flat_map(Workers::iter) {
+    for worker in pool.workers.iter().flat_map(Workers::iter) {
         match worker.state {
             WorkerState::Starting => counts.starting += 1,
             WorkerState::Ready => counts.ready += 1,

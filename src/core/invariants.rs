@@ -148,7 +148,7 @@ impl<P: Clone> Core<P> {
             Some(workers) => {
                 workers.check_invariants();
                 self.check_fleet(pool, workers);
-                workers.iter().filter(|(_, worker)| worker.is_busy()).count()
+                workers.iter().filter(|worker| worker.is_busy()).count()
             }
             None => count(&|task| {
                 matches!(task.state, State::Running | State::AwaitingEnd | State::Detached)
@@ -206,8 +206,7 @@ impl<P: Clone> Core<P> {
             assert_eq!(unneeded, 0, "an idle worker beyond the limits is retired");
         }
         if self.stop == Some(StopMode::KillNow) {
-            let spared =
-                workers.iter().any(|(_, it)| it.entries.is_empty() && !it.state.is_dying());
+            let spared = workers.iter().any(|it| it.entries.is_empty() && !it.state.is_dying());
             assert!(!spared, "when all is killed no worker without a task lives on");
         }
     }

@@ -270,21 +270,14 @@ impl<P: Clone> Core<P> {
     pub(super) fn leave_worker(&mut self, slot: u32, now: Time) {
         let worker_id = self.tasks[slot].worker().expect("a task that leaves a worker is with one");
         self.count_splittable(slot, false);
-        let workers = self.workers_mut();
-        let entries = workers.entries_mut(worker_id);
-        entries.retain(|&entry| entry != slot);
-        let next = entries.front().copied();
-        let dying = workers.get(worker_id).is_some_and(|worker| worker.state.is_dying());
-        if dying {
+        let left = self.workers_mut().pull(worker_id, slot);
+        if left.state.is_dying() {
             return;
         }
-        match next {
+        match left.entries.front().copied() {
             Some(next) if self.tasks[next].state == State::Staged => self.begin(next, now),
             Some(_) => {}
-            None => {
-                self.workers_mut().set_idle(worker_id);
-                self.pool_mut(PoolId::Processes).admission.vacate();
-            }
+            None => self.pool_mut(PoolId::Processes).admission.vacate(),
         }
     }
 

@@ -77,10 +77,9 @@ impl<P: Clone> Core<P> {
     pub(super) fn split_for_urgent(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
         let pool = self.pool(pool_id);
         let stopped = self.stop >= Some(StopMode::CancelQueued);
-        let yielding = Priority::ALL.map(|class| {
-            pool.splittable[class as usize] > 0 && (stopped || pool.must_yield(class))
-        });
-        if yielding.contains(&true) {
+        let present = |class: Priority| pool.splittable[class as usize] > 0;
+        if pool.any_must_yield(present) || (stopped && Priority::ALL.into_iter().any(present)) {
+            let yielding = Priority::ALL.map(|class| stopped || pool.must_yield(class));
             for (_, slot) in self.splittable_packs(pool_id, yielding) {
                 self.ask_to_split(slot, out);
             }
@@ -114,7 +113,7 @@ impl<P: Clone> Core<P> {
         classes: [bool; Priority::ALL.len()],
     ) -> Vec<(PackKey, u32)> {
         let workers = self.pool(pool).workers();
-        let fronts = workers.iter().filter_map(|(_, worker)| worker.entries.front().copied());
+        let fronts = workers.iter().filter_map(|worker| worker.entries.front().copied());
         let packs = fronts.filter(|&slot| {
             let record = &self.tasks[slot];
             let class = self.nodes.class(slot);

@@ -6,7 +6,6 @@ use std::cmp::Reverse;
 use super::effect::{Effect, PoolId};
 use super::machine::{Core, Pool};
 use super::task::{Progress, Revoke, State};
-use super::workers::WorkerState;
 use crate::admission::Time;
 use crate::task::id::WorkerId;
 use crate::task::options::{Limits, Priority};
@@ -88,9 +87,7 @@ impl<P: Clone> Core<P> {
         let pool = self.pool_mut(PoolId::Processes);
         pool.staged[class as usize] += calls;
         let staged_is_begun = pool.workers().config.staged_is_begun;
-        let entries = pool.workers_mut().entries_mut(worker);
-        entries.push_back(slot);
-        if entries.len() == 1 {
+        if pool.workers_mut().push(worker, slot) {
             pool.admission.occupy();
             pool.workers_mut().arm_claim_check(now);
             self.begin(slot, now);
@@ -109,31 +106,21 @@ impl<P: Clone> Core<P> {
     /// own.
     fn place_behind(&self, pool: PoolId, class: Priority) -> Option<WorkerId> {
         let pool = self.pool(pool);
-        let workers = pool.workers();
-        let entries_max = workers.entries_max();
-        if entries_max == 1
-            || class == Priority::Critical
-            || pool.admission.busy() > pool.admission.ceiling(class)
-        {
+        if class == Priority::Critical || pool.admission.busy() > pool.admission.ceiling(class) {
             return None;
         }
-        let fitting = workers.iter().filter(|(_, worker)| {
-            let back = worker.entries.back();
-            worker.state == WorkerState::Ready
-                && (1..entries_max).contains(&worker.entries.len())
-                && back.is_some_and(|&ahead| self.nodes.class(ahead) >= class)
-        });
-        fitting.min_by_key(|(_, worker)| worker.entries.len()).map(|(id, _)| id)
+        pool.workers().roomiest(|worker| {
+            worker.entries.back().is_some_and(|&ahead| self.nodes.class(ahead) >= class)
+        })
     }
 
     /// What is staged must not start before a more urgent task that waits, nor beyond its limits.
     fn take_back_for_urgent(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
         let pool = self.pool(pool_id);
-        let yielding =
-            Priority::ALL.map(|class| pool.staged[class as usize] > 0 && pool.must_yield(class));
-        if !yielding.contains(&true) {
+        if !pool.any_must_yield(|class| pool.staged[class as usize] > 0) {
             return;
         }
+        let yielding = Priority::ALL.map(|class| pool.must_yield(class));
         let staged: Vec<u32> = self.staged_slots(pool_id, usize::MAX).collect();
         for slot in staged {
             if yielding[self.nodes.class(slot) as usize] {
@@ -170,7 +157,7 @@ impl<P: Clone> Core<P> {
     /// the back of its queue to the front: a ring whose last entry is taken back can use its place again.
     fn staged_slots(&self, pool: PoolId, most: usize) -> impl Iterator<Item = u32> {
         let workers = self.pool(pool).workers();
-        workers.iter().flat_map(move |(_, worker)| {
+        workers.iter().flat_map(move |worker| {
             let is_staged = |slot: &u32| self.tasks[*slot].state == State::Staged;
             let first = worker.entries.iter().copied().filter(is_staged).take(most);
             let mut first: Vec<u32> = first.collect();
@@ -185,5 +172,11 @@ impl Pool {
     pub(super) fn must_yield(&self, class: Priority) -> bool {
         let waiting = self.admission.next().map(|(_, class)| class);
         waiting > Some(class) || self.admission.busy() > self.admission.ceiling(class)
+    }
+
+    /// The same of the classes that are present. A lower class makes way at least for what a higher one does.
+    pub(super) fn any_must_yield(&self, present: impl Fn(Priority) -> bool) -> bool {
+        let lowest = Priority::ALL.into_iter().find(|&class| present(class));
+        lowest.is_some_and(|class| self.must_yield(class))
     }
 }

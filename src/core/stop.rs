@@ -1,9 +1,10 @@
 //! The supervisor stops.
 
-use super::effect::{CancelReason, Effect};
+use super::effect::{CancelReason, Effect, PoolId};
 use super::event::StopMode;
 use super::machine::Core;
 use super::task::{Revoke, State};
+use super::workers::Workers;
 use crate::admission::Time;
 
 impl<P: Clone> Core<P> {
@@ -14,7 +15,11 @@ impl<P: Clone> Core<P> {
         }
         self.stop = Some(mode);
         if mode >= StopMode::CancelQueued {
-            for slot in 0..self.tasks.slots_end() {
+            // What is with a worker from the back to the front, as a ring likes it.
+            let workers = self.pool(PoolId::Processes).workers.iter().flat_map(Workers::iter);
+            let held = workers.flat_map(|worker| worker.entries.iter().rev().copied());
+            let held: Vec<u32> = held.collect();
+            for slot in held.into_iter().chain(0..self.tasks.slots_end()) {
                 if is_stopped_by(mode, self.tasks[slot].state) {
                     let _in_whatever_way = self.cancel(slot, CancelReason::Stopped, now, out);
                 }

@@ -1,10 +1,11 @@
 //! The bookkeeping of one pool's worker processes: which there are, what they hold, which are idle. It
 //! knows slots of tasks but not the tasks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::event::WorkersConfig;
+use super::prediction::Prediction;
 use crate::admission::Time;
 use crate::task::id::WorkerId;
 
@@ -34,6 +35,7 @@ impl WorkerState {
 
 #[derive(Debug)]
 pub(super) struct Worker {
+    pub(super) id: WorkerId,
     pub(super) state: WorkerState,
     /// The slots of the tasks it was given, in that order.
     pub(super) entries: VecDeque<u32>,
@@ -44,22 +46,29 @@ impl Worker {
     pub(super) fn is_busy(&self) -> bool {
         !self.entries.is_empty() && !self.state.is_dying()
     }
+
+    /// Whether something may be staged behind what it has.
+    fn has_room(&self, held_max: usize) -> bool {
+        self.state == WorkerState::Ready && (1..held_max).contains(&self.entries.len())
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Workers {
     pub(super) config: WorkersConfig,
-    all: BTreeMap<WorkerId, Worker>,
+    /// Sorted by id: they are inserted in that order.
+    all: Vec<Worker>,
     /// Ready and without entries; the most recently used at the end.
     idle: Vec<WorkerId>,
     live: u32,
     starting: u32,
+    /// How many have room behind what they have.
+    roomy: u32,
+    prediction: Prediction,
     /// Deaths in a row with nothing begun.
     pub(super) failures: u32,
     /// Whether workers are wanted at all.
     pub(super) wanted: bool,
-    /// How long an entry is predicted to run, in nanoseconds. Zero until the first has finished.
-    estimate: u64,
     /// When to look for workers that are stuck; `NEVER` while none is busy.
     pub(super) claim_check: Time,
 }
@@ -77,39 +86,66 @@ impl Workers {
         );
         Self {
             config,
-            all: BTreeMap::new(),
+            all: Vec::new(),
             idle: Vec::new(),
             live: 0,
             starting: 0,
+            roomy: 0,
+            prediction: Prediction::new(config.prefetch, config.entries_per_worker),
             failures: 0,
             wanted: false,
-            estimate: 0,
             claim_check: Time::NEVER,
         }
     }
 
+    /// `id` must be greater than any before.
     pub(super) fn insert(&mut self, id: WorkerId) {
-        self.all.insert(id, Worker { state: WorkerState::Starting, entries: VecDeque::new() });
+        debug_assert!(self.all.last().is_none_or(|last| last.id < id), "ids only grow");
+        self.all.push(Worker { id, state: WorkerState::Starting, entries: VecDeque::new() });
         self.live += 1;
         self.starting += 1;
     }
 
     pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
-        self.all.get(&id)
+        self.at(id).map(|at| &self.all[at])
     }
 
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (WorkerId, &Worker)> {
-        self.all.iter().map(|(&id, worker)| (id, worker))
+    /// In the order of their start.
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Worker> {
+        self.all.iter()
     }
 
-    pub(super) fn entries_mut(&mut self, id: WorkerId) -> &mut VecDeque<u32> {
-        &mut self.all.get_mut(&id).expect("a worker with entries is known").entries
+    /// Gives the worker an entry. Whether it is its only one.
+    pub(super) fn push(&mut self, id: WorkerId, slot: u32) -> bool {
+        self.change(id, |worker| {
+            worker.entries.push_back(slot);
+            worker.entries.len() == 1
+        })
+    }
+
+    /// Takes an entry from a worker, which is idle then if it was the only one of a worker that is ready.
+    pub(super) fn pull(&mut self, id: WorkerId, slot: u32) -> &Worker {
+        let is_idle = self.change(id, |worker| {
+            let entries = &mut worker.entries;
+            if entries.front() == Some(&slot) {
+                entries.pop_front();
+            } else if entries.back() == Some(&slot) {
+                entries.pop_back();
+            } else {
+                entries.retain(|&entry| entry != slot);
+            }
+            entries.is_empty() && worker.state == WorkerState::Ready
+        });
+        if is_idle {
+            self.idle.push(id);
+        }
+        self.get(id).expect("it has just been changed")
     }
 
     pub(super) fn set_state(&mut self, id: WorkerId, state: WorkerState) {
-        let worker = self.all.get_mut(&id).expect("only a known worker changes its state");
-        let before = std::mem::replace(&mut worker.state, state);
-        let has_entries = !worker.entries.is_empty();
+        let (before, has_entries) = self.change(id, |worker| {
+            (std::mem::replace(&mut worker.state, state), !worker.entries.is_empty())
+        });
         self.live -= u32::from(before.is_live());
         self.live += u32::from(state.is_live());
         self.starting -= u32::from(before == WorkerState::Starting);
@@ -119,24 +155,30 @@ impl Workers {
         }
     }
 
-    /// An entry has run so long. The prediction rises at once, because what is staged behind a long task
-    /// waits, and falls slowly.
-    pub(super) fn learn(&mut self, ran: Duration) {
-        let ran = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let blended = self.estimate - self.estimate / 8 + ran / 8;
-        self.estimate = ran.max(blended);
+    pub(super) fn take_idle(&mut self) -> Option<WorkerId> {
+        self.idle.pop()
     }
 
-    /// How many entries a worker may hold: one that runs, and as much ahead as is predicted to run for the
-    /// time of prefetch, but one at least.
-    pub(super) fn entries_max(&self) -> usize {
-        let most = self.config.entries_per_worker;
-        if most == 1 {
-            return 1;
+    pub(super) fn idle(&self) -> &[WorkerId] {
+        &self.idle
+    }
+
+    /// Those behind whose entries there is room, those with the fewest first.
+    pub(super) fn roomiest(&self, fits: impl Fn(&Worker) -> bool) -> Option<WorkerId> {
+        if self.roomy == 0 {
+            return None;
         }
-        let prefetch = u64::try_from(self.config.prefetch.as_nanos()).unwrap_or(u64::MAX);
-        let ahead = prefetch.checked_div(self.estimate).unwrap_or(1);
-        1 + usize::try_from(ahead).unwrap_or(usize::MAX).clamp(1, most - 1)
+        let roomy = self.all.iter().filter(|worker| worker.has_room(self.prediction.held_max));
+        let fitting = roomy.take(self.roomy as usize).filter(|worker| fits(worker));
+        fitting.min_by_key(|worker| worker.entries.len()).map(|worker| worker.id)
+    }
+
+    /// An entry has run so long.
+    pub(super) fn learn(&mut self, ran: Duration) {
+        if self.prediction.learn(ran) {
+            let held_max = self.prediction.held_max;
+            self.roomy = self.all.iter().map(|worker| u32::from(worker.has_room(held_max))).sum();
+        }
     }
 
     /// A worker has become busy.
@@ -146,21 +188,6 @@ impl Workers {
         {
             self.claim_check = now + deadline;
         }
-    }
-
-    /// A worker that has run dry may take the next task.
-    pub(super) fn set_idle(&mut self, id: WorkerId) {
-        if self.all.get(&id).is_some_and(|worker| worker.state == WorkerState::Ready) {
-            self.idle.push(id);
-        }
-    }
-
-    pub(super) fn take_idle(&mut self) -> Option<WorkerId> {
-        self.idle.pop()
-    }
-
-    pub(super) fn idle(&self) -> &[WorkerId] {
-        &self.idle
     }
 
     /// How long the next spawn is to wait after failures. `noise` differs between spawns.
@@ -181,9 +208,10 @@ impl Workers {
 
     /// The worker is gone; what it held comes back.
     pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
-        let worker = self.all.remove(&id)?;
+        let worker = self.all.remove(self.at(id)?);
         self.live -= u32::from(worker.state.is_live());
         self.starting -= u32::from(worker.state == WorkerState::Starting);
+        self.roomy -= u32::from(worker.has_room(self.prediction.held_max));
         self.idle.retain(|&idle| idle != id);
         Some(worker)
     }
@@ -193,16 +221,33 @@ impl Workers {
     pub(super) fn superfluous(&self) -> Option<WorkerId> {
         let starting = || {
             let mut newest_first = self.iter().rev();
-            newest_first.find(|(_, worker)| worker.state == WorkerState::Starting).map(|(id, _)| id)
+            newest_first
+                .find(|worker| worker.state == WorkerState::Starting)
+                .map(|worker| worker.id)
         };
         let cold = (self.starting > 0).then(starting).flatten();
         cold.or_else(|| self.idle.first().copied())
     }
 
+    fn at(&self, id: WorkerId) -> Option<usize> {
+        self.all.binary_search_by_key(&id, |worker| worker.id).ok()
+    }
+
+    /// Changes a worker that is known, and what is counted of it.
+    fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> R {
+        let at = self.at(id).expect("only a known worker changes");
+        let worker = &mut self.all[at];
+        let held_max = self.prediction.held_max;
+        self.roomy -= u32::from(worker.has_room(held_max));
+        let answer = change(worker);
+        self.roomy += u32::from(worker.has_room(held_max));
+        answer
+    }
+
     #[cfg(test)]
     pub(super) fn check_invariants(&self) {
         let count = |wanted: fn(WorkerState) -> bool| {
-            self.all.values().filter(|worker| wanted(worker.state)).count() as u32
+            self.all.iter().filter(|worker| wanted(worker.state)).count() as u32
         };
         assert_eq!(self.live, count(WorkerState::is_live), "live workers must be counted");
         assert_eq!(
@@ -210,8 +255,10 @@ impl Workers {
             count(|state| state == WorkerState::Starting),
             "starting workers must be counted"
         );
-        for (id, worker) in &self.all {
-            let listed = self.idle.iter().filter(|idle| *idle == id).count();
+        let roomy = self.all.iter().filter(|worker| worker.has_room(self.prediction.held_max));
+        assert_eq!(self.roomy as usize, roomy.count(), "workers with room must be counted");
+        for worker in &self.all {
+            let listed = self.idle.iter().filter(|&&idle| idle == worker.id).count();
             let idle = worker.state == WorkerState::Ready && worker.entries.is_empty();
             assert_eq!(
                 listed,

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Cancel, Core, CoreConfig, Effect, Ending, Finish, Killed, PoolConfig, PoolId, PoolKind,
-    RefuseReason, StopMode, Submission, Time, WorkersConfig,
+    Cancel, Core, CoreConfig, Effect, Ending, Finish, Finished, Killed, PoolConfig, PoolId,
+    PoolKind, RefuseReason, StopMode, Submission, Time, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Backoff, Limits, Options, Priority, RetryOn};

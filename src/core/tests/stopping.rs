@@ -42,7 +42,7 @@ fn cancel_queued_lets_what_runs_come_to_its_end() {
 fn cancel_queued_takes_back_what_is_staged() {
     let mut story = Story::workers(Limits::new(1), RINGS);
     story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT).submit("c", Options::DEFAULT);
-    story.stop(StopMode::CancelQueued).is("revoke b on 1, revoke c on 1");
+    story.stop(StopMode::CancelQueued).is("revoke c on 1, revoke b on 1");
     story.revoked(1, "b", true).is("b cancelled (Stopped)").revoked(1, "c", false).is("");
     story.done("a").is("a finished").done("c").is("c finished, retire 1, drained");
 }
