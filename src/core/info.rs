@@ -101,6 +101,21 @@ impl<P: Clone> Core<P> {
         self.task_info(slot, &self.tasks[slot])
     }
 
+    /// The ticket of a task, or of the pack that it is in, and how many calls that has. If it waits, the
+    /// ticket of its last attempt.
+    pub(crate) fn ticket_of(&self, task: TaskId) -> Option<(Ticket, u32)> {
+        let slot = self.tasks.locate(task)?;
+        Some((self.tasks.ticket(slot), self.tasks[slot].calls))
+    }
+
+    /// Whether the attempt is with a worker, begun or not.
+    pub(crate) fn is_staged(&self, ticket: Ticket) -> bool {
+        self.tasks.find_ticket(ticket).is_some_and(|record| {
+            use State::{Begun, Killing, Revoking, Staged};
+            matches!(record.state, Staged | Begun | Revoking(_) | Killing(_))
+        })
+    }
+
     /// All tasks that have not reached their terminal state, in no particular order.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskInfo<'_, P>> {
         self.tasks.slots().filter_map(|slot| self.task_info(slot, &self.tasks[slot]))

@@ -38,6 +38,8 @@ pub(crate) type WaitHandler = Arc<dyn Fn(&TaskInfo) + Send + Sync>;
 /// What stays of the builder once the supervisor runs.
 pub(crate) struct Settings {
     pub(crate) name: String,
+    /// Whether small calls of a map may travel together.
+    pub(crate) packs: bool,
     pub(crate) on_warning: Option<WaitHandler>,
     pub(crate) on_critical: Option<WaitHandler>,
 }
@@ -403,6 +405,9 @@ impl SupervisorBuilder {
             }))),
         };
         let settings = Settings {
+            packs: self.run_in == RunIn::Workers
+                && self.transport == Transport::Ring
+                && self.queue_bound.is_none(),
             on_warning: self.on_warning,
             on_critical: self.on_critical,
             name: self.name,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::shared::{CoreEffects, Effects, ShellCore};
 use crate::core::{Effect, Killed, Time};
 use crate::task::cell::TaskCell;
-use crate::task::id::{Ticket, WorkerId};
+use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::transport::{Fate, Kill, Link, Revoke, Staged};
 
 /// What one lock guards.
@@ -165,6 +165,19 @@ impl Driven {
             let late = self.core.on_pack_split(now, ticket, kept, rest, told);
             debug_assert!(late.is_none(), "core and cell count the calls of a pack alike");
         }
+    }
+
+    /// The ticket of a task, or of the pack that it is in, and how many calls that has.
+    pub(crate) fn ticket_of(&self, task: TaskId) -> Option<(Ticket, u32)> {
+        self.core.ticket_of(task)
+    }
+
+    /// Take back what a pack in a ring has not begun, its first `keep` calls apart. `None`: it is in none;
+    /// `Some(None)`: nothing was taken.
+    pub(crate) fn split_in_ring(&self, ticket: Ticket, keep: u32) -> Option<Option<u32>> {
+        let worker = self.core.task(ticket.task)?.worker?;
+        let link = self.link(worker)?;
+        self.core.is_staged(ticket).then(|| link.split(ticket, keep))
     }
 
     /// What the ticket stands for, if it still does.

@@ -284,6 +284,9 @@ impl Shared {
             core.task(task).map(|view| Arc::clone(view.payload))
         };
         let Some(cell) = cell else { return false };
+        if cell.is_pack() {
+            return self.cancel_in_pack(task);
+        }
         let _settled_below = self.drive(|core, now, effects| core.on_cancelled(now, task, effects));
         // Whatever had to be settled was settled while the effects were performed, here or in the thread
         // that had begun to settle it first.

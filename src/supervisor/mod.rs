@@ -5,6 +5,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod callbacks;
+pub(crate) mod cancel;
 pub(crate) mod context;
 pub(crate) mod default;
 pub(crate) mod driven;

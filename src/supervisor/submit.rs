@@ -11,6 +11,9 @@ use crate::task::call::Call;
 use crate::task::cell::{TaskCell, Work};
 use crate::task::error::{SubmitError, TrySubmitError};
 use crate::task::handle::{TaskHandle, TaskOwner};
+use crate::task::info::Pool;
+use crate::task::options::{Options, Priority};
+use crate::task::pack::{Pack, PackBuilder, PackSlice};
 
 /// Why a call was not taken, with the call where it can be tried again.
 #[expect(clippy::large_enum_variant, reason = "short-lived, and the call comes back as it was")]
@@ -110,9 +113,7 @@ impl Shared {
                 drop(refused.payload);
                 Err(match refused.reason {
                     RefuseReason::Stopped => NotTaken::Refused(SubmitError::Stopped),
-                    RefuseReason::PoolFailed => NotTaken::Refused(SubmitError::NoWorkers(
-                        Arc::new(super::error::StartError::Config(self.executor.failure_reason())),
-                    )),
+                    RefuseReason::PoolFailed => NotTaken::Refused(self.no_workers()),
                     RefuseReason::QueueFull => {
                         let (name, work) = (cell.name.clone(), cell.retire_work());
                         NotTaken::Full(Call { name, work, declared, wanted, pool, read })
@@ -120,6 +121,64 @@ impl Shared {
                 })
             }
         }
+    }
+}
+
+impl Shared {
+    /// Whether small calls may travel together.
+    pub(crate) fn packs_calls(&self) -> bool {
+        self.settings.packs
+    }
+
+    /// Submit several calls of one function as one task to the core.
+    pub(crate) fn submit_pack(
+        self: &Arc<Self>,
+        builder: PackBuilder,
+        priority: Priority,
+    ) -> Result<Arc<Pack>, SubmitError> {
+        if sys::fork::is_forked_child() {
+            return Err(SubmitError::Forked);
+        }
+        if crate::worker::is_worker() {
+            return Err(SubmitError::InsideWorker);
+        }
+        self.executor.on_submitting(&self.submissions);
+        let index = self.executor.admit(self, &builder.function)?.index;
+        let (name, calls) = (builder.name.clone(), builder.calls());
+        let pack = builder.finish(index);
+        let work = Work::Pack(PackSlice::whole(Arc::clone(&pack)));
+        let cell = TaskCell::new(name, Pool::Processes, priority, work);
+        let options = Options { priority, ..Options::DEFAULT };
+        let submission = Submission { pool: PoolId::Processes, options, payload: cell, calls };
+        let mut effects = Effects::default();
+        let answer = self.tell(&mut effects, |core, now, effects| {
+            let answer = core.on_submitted(now, submission, effects);
+            // Before anything of it can end.
+            if let Ok(task) = &answer {
+                pack.set_id(*task);
+            }
+            answer
+        });
+        match answer {
+            Ok(task) => {
+                tracing::debug!(
+                    target: "atasker::task", task = task.number(), calls, name = %pack.name.function,
+                    %priority, "submitted a pack"
+                );
+                self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
+                Ok(pack)
+            }
+            Err(refused) => Err(match refused.reason {
+                RefuseReason::Stopped => SubmitError::Stopped,
+                RefuseReason::QueueFull => SubmitError::QueueFull,
+                RefuseReason::PoolFailed => self.no_workers(),
+            }),
+        }
+    }
+
+    fn no_workers(&self) -> SubmitError {
+        let reason = self.executor.failure_reason();
+        SubmitError::NoWorkers(Arc::new(super::error::StartError::Config(reason)))
     }
 }
 

@@ -137,6 +137,28 @@ impl<T> Call<T> {
         self
     }
 
+    /// The function, codec and arguments of a call that may travel with others: one without options of its own
+    /// but its priority, of a function of this program.
+    pub(crate) fn packable(&self) -> Option<(&Function, CodecId, &[u8])> {
+        let Work::Encoded { function, codec, arguments: Ok(arguments), .. } = &self.work else {
+            return None;
+        };
+        let Wanted { priority: _, timeout, queue_timeout, delay, retries, retry_on: _, backoff: _ } =
+            self.wanted;
+        let plain = self.name.given.is_none()
+            && matches!(function, Function::Typed(_))
+            && timeout.or(self.declared.timeout).is_none()
+            && queue_timeout.or(self.declared.queue_timeout).is_none()
+            && delay.or(self.declared.delay).is_none()
+            && retries.unwrap_or(self.declared.retry.retries) == 0;
+        plain.then_some((function, *codec, arguments))
+    }
+
+    /// Its priority, declared or said.
+    pub(crate) fn priority_wanted(&self) -> Priority {
+        self.wanted.priority.unwrap_or(self.declared.priority)
+    }
+
     /// The function's full path, or the type of the closure.
     pub fn name(&self) -> &str {
         &self.name.function

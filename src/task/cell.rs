@@ -74,6 +74,11 @@ pub(crate) enum Function {
 }
 
 impl Function {
+    /// Whether both are the same registered function of this program.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Typed(one), Self::Typed(another)) if std::ptr::eq(*one, *another))
+    }
+
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Typed(entry) => entry.path,
@@ -176,6 +181,7 @@ impl TaskCell {
                     index: *index,
                     codec: *codec,
                     calls: 1,
+                    is_pack: false,
                     arguments,
                 }))
             }

@@ -180,14 +180,14 @@ impl PackSlice {
     /// What the worker is sent.
     pub(crate) fn frame(&self) -> CallFrame<'_> {
         let Pack { function, index, codec, arguments, starts, .. } = &*self.pack;
-        let [from, to] = [self.first, self.first + self.calls].map(|call| starts[call as usize] as usize);
-        // A single call is none behind its length.
-        let from = if self.calls == 1 { from + LENGTH_BYTES } else { from };
+        let ends = [self.first, self.first + self.calls];
+        let [from, to] = ends.map(|call| starts[call as usize] as usize);
         CallFrame {
             function: function.name(),
             index: *index,
             codec: *codec,
             calls: self.calls,
+            is_pack: true,
             arguments: &arguments[from..to],
         }
     }

@@ -11,6 +11,8 @@ pub(crate) struct CallFrame<'a> {
     pub(crate) index: u32,
     /// One, or how many calls of the function this pack has.
     pub(crate) calls: u32,
+    /// Whether it is a pack, be it of one call.
+    pub(crate) is_pack: bool,
     /// How the arguments are encoded, and how the result is wanted.
     pub(crate) codec: CodecId,
     /// Of a pack, each behind its length in two bytes.

@@ -56,6 +56,7 @@ struct OwnedCall {
     index: u32,
     codec: crate::codec::CodecId,
     calls: u32,
+    is_pack: bool,
     arguments: Vec<u8>,
 }
 
@@ -270,7 +271,7 @@ impl RingLink {
             state.records.on_allocated(slot);
         }
         let position = state.records.tail();
-        let record = state.records.push(ticket, call.calls);
+        let record = state.records.push(ticket, call.calls, call.is_pack);
         let entry = Entry::at(position);
         let place =
             if length > ARGUMENTS_INLINE { slot.arguments() } else { entry.arguments() };
@@ -281,7 +282,7 @@ impl RingLink {
             arguments_length: length as u32,
             slot,
             codec: call.codec.into(),
-            form: if call.calls > 1 { Form::Pack } else { Form::Single },
+            form: if call.is_pack { Form::Pack } else { Form::Single },
         };
         let [first, second] = head.to_words();
         // Relaxed: published by the word.
@@ -363,8 +364,8 @@ impl Ring {
 
 impl OwnedCall {
     fn new(ticket: Ticket, call: CallFrame<'_>) -> Self {
-        let CallFrame { index, codec, calls, arguments, .. } = call;
-        Self { ticket, index, codec, calls, arguments: arguments.to_vec() }
+        let CallFrame { index, codec, calls, is_pack, arguments, .. } = call;
+        Self { ticket, index, codec, calls, is_pack, arguments: arguments.to_vec() }
     }
 
     fn frame(&self) -> CallFrame<'_> {
@@ -373,6 +374,7 @@ impl OwnedCall {
             index: self.index,
             codec: self.codec,
             calls: self.calls,
+            is_pack: self.is_pack,
             arguments: &self.arguments,
         }
     }

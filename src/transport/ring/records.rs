@@ -87,13 +87,13 @@ impl Records {
     }
 
     /// Take the tail for `calls` calls.
-    pub(super) fn push(&mut self, ticket: Ticket, calls: u32) -> Record {
+    pub(super) fn push(&mut self, ticket: Ticket, calls: u32, pack: bool) -> Record {
         self.generation = self.generation.wrapping_add(1);
         let record = Record {
             ticket,
             generation: self.generation,
             calls,
-            pack: calls > 1,
+            pack,
             slot: self.free.pop().expect("a ring that is not full has a free slot"),
             state: State::Staged,
             delivered: 0,

@@ -1,0 +1,112 @@
+//! How large packs are to be, and how many calls are to be on their way.
+//!
+//! A pack is never predicted to run longer than [`PACK_RUNS`], so that what it delays is delayed by no more;
+//! and enough packs are on their way that no worker runs dry while this thread sleeps for as long as a busy
+//! worker takes to announce what it has finished.
+
+use crate::task::pack::PackBuilder;
+use crate::transport::PackOutcomes;
+
+/// How long a pack may run, as far as can be predicted.
+const PACK_RUNS_NS: u64 = 100_000;
+/// How much predicted work is on its way for each place.
+const AHEAD_NS: u64 = 4_000_000;
+/// However quick the calls are, no more than this many are on their way for each place.
+const AHEAD_CALLS_MAX: usize = 16 * PackOutcomes::CALLS_MAX as usize;
+/// Larger packs save nothing more, and would leave less to share among workers.
+const CALLS_MAX: u32 = PackOutcomes::CALLS_MAX / 2;
+
+/// Learns how long the calls take.
+#[derive(Debug)]
+pub(super) struct Packer {
+    places: usize,
+    /// Said by the user: how many calls may be on their way.
+    fixed: Option<usize>,
+    /// Nanoseconds per call.
+    pace_ns: Option<u64>,
+    /// How many calls the next pack is to have.
+    calls: u32,
+    /// The pack that is being filled.
+    pub(super) filling: Option<PackBuilder>,
+}
+
+impl Packer {
+    pub(super) fn new(places: usize) -> Self {
+        Self { places: places.max(1), fixed: None, pace_ns: None, calls: 1, filling: None }
+    }
+
+    pub(super) fn fix_window(&mut self, calls: usize) {
+        self.fixed = Some(calls);
+    }
+
+    /// How many calls may be on their way or unread.
+    pub(super) fn window(&self) -> usize {
+        if let Some(calls) = self.fixed {
+            return calls;
+        }
+        let least = (self.places * super::source::PER_PLACE).max(super::source::WINDOW_MIN);
+        let ahead = self.pace_ns.map_or(1, |pace| AHEAD_NS / pace.max(1)) as usize;
+        // Packs that were sent before their pace was known are small, and so are windows then.
+        let ahead = ahead.min(AHEAD_CALLS_MAX).min(self.calls as usize * 64);
+        least.max(self.places * ahead)
+    }
+
+    /// How many calls to make room for.
+    pub(super) fn calls_hint(&self) -> usize {
+        self.target() as usize
+    }
+
+    /// Whether the pack that is being filled has as many calls as it should.
+    pub(super) fn is_filled(&self) -> bool {
+        self.filling.as_ref().is_some_and(|pack| pack.calls() >= self.target())
+    }
+
+    fn target(&self) -> u32 {
+        match self.fixed {
+            // Several for each place, or one slow call would hold up many.
+            Some(window) => {
+                let share = window / (self.places * super::source::PER_PLACE);
+                self.calls.min(u32::try_from(share).unwrap_or(u32::MAX)).max(1)
+            }
+            None => self.calls,
+        }
+    }
+
+    /// Calls have taken so long each.
+    pub(super) fn learn(&mut self, pace_ns: u64) {
+        // At once to what is slower, slowly to what is quicker.
+        let before = self.pace_ns.unwrap_or(pace_ns);
+        let pace = pace_ns.max(before - before / 4 + pace_ns / 4).max(1);
+        self.pace_ns = Some(pace);
+        let wanted = u32::try_from(PACK_RUNS_NS / pace).unwrap_or(u32::MAX);
+        // Not all at once: the first calls need not be like the others.
+        self.calls = wanted.min(self.calls * 4).clamp(1, CALLS_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_grow_with_quick_calls_and_shrink_at_the_first_slow_one() {
+        let mut packer = Packer::new(2);
+        assert_eq!(packer.target(), 1);
+        (0..8).for_each(|_| packer.learn(50));
+        assert_eq!(packer.target(), CALLS_MAX);
+        assert!(packer.window() >= 2 * 4 * CALLS_MAX as usize);
+        packer.learn(5_000_000);
+        assert_eq!(packer.target(), 1);
+        assert_eq!(packer.window(), super::super::source::WINDOW_MIN);
+    }
+
+    #[test]
+    fn a_window_that_was_said_is_kept() {
+        let mut packer = Packer::new(2);
+        packer.fix_window(16);
+        (0..8).for_each(|_| packer.learn(50));
+        assert_eq!((packer.window(), packer.target()), (16, 2));
+        packer.fix_window(1);
+        assert_eq!((packer.window(), packer.target()), (1, 1));
+    }
+}
