@@ -99,6 +99,7 @@ pub use atasker_macros::{main, task, worker_init};
 
 pub use process::{Output, OutputLine, OutputStream, Transport, WorkerStartError};
 pub use registry::{FunctionInfo, ParameterInfo};
+pub use shm::{Blob, BufferError, Reading, SealedBlob, SealedSlice, SharedSlice};
 pub use supervisor::Supervisor;
 pub use supervisor::builder::SupervisorBuilder;
 pub use supervisor::default::{configure, supervisor};

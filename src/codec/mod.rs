@@ -16,6 +16,7 @@ pub(crate) mod wire;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shm::attachments;
 use limited::Limited;
 
 /// How many values may be nested in one another.
@@ -109,20 +110,24 @@ pub(crate) fn encode_to<T: Serialize + ?Sized>(
     match id {
         CodecId::Postcard => {
             let mut serializer = postcard::Serializer { output: Appended(bytes) };
-            value.serialize(&mut serializer).map_err(|error| EncodeError(error.to_string()))
+            value.serialize(&mut serializer).map_err(failed)
         }
         #[cfg(feature = "json")]
-        CodecId::Json => {
-            serde_json::to_writer(bytes, value).map_err(|error| EncodeError(error.to_string()))
-        }
+        CodecId::Json => serde_json::to_writer(bytes, value).map_err(failed),
         #[cfg(feature = "bincode")]
         CodecId::Bincode => {
             let encoded = bincode::serde::encode_to_vec(value, bincode::config::standard())
-                .map_err(|error| EncodeError(error.to_string()))?;
+                .map_err(failed)?;
             bytes.extend_from_slice(&encoded);
             Ok(())
         }
     }
+}
+
+/// In the words of the buffer that was refused, which postcard would drop, or in the codec's own.
+#[cold]
+fn failed(error: impl std::fmt::Display) -> EncodeError {
+    EncodeError(attachments::take_refusal().map_or_else(|| error.to_string(), str::to_owned))
 }
 
 /// Decode one value, which must take all of `bytes`.

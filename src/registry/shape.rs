@@ -18,6 +18,7 @@ use serde::de::{
 use super::panics;
 use crate::codec::arguments::{BorrowedParameter, OwnedParameter};
 use crate::codec::lent::LendsInWorker;
+use crate::shm::attachments;
 
 /// Beyond this depth sequences, maps and options are empty, so that recursive types end.
 const DEPTH_EXPLORED: u32 = 12;
@@ -67,7 +68,8 @@ impl Shapes {
             trace.values = 0;
             // This runs the type's own code on values that it has never seen: it may refuse or panic.
             let _ = panics::catch(|| {
-                let _ = T::deserialize(Tracer { trace: &mut trace, depth: 0 });
+                let tracer = Tracer { trace: &mut trace, depth: 0 };
+                attachments::traced(|| drop(T::deserialize(tracer)));
             });
             // A pass that comes to no new variant is the last: so is the first one where there are none.
             if trace.variants_visited() == visited || trace.is_complete() {

@@ -8,12 +8,15 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use bytemuck::Pod;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     ReadWrite,
+    /// Of a file that is sealed against writing.
+    ReadSealed,
 }
 
 /// A range of shared memory. Does not own it: whoever has one keeps what maps it.
@@ -32,8 +35,8 @@ unsafe impl Sync for Memory {}
 impl Memory {
     /// # Safety
     ///
-    /// From `base` on `length` bytes are mapped for reading and writing as long as the result lives, and they
-    /// can't be cut off. `base` is the start of a page.
+    /// From `base` on `length` bytes are mapped as long as the result lives, and they can't be cut off. `base` is
+    /// the start of a page. If they are mapped for reading only, nothing that writes is called.
     pub(super) unsafe fn new(base: NonNull<u8>, length: usize) -> Self {
         Self { base, length }
     }
@@ -79,21 +82,47 @@ impl Memory {
 
     #[inline]
     pub(super) fn append_to(&self, offset: usize, length: usize, bytes: &mut Vec<u8>) {
+        self.append_elements(offset, length, bytes);
+    }
+
+    /// Elements need not be aligned there.
+    #[inline]
+    pub(super) fn append_elements<T: Pod>(&self, offset: usize, count: usize, to: &mut Vec<T>) {
+        let length = count.checked_mul(size_of::<T>()).expect("as many elements as fit");
         // Before anything is reserved on the word of a length that is not true.
         let source = self.at(offset, length);
-        bytes.reserve(length);
-        let target = NonNull::from(bytes.spare_capacity_mut()).cast::<u8>();
-        // SAFETY: the source is in bounds and mapped; the target has room for `length` bytes, which were
-        // just reserved, and belongs to the vector alone.
+        to.reserve(count);
+        let target = NonNull::from(to.spare_capacity_mut()).cast::<u8>();
+        // SAFETY: the source is in bounds and mapped; the target has room for so many elements, which were just
+        // reserved, and belongs to the vector alone.
         unsafe { source.copy_to_nonoverlapping(target, length) };
-        let filled = bytes.len() + length;
-        // SAFETY: the bytes up to there were initialised before or by the copy, within the capacity.
-        unsafe { bytes.set_len(filled) };
+        let filled = to.len() + count;
+        // SAFETY: the elements up to there were initialised before or by the copy, within the capacity; any bytes
+        // are an element, since it is `Pod`.
+        unsafe { to.set_len(filled) };
+    }
+
+    /// Copy into other memory.
+    #[inline]
+    pub(super) fn copy_to(&self, offset: usize, length: usize, target: &Self) {
+        let source = self.at(offset, length);
+        let target = target.at(0, length);
+        // SAFETY: both are in bounds and mapped; they may be the same memory only if they are two mappings of
+        // it, and then do not overlap in addresses. What a peer does meanwhile is as in `copy_in`.
+        unsafe { source.copy_to_nonoverlapping(target, length) };
+    }
+
+    #[inline]
+    pub(super) fn fill_with_zeros(&self, range: Range<usize>) {
+        let length = range.end.saturating_sub(range.start);
+        let target = self.at(range.start, length);
+        // SAFETY: as in `copy_in`.
+        unsafe { target.write_bytes(0, length) };
     }
 
     /// The address of `length` bytes from `offset` on, all of which are there.
     #[inline]
-    fn at(&self, offset: usize, length: usize) -> NonNull<u8> {
+    pub(super) fn at(&self, offset: usize, length: usize) -> NonNull<u8> {
         assert!(
             offset <= self.length && length <= self.length - offset,
             "beyond the end of shared memory"
@@ -112,19 +141,23 @@ pub(super) struct Mapping {
 impl Mapping {
     /// Map the first `length` bytes of a file of at least that size, which nobody can shrink.
     pub(super) fn new(file: BorrowedFd<'_>, length: usize, access: Access) -> io::Result<Self> {
-        let protection = match access {
-            Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
+        let (protection, flags) = match access {
+            Access::ReadWrite => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
+            // Kernels before 6.7 refuse a shared one here, since it might be made writable later. Nobody writes,
+            // so this one shares the pages all the same.
+            Access::ReadSealed => (ProtFlags::READ, MapFlags::PRIVATE),
         };
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let address = unsafe {
-            rustix::mm::mmap(std::ptr::null_mut(), length, protection, MapFlags::SHARED, file, 0)
-        }?;
+        let address =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, protection, flags, file, 0) }?;
         let base = NonNull::new(address.cast())
             .ok_or_else(|| io::Error::other("mapped at the address zero"))?;
         // SAFETY: mapped above, unmapped by `drop` only; the start of a mapping is that of a page.
         let memory = unsafe { Memory::new(base, length) };
         let mapping = Self { memory };
-        not_in_forks(&mapping.memory)?;
+        if access == Access::ReadWrite {
+            not_in_forks(&mapping.memory)?;
+        }
         Ok(mapping)
     }
 

@@ -13,6 +13,12 @@ use super::mapping::checked;
 pub(super) const FIXED_SIZE: SealFlags =
     SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
+/// The size is as fixed, but seals may follow.
+pub(super) const SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+
+/// Nobody can ever change it.
+pub(super) const IMMUTABLE: SealFlags = FIXED_SIZE.union(SealFlags::WRITE);
+
 /// A new one of this size, full of zeros that take no memory yet. Not sealed.
 pub(super) fn create(length: usize) -> io::Result<OwnedFd> {
     if length == 0 {
@@ -56,6 +62,18 @@ pub(super) fn check(file: &OwnedFd, length: usize, seals: SealFlags) -> io::Resu
     let size = rustix::fs::fstat(file)?.st_size;
     if length == 0 || u64::try_from(size) != Ok(length as u64) {
         return Err(invalid("shared memory of another size than announced"));
+    }
+    Ok(())
+}
+
+/// Whether a file that came from elsewhere has memory for its first `committed` bytes. Touching them would
+/// allocate it otherwise, in whoever touches them, and may find none.
+pub(super) fn check_committed(file: BorrowedFd<'_>, committed: usize) -> io::Result<()> {
+    const BLOCK: u64 = 512;
+    let blocks = rustix::fs::fstat(file)?.st_blocks;
+    let allocated = u64::try_from(blocks).unwrap_or(0).saturating_mul(BLOCK);
+    if allocated < committed as u64 {
+        return Err(invalid("shared memory with less in it than announced"));
     }
     Ok(())
 }

@@ -159,7 +159,3 @@ impl Segment {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "tests/segments.rs"]
-mod tests;

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
-use super::*;
+use crate::shm::memfd;
+use crate::shm::segment::Segment;
 
 const LENGTH: usize = 3 * 4096;
 
