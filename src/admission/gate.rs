@@ -29,14 +29,25 @@ pub(crate) struct AdmissionConfig {
 #[derive(Debug)]
 pub(crate) struct Admission {
     config: AdmissionConfig,
+    /// By class: it may start while fewer places than this are busy.
+    ceilings: [u32; Priority::ALL.len()],
     lines: [Line; Priority::ALL.len()],
+    /// One bit for each line in which anything waits.
+    waiting: u8,
     orders: u64,
     busy: u32,
 }
 
 impl Admission {
     pub(crate) fn new(config: AdmissionConfig) -> Self {
-        Self { config, lines: [Line::EMPTY; Priority::ALL.len()], orders: 0, busy: 0 }
+        Self {
+            config,
+            ceilings: ceilings(&config),
+            lines: [Line::EMPTY; Priority::ALL.len()],
+            waiting: 0,
+            orders: 0,
+            busy: 0,
+        }
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -46,6 +57,7 @@ impl Admission {
     /// Shrinking takes no place away from what runs.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.config.limits = limits;
+        self.ceilings = ceilings(&self.config);
     }
 
     pub(crate) fn busy(&self) -> u32 {
@@ -62,17 +74,7 @@ impl Admission {
 
     /// `class` may start while fewer places than this are busy.
     pub(crate) fn ceiling(&self, class: Priority) -> u32 {
-        let Limits { pool_size, reserve_normal, .. } = self.config.limits;
-        let places = match class {
-            Priority::Critical => return u32::MAX,
-            _ if pool_size == 0 && self.config.zero_pool_size == ZeroPoolSize::Unlimited => {
-                u32::MAX
-            }
-            Priority::Low => pool_size,
-            Priority::Normal => pool_size.saturating_add(reserve_normal),
-            Priority::High => self.config.limits.places(),
-        };
-        places.min(self.config.places_max.unwrap_or(u32::MAX))
+        self.ceilings[class as usize]
     }
 
     /// Whether the limits let a task of `class` start now.
@@ -83,7 +85,8 @@ impl Admission {
     /// The task that is next: the front of the highest class in which anything waits. While it can't
     /// start nothing can.
     pub(crate) fn next(&self) -> Option<(u32, Priority)> {
-        Priority::ALL.into_iter().rev().find_map(|class| Some((self.line(class).front()?, class)))
+        let class = Priority::ALL[self.waiting.checked_ilog2()? as usize];
+        Some((self.line(class).front()?, class))
     }
 
     /// How many calls wait in the line of `class`.
@@ -103,12 +106,12 @@ impl Admission {
         let order = self.take_orders(calls);
         nodes.set(slot, class, order, now);
         nodes.set_weight(slot, calls);
-        self.line_mut(class).push_regular(nodes, slot);
+        self.join(class).push_regular(nodes, slot);
     }
 
     /// Returns to the position that the task had in its class.
     pub(crate) fn requeue(&mut self, nodes: &mut Nodes, slot: u32) {
-        self.line_mut(nodes.class(slot)).restore(nodes, slot);
+        self.join(nodes.class(slot)).restore(nodes, slot);
     }
 
     /// Gives `rest` the class of `slot`, all its calls but the first `kept`, and the position right behind
@@ -133,7 +136,12 @@ impl Admission {
 
     /// Leaves its line, to start or because it is no longer wanted.
     pub(crate) fn remove(&mut self, nodes: &mut Nodes, slot: u32) {
-        self.line_mut(nodes.class(slot)).remove(nodes, slot);
+        let class = nodes.class(slot);
+        let line = self.line_mut(class);
+        line.remove(nodes, slot);
+        if line.front().is_none() {
+            self.waiting &= !bit(class);
+        }
     }
 
     /// When the next task has been in its class for one period of aging.
@@ -152,10 +160,10 @@ impl Admission {
             if let Some(slot) = self.line(class).front()
                 && nodes.entered(slot) + period <= now
             {
-                self.line_mut(class).remove(nodes, slot);
+                self.remove(nodes, slot);
                 let order = self.take_orders(nodes.weight(slot));
                 nodes.set(slot, above, order, now);
-                self.line_mut(above).push_irregular(nodes, slot);
+                self.join(above).push_irregular(nodes, slot);
                 return Some(slot);
             }
         }
@@ -188,6 +196,8 @@ impl Admission {
     pub(crate) fn check_invariants(&self, nodes: &Nodes) {
         for class in Priority::ALL {
             self.line(class).check_invariants(nodes);
+            let waits = self.line(class).front().is_some();
+            assert_eq!(self.waiting & bit(class) != 0, waits, "lines with tasks must be marked");
             for slot in self.iter(nodes, class) {
                 assert_eq!(nodes.class(slot), class, "a task must wait in the line of its class");
                 assert!(nodes.order(slot) <= self.orders, "orders are given by the admission");
@@ -202,6 +212,12 @@ impl Admission {
         first
     }
 
+    /// The line of `class`, in which there is something from now on.
+    fn join(&mut self, class: Priority) -> &mut Line {
+        self.waiting |= bit(class);
+        self.line_mut(class)
+    }
+
     fn line(&self, class: Priority) -> &Line {
         &self.lines[class as usize]
     }
@@ -209,4 +225,22 @@ impl Admission {
     fn line_mut(&mut self, class: Priority) -> &mut Line {
         &mut self.lines[class as usize]
     }
+}
+
+fn bit(class: Priority) -> u8 {
+    1 << class as u8
+}
+
+fn ceilings(config: &AdmissionConfig) -> [u32; Priority::ALL.len()] {
+    let Limits { pool_size, reserve_normal, .. } = config.limits;
+    Priority::ALL.map(|class| {
+        let places = match class {
+            Priority::Critical => return u32::MAX,
+            _ if pool_size == 0 && config.zero_pool_size == ZeroPoolSize::Unlimited => u32::MAX,
+            Priority::Low => pool_size,
+            Priority::Normal => pool_size.saturating_add(reserve_normal),
+            Priority::High => config.limits.places(),
+        };
+        places.min(config.places_max.unwrap_or(u32::MAX))
+    })
 }

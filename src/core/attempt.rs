@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::effect::{CancelReason, Effect, Ending, Finish, SignalReason};
+use super::effect::{CancelReason, Effect, Ending, Finish, PoolId, SignalReason};
 use super::event::{Finished, Killed, StopMode};
 use super::machine::Core;
 #[cfg(test)]
@@ -33,31 +33,34 @@ impl<P: Clone> Core<P> {
         all: &[Finished],
         out: &mut Vec<Effect<P>>,
     ) {
-        let mut any_current = false;
+        let mut concerned = [false; PoolId::ALL.len()];
         for &finished in all {
-            any_current |= self.on_one_finished(finished, now, out);
+            if let Some(pool) = self.on_one_finished(finished, now, out) {
+                concerned[pool as usize] = true;
+            }
         }
-        if any_current {
-            self.schedule(now, out);
+        for pool in PoolId::ALL.into_iter().filter(|&pool| concerned[pool as usize]) {
+            self.schedule_in(pool, now, out);
         }
     }
 
-    /// Whether the attempt was current.
-    fn on_one_finished(&mut self, finished: Finished, now: Time, out: &mut Vec<Effect<P>>) -> bool {
+    /// In which pool it was, if it was current.
+    fn on_one_finished(
+        &mut self,
+        finished: Finished,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) -> Option<PoolId> {
         let Finished { ticket, finish, ran } = finished;
-        let Some(record) = self.tasks.find_ticket(ticket) else {
-            return false;
-        };
-        let slot = ticket.task.slot;
+        let record = self.tasks.find_ticket(ticket)?;
+        let (slot, pool) = (ticket.task.slot, record.pool);
         match record.state {
             State::Detached => self.on_detached_finished(slot),
             State::AwaitingEnd if record.worker().is_none() => {
-                let pool = record.pool;
                 self.pool_mut(pool).admission.vacate();
                 self.retry(slot, now, out);
             }
             State::Running => {
-                let pool = record.pool;
                 self.pool_mut(pool).admission.vacate();
                 self.finish(slot, finish, now, out);
             }
@@ -65,9 +68,9 @@ impl<P: Clone> Core<P> {
                 self.workers_mut().learn(ran);
                 self.on_worker_finished(slot, finish, now, out);
             }
-            State::Vacant | State::Delayed | State::Queued | State::AwaitingEnd => return false,
+            State::Vacant | State::Delayed | State::Queued | State::AwaitingEnd => return None,
         }
-        true
+        Some(pool)
     }
 
     fn on_detached_finished(&mut self, slot: u32) {

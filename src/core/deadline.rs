@@ -12,12 +12,16 @@ const LEVELS: [WarnLevel; WARN_LEVELS] = [WarnLevel::Warning, WarnLevel::Critica
 impl<P: Clone> Core<P> {
     /// When [`on_deadline`](Self::on_deadline) is to be called next. May change with every event.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        let timer = self.timers.first().map(|&(time, ..)| time);
-        let lifts = self.pools.iter().filter_map(|pool| pool.admission.next_lift(&self.nodes));
-        let reports = self.unreported().map(|(slot, level)| self.report_due(slot, level));
-        let claims = self.pools.iter().filter_map(|pool| Some(pool.workers.as_ref()?.claim_check));
-        let claims = claims.filter(|&due| due != Time::NEVER);
-        timer.into_iter().chain(lifts).chain(reports).chain(claims).min()
+        let mut due = self.timers.first().map_or(Time::NEVER, |&(time, ..)| time);
+        for pool in &self.pools {
+            due = due.min(pool.workers.as_ref().map_or(Time::NEVER, |it| it.claim_check));
+        }
+        if self.watches_lines {
+            let lifts = self.pools.iter().filter_map(|pool| pool.admission.next_lift(&self.nodes));
+            let reports = self.unreported().map(|(slot, level)| self.report_due(slot, level));
+            due = lifts.chain(reports).fold(due, Time::min);
+        }
+        (due != Time::NEVER).then_some(due)
     }
 
     /// Everything that is due by `now` happens.

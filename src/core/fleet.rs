@@ -95,6 +95,12 @@ impl<P: Clone> Core<P> {
 }
 
 impl Pool {
+    /// Whether there are as many workers as there are to be while nothing is out of the ordinary.
+    pub(super) fn is_fully_staffed(&self) -> bool {
+        let ordinary = !self.failed && self.admission.queued(Priority::Critical) == 0;
+        ordinary && self.workers().live() == self.admission.limits().places()
+    }
+
     /// How many live workers there are to be, critical tasks apart. While stopping no more than there are
     /// tasks.
     fn workers_wanted(&self, stop: Option<StopMode>) -> u32 {

@@ -80,6 +80,10 @@ impl Pool {
 #[derive(Debug)]
 pub(crate) struct Core<P> {
     pub(super) warn_after: [Span; WARN_LEVELS],
+    /// Whether waits are reported.
+    warns: bool,
+    /// Whether anything happens to what waits in a line, by its age there.
+    pub(super) watches_lines: bool,
     pub(super) tasks: Tasks<P>,
     pub(super) nodes: Nodes,
     pub(super) timers: BTreeSet<(Time, u32, Timer)>,
@@ -95,8 +99,12 @@ pub(crate) struct Core<P> {
 impl<P: Clone> Core<P> {
     #[expect(clippy::large_types_passed_by_value, reason = "there is one core in a supervisor")]
     pub(crate) fn new(config: CoreConfig) -> Self {
+        let warns = config.timeout_warning.is_some() || config.timeout_critical.is_some();
+        let ages = [&config.threads, &config.processes].iter().any(|pool| pool.aging.is_some());
         Self {
             warn_after: [config.timeout_warning.into(), config.timeout_critical.into()],
+            warns,
+            watches_lines: warns || ages,
             tasks: Tasks::EMPTY,
             nodes: Nodes::default(),
             timers: BTreeSet::new(),
@@ -145,6 +153,9 @@ impl<P: Clone> Core<P> {
 
     /// Gives a task that does not wait in order of age a timer for the report of its wait.
     pub(super) fn set_warn_timer(&mut self, slot: u32) {
+        if !self.warns {
+            return;
+        }
         self.clear_warn_timer(slot);
         if let Some(due) = self.warn_due(slot) {
             self.timers.insert((due, slot, Timer::Warn));
@@ -270,11 +281,11 @@ impl<P: Clone> Core<P> {
     pub(super) fn leave_worker(&mut self, slot: u32, now: Time) {
         let worker_id = self.tasks[slot].worker().expect("a task that leaves a worker is with one");
         self.count_splittable(slot, false);
-        let left = self.workers_mut().pull(worker_id, slot);
-        if left.state.is_dying() {
+        let (state, next) = self.workers_mut().pull(worker_id, slot);
+        if state.is_dying() {
             return;
         }
-        match left.entries.front().copied() {
+        match next {
             Some(next) if self.tasks[next].state == State::Staged => self.begin(next, now),
             Some(_) => {}
             None => self.pool_mut(PoolId::Processes).admission.vacate(),

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 
 use super::effect::{Effect, Ending, PoolId};
-use super::event::StopMode;
 use super::machine::Core;
 use super::task::{Kill, Revoke, State};
 use crate::admission::Time;
@@ -49,7 +48,7 @@ impl<P: Clone> Core<P> {
         if is_with_worker {
             self.count_splittable(slot, true);
         }
-        let rest = self.tasks.insert(rest_record);
+        let rest = self.tasks.insert_rest(rest_record);
         self.nodes.ensure(rest);
         let class = self.nodes.class(slot);
         let pool = &mut self.pools[pool_id as usize];
@@ -72,21 +71,21 @@ impl<P: Clone> Core<P> {
         None
     }
 
-    /// Takes back what running packs have not begun, where more urgent work waits, the limits have shrunk, or
-    /// nothing new is to begin.
-    pub(super) fn split_for_urgent(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
-        let pool = self.pool(pool_id);
-        let stopped = self.stop >= Some(StopMode::CancelQueued);
-        let present = |class: Priority| pool.splittable[class as usize] > 0;
-        if pool.any_must_yield(present) || (stopped && Priority::ALL.into_iter().any(present)) {
-            let yielding = Priority::ALL.map(|class| stopped || pool.must_yield(class));
-            for (_, slot) in self.splittable_packs(pool_id, yielding) {
+    /// Takes back what running packs of these classes have not begun.
+    pub(super) fn split_packs(
+        &mut self,
+        pool: PoolId,
+        classes: [bool; Priority::ALL.len()],
+        out: &mut Vec<Effect<P>>,
+    ) {
+        if self.pool(pool).splittable.iter().any(|&packs| packs > 0) {
+            for (_, slot) in self.splittable_packs(pool, classes) {
                 self.ask_to_split(slot, out);
             }
         }
     }
 
-    /// Takes back what running packs have not begun for as many idle workers. Whether there was such a pack.
+    /// Takes back what running packs have not begun for as many idle workers.
     pub(super) fn split_for_idle(
         &mut self,
         pool_id: PoolId,

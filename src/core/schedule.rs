@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 
 use super::effect::{Effect, PoolId};
+use super::event::StopMode;
 use super::machine::{Core, Pool};
 use super::task::{Progress, Revoke, State};
 use crate::admission::Time;
@@ -13,18 +14,28 @@ use crate::task::options::{Limits, Priority};
 impl<P: Clone> Core<P> {
     pub(super) fn schedule(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
         for pool in PoolId::ALL {
-            if self.pool(pool).workers.is_some() {
-                self.start_on_workers(pool, now, out);
-                self.take_back_for_urgent(pool, out);
-                self.split_for_urgent(pool, out);
+            self.schedule_in(pool, now, out);
+        }
+    }
+
+    /// The same after what concerns one pool only.
+    pub(super) fn schedule_in(&mut self, pool: PoolId, now: Time, out: &mut Vec<Effect<P>>) {
+        if self.pool(pool).workers.is_some() {
+            self.start_on_workers(pool, now, out);
+            self.take_back_for_urgent(pool, out);
+            if !self.pool(pool).workers().idle().is_empty() {
                 self.rebalance(pool, out);
+            }
+            if self.stop.is_some() || !self.pool(pool).is_fully_staffed() {
                 self.spawn_missing(pool, out);
                 self.drop_superfluous(pool, out);
-            } else {
-                self.start_in_slots(pool, now, out);
             }
+        } else {
+            self.start_in_slots(pool, now, out);
         }
-        self.notice_drained(out);
+        if self.stop.is_some() {
+            self.notice_drained(out);
+        }
     }
 
     /// Other limits for a pool. What runs goes on.
@@ -114,19 +125,25 @@ impl<P: Clone> Core<P> {
         })
     }
 
-    /// What is staged must not start before a more urgent task that waits, nor beyond its limits.
+    /// What is with a worker and has not begun must not start before a more urgent task that waits, nor beyond
+    /// its limits.
     fn take_back_for_urgent(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
+        let stopped = self.stop >= Some(StopMode::CancelQueued);
         let pool = self.pool(pool_id);
-        if !pool.any_must_yield(|class| pool.staged[class as usize] > 0) {
+        // A lower class makes way at least for what a higher one does.
+        let Some(lowest) = pool.lowest_ahead().filter(|&class| stopped || pool.must_yield(class))
+        else {
             return;
-        }
-        let yielding = Priority::ALL.map(|class| pool.must_yield(class));
-        let staged: Vec<u32> = self.staged_slots(pool_id, usize::MAX).collect();
+        };
+        let yielding = Priority::ALL.map(|class| class == lowest || pool.must_yield(class));
+        let staged: Vec<u32> = self
+            .staged_slots(pool_id, usize::MAX)
+            .filter(|&slot| yielding[self.nodes.class(slot) as usize])
+            .collect();
         for slot in staged {
-            if yielding[self.nodes.class(slot) as usize] {
-                self.start_revoke(slot, Revoke::Requeue, out);
-            }
+            self.start_revoke(slot, Revoke::Requeue, out);
         }
+        self.split_packs(pool_id, yielding.map(|yields| yields || stopped), out);
     }
 
     /// An idle worker gets what is staged behind another's task, or the rest of a pack that runs there.
@@ -169,14 +186,15 @@ impl<P: Clone> Core<P> {
 
 impl Pool {
     /// Whether what is of `class` and has not begun has to make way for what waits, or for the limits.
-    pub(super) fn must_yield(&self, class: Priority) -> bool {
+    fn must_yield(&self, class: Priority) -> bool {
         let waiting = self.admission.next().map(|(_, class)| class);
         waiting > Some(class) || self.admission.busy() > self.admission.ceiling(class)
     }
 
-    /// The same of the classes that are present. A lower class makes way at least for what a higher one does.
-    pub(super) fn any_must_yield(&self, present: impl Fn(Priority) -> bool) -> bool {
-        let lowest = Priority::ALL.into_iter().find(|&class| present(class));
-        lowest.is_some_and(|class| self.must_yield(class))
+    /// The lowest class of which something is with a worker and may be taken back.
+    fn lowest_ahead(&self) -> Option<Priority> {
+        Priority::ALL
+            .into_iter()
+            .find(|&class| self.staged[class as usize] > 0 || self.splittable[class as usize] > 0)
     }
 }

@@ -46,11 +46,14 @@ impl<P: Clone> Core<P> {
         if let Some(workers) = &mut pool.workers {
             workers.wanted |= workers.config.lazily_started;
         }
+        let changes_nothing = pool.is_behind_another(options.priority);
         match delay {
             Some(_) => self.delay(slot, queued_from),
             None => self.enqueue(now, slot),
         }
-        self.schedule(now, out);
+        if !changes_nothing {
+            self.schedule_in(pool_id, now, out);
+        }
         Ok(task)
     }
 
@@ -154,6 +157,13 @@ impl Pool {
     /// How many calls of `class` wait for their begin.
     pub(super) fn waiting(&self, class: Priority) -> usize {
         self.admission.queued(class) + self.staged[class as usize]
+    }
+
+    /// Whether a new task of `class` comes behind one that may not start yet, so that there is nothing to
+    /// decide. For each critical task another worker may be started.
+    fn is_behind_another(&self, class: Priority) -> bool {
+        let next = self.admission.next();
+        class != Priority::Critical && next.is_some_and(|(_, next)| next >= class)
     }
 
     fn can_start_now(&self, class: Priority) -> bool {

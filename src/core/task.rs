@@ -248,15 +248,6 @@ impl<P> Tasks<P> {
         Self { records: Vec::new(), vacant: Vec::new(), rests: BTreeMap::new() };
 
     pub(super) fn insert(&mut self, record: Record<P>) -> u32 {
-        let (is_rest, number) = (record.is_rest, record.number);
-        let slot = self.place(record);
-        if is_rest {
-            self.rests.insert(number, slot);
-        }
-        slot
-    }
-
-    fn place(&mut self, record: Record<P>) -> u32 {
         if let Some(slot) = self.vacant.pop() {
             self[slot] = record;
             return slot;
@@ -264,6 +255,14 @@ impl<P> Tasks<P> {
         let slot =
             u32::try_from(self.records.len()).expect("memory ends before four billion tasks wait");
         self.records.push(record);
+        slot
+    }
+
+    /// The same for what was split from a pack.
+    pub(super) fn insert_rest(&mut self, record: Record<P>) -> u32 {
+        let number = record.number;
+        let slot = self.insert(record);
+        self.rests.insert(number, slot);
         slot
     }
 

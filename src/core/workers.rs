@@ -124,8 +124,9 @@ impl Workers {
     }
 
     /// Takes an entry from a worker, which is idle then if it was the only one of a worker that is ready.
-    pub(super) fn pull(&mut self, id: WorkerId, slot: u32) -> &Worker {
-        let is_idle = self.change(id, |worker| {
+    /// The worker's state and what is first with it now.
+    pub(super) fn pull(&mut self, id: WorkerId, slot: u32) -> (WorkerState, Option<u32>) {
+        let (state, front) = self.change(id, |worker| {
             let entries = &mut worker.entries;
             if entries.front() == Some(&slot) {
                 entries.pop_front();
@@ -134,12 +135,12 @@ impl Workers {
             } else {
                 entries.retain(|&entry| entry != slot);
             }
-            entries.is_empty() && worker.state == WorkerState::Ready
+            (worker.state, entries.front().copied())
         });
-        if is_idle {
+        if front.is_none() && state == WorkerState::Ready {
             self.idle.push(id);
         }
-        self.get(id).expect("it has just been changed")
+        (state, front)
     }
 
     pub(super) fn set_state(&mut self, id: WorkerId, state: WorkerState) {
@@ -163,14 +164,22 @@ impl Workers {
         &self.idle
     }
 
-    /// Those behind whose entries there is room, those with the fewest first.
+    /// The worker with the fewest entries of those behind whose entries there is room.
     pub(super) fn roomiest(&self, fits: impl Fn(&Worker) -> bool) -> Option<WorkerId> {
         if self.roomy == 0 {
             return None;
         }
-        let roomy = self.all.iter().filter(|worker| worker.has_room(self.prediction.held_max));
-        let fitting = roomy.take(self.roomy as usize).filter(|worker| fits(worker));
-        fitting.min_by_key(|worker| worker.entries.len()).map(|worker| worker.id)
+        let (mut left, mut best) = (self.roomy, None::<&Worker>);
+        for worker in self.all.iter().filter(|it| it.has_room(self.prediction.held_max)) {
+            if best.is_none_or(|best| worker.entries.len() < best.entries.len()) && fits(worker) {
+                best = Some(worker);
+            }
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        best.map(|worker| worker.id)
     }
 
     /// An entry has run so long.
@@ -230,6 +239,11 @@ impl Workers {
     }
 
     fn at(&self, id: WorkerId) -> Option<usize> {
+        // Where it is if none of those that came after the first is gone.
+        let guess = id.0.checked_sub(self.all.first()?.id.0)? as usize;
+        if self.all.get(guess).is_some_and(|worker| worker.id == id) {
+            return Some(guess);
+        }
         self.all.binary_search_by_key(&id, |worker| worker.id).ok()
     }
 
