@@ -143,7 +143,7 @@ impl Shared {
         if crate::worker::is_worker() {
             return Err(SubmitError::InsideWorker);
         }
-        self.executor.on_submitting(&self.submissions);
+        self.executor.look();
         let index = self.executor.admit(self, &builder.function)?.index;
         let (name, calls) = (builder.name.clone(), builder.calls());
         let pack = builder.finish(index);
