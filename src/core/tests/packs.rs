@@ -80,7 +80,7 @@ fn urgent_work_does_not_wait_for_the_rest_of_a_pack() {
     story.submit_pack("pack", 4, priority(Priority::Low));
     story.submit("low", priority(Priority::Low)).is("").submit("high", priority(Priority::High));
     story.is("split pack on 1").submit("high 2", priority(Priority::High)).is("");
-    story.split("pack", 2, "rest").is("split pack on 1");
+    story.split("pack", 2, "rest").is("");
     story.done("pack").is("pack finished, stage high on 1");
     story.done("high").is("high finished, stage high 2 on 1");
     story.done("high 2").is("high 2 finished, stage rest on 1");
@@ -102,8 +102,17 @@ fn an_idle_worker_gets_the_rest_of_a_pack_that_runs_elsewhere() {
     story.split("pack", 1, "rest").is("stage rest on 1");
     story.done("pack").is("pack finished, split rest on 1");
     story.split("rest", 2, "last").is("stage last on 2");
-    story.done("last").is("last finished, split rest on 1").submit("a", Options::DEFAULT);
-    story.is("stage a on 2").done("rest").is("rest finished");
+    // What is left of it has begun.
+    story.done("last").is("last finished").done("rest").is("rest finished");
+}
+
+#[test]
+fn an_idle_worker_of_the_reserve_gets_the_rest_while_others_wait() {
+    let mut story = Story::workers(Limits::new(1).reserve_normal(1), WORKERS);
+    story.submit("a", Options::DEFAULT).submit_pack("pack", 4, Options::DEFAULT);
+    story.submit("low", priority(Priority::Low)).is("");
+    story.done("a").is("a finished, split pack on 1").split("pack", 1, "rest");
+    story.is("stage rest on 2");
 }
 
 #[test]
