@@ -104,7 +104,8 @@ impl Monitor {
         };
         let connection = spawned.connection;
         if let Some(segment) = spawned.segment {
-            incarnation.set_ring(self.shared.new_ring(incarnation.id, segment));
+            let pid = connection.child.pid();
+            incarnation.set_ring(self.shared.new_ring(incarnation.id, pid, segment));
         }
         incarnation.on_spawned(Arc::clone(&connection.child), at);
         let pipes = self.shared.outputs().add(connection.child.pid(), spawned.pipes);

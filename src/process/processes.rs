@@ -309,9 +309,9 @@ impl Shared {
     }
 
     /// The coordinator's end of a new worker's ring.
-    pub(super) fn new_ring(&self, worker: WorkerId, segment: Segment) -> Arc<RingLink> {
+    pub(super) fn new_ring(&self, worker: WorkerId, pid: u32, segment: Segment) -> Arc<RingLink> {
         let collector = self.collector.as_ref().expect("only a pool with rings makes segments");
-        Arc::new(RingLink::new(worker, segment, Arc::clone(collector)))
+        Arc::new(RingLink::new(worker, pid, segment, Arc::clone(collector)))
     }
 
     /// The worker of this ring is ready.

@@ -14,6 +14,7 @@ pub(crate) mod attachment;
 pub(crate) mod attachments;
 pub(crate) mod buffer;
 mod error;
+mod in_place;
 mod mapping;
 mod memfd;
 #[cfg(feature = "named-shm")]
@@ -27,6 +28,7 @@ mod shared_slice;
 mod tests;
 
 pub use error::BufferError;
+pub use in_place::Reading;
 pub use sealed_slice::{SealedBlob, SealedSlice};
 pub(crate) use segment::Segment;
-pub use shared_slice::{Blob, Reading, SharedSlice};
+pub use shared_slice::{Blob, SharedSlice};

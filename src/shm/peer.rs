@@ -14,9 +14,9 @@ use super::buffer::{Announced, Buffer, BufferId, Grade};
 use super::memfd::invalid;
 use crate::sync::Mutex;
 
-/// At most so many buffers of a peer's are mapped here. Each takes a descriptor, which a peer gone mad must
-/// not exhaust.
-const RECEIVED_MAX: usize = 256;
+/// At most so many buffers of a peer's are mapped here that nobody uses. Each takes a descriptor, which a peer
+/// gone mad must not exhaust; one that behaves keeps no more than its pool does.
+const UNUSED_MAX: usize = 256;
 
 /// Whether a process may go mad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,8 @@ impl Peer {
             if books.lent.contains_key(&announced.id) {
                 return Err(invalid("a buffer that is not the sender's"));
             }
-            if books.received.len() >= RECEIVED_MAX {
+            let unused = || books.received.values().filter(|received| received.leases == 0).count();
+            if self.0.standing.trust == Trust::MayGoMad && unused() >= UNUSED_MAX {
                 return Err(invalid("too many buffers"));
             }
         }

@@ -40,6 +40,13 @@ pub struct SealedSlice<T: Pod> {
 }
 
 /// Bytes in memory that is immutable for good.
+///
+/// ```
+/// # fn main() -> Result<(), atasker::BufferError> {
+/// let font = atasker::SealedBlob::from_slice(b"many bytes")?;
+/// assert!(font.starts_with(b"many"));
+/// # Ok(()) }
+/// ```
 pub type SealedBlob = SealedSlice<u8>;
 
 impl<T: Pod> SealedSlice<T> {

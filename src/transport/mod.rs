@@ -63,6 +63,7 @@ pub(crate) trait Sink: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) worker: WorkerId,
+    pub(crate) pid: u32,
     pub(crate) ticket: Ticket,
     pub(crate) outcomes: Outcomes,
     /// Nanoseconds that all calls of it took so far.

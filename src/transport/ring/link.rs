@@ -25,6 +25,7 @@ use crate::transport::{Delivery, Fate, Link, Outcomes};
 #[derive(Debug)]
 pub(crate) struct RingLink {
     worker: WorkerId,
+    pid: u32,
     segment: Segment,
     collector: Arc<Collector>,
     state: Mutex<Ring>,
@@ -65,9 +66,15 @@ struct OwnedCall {
 pub(crate) struct CorruptRing(pub(crate) String);
 
 impl RingLink {
-    pub(crate) fn new(worker: WorkerId, segment: Segment, collector: Arc<Collector>) -> Self {
+    pub(crate) fn new(
+        worker: WorkerId,
+        pid: u32,
+        segment: Segment,
+        collector: Arc<Collector>,
+    ) -> Self {
         Self {
             worker,
+            pid,
             segment,
             collector,
             state: Mutex::new(Ring {
@@ -193,25 +200,38 @@ impl RingLink {
         last: bool,
     ) -> Result<Delivery, CorruptRing> {
         let count = end - record.delivered;
-        let bytes = self.outcome_bytes(entry, record)?;
         let ran_ns = self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed);
         let broken = |error| corrupt(&format!("{error} as an outcome"), record);
+        let (place, length) = self.outcome_place(entry, record)?;
         let outcomes = if record.pack {
+            let mut bytes = Vec::with_capacity(length);
+            self.segment.append_to(place, length, &mut bytes);
             let outcomes = PackOutcomes::check(bytes, count).map_err(broken)?;
             record.delivered = end;
             record.consumed += outcomes.byte_count() as u32;
             Outcomes::OfPack(outcomes)
+        } else if count == 1 && length <= OUTCOMES_INLINE {
+            let mut bytes = [0; OUTCOMES_INLINE];
+            self.segment.copy_out(place, &mut bytes[..length]);
+            Outcomes::OfCall(check_one(&bytes[..length], ran_ns).map_err(broken)?)
         } else if count == 1 {
+            let mut bytes = Vec::with_capacity(length);
+            self.segment.append_to(place, length, &mut bytes);
             Outcomes::OfCall(check_one(&bytes, ran_ns).map_err(broken)?)
         } else {
             return Err(corrupt("the end of a call that it has not begun", record));
         };
         let Record { ticket, .. } = *record;
-        Ok(Delivery { worker: self.worker, ticket, outcomes, ran_ns, begun: last.then_some(end) })
+        let Self { worker, pid, .. } = *self;
+        Ok(Delivery { worker, pid, ticket, outcomes, ran_ns, begun: last.then_some(end) })
     }
 
-    /// What has been written of an entry's outcomes and not been delivered.
-    fn outcome_bytes(&self, entry: Entry, record: &Record) -> Result<Vec<u8>, CorruptRing> {
+    /// Where stands what has been written of an entry's outcomes and not been delivered, and how long it is.
+    fn outcome_place(
+        &self,
+        entry: Entry,
+        record: &Record,
+    ) -> Result<(usize, usize), CorruptRing> {
         // Relaxed: the acquire of the word, which is released after these were written, came before.
         let end = self.segment.u32_at(entry.outcomes_length()).load(Ordering::Relaxed) as usize;
         let in_slot = self.segment.u32_at(entry.outcomes_in_slot()).load(Ordering::Relaxed) != 0;
@@ -223,9 +243,7 @@ impl RingLink {
         if end > room || consumed > end {
             return Err(corrupt("an outcome that is longer than its place", record));
         }
-        let mut bytes = Vec::with_capacity(end - consumed);
-        self.segment.append_to(place + consumed, end - consumed, &mut bytes);
-        Ok(bytes)
+        Ok((place + consumed, end - consumed))
     }
 
     /// The worker is dead for certain. Delivers what it had committed; says what it had begun beside that.
@@ -298,8 +316,8 @@ impl RingLink {
     fn refuse(&self, state: &mut Ring, ticket: Ticket, message: String) {
         let frame = OutcomeFrame { outcome: Outcome::BadArguments { message }, ran_ns: 0 };
         let outcomes = Outcomes::OfCall(frame);
-        let worker = self.worker;
-        state.refused.push(Delivery { worker, ticket, outcomes, ran_ns: 0, begun: Some(1) });
+        let Self { worker, pid, .. } = *self;
+        state.refused.push(Delivery { worker, pid, ticket, outcomes, ran_ns: 0, begun: Some(1) });
         self.refused_any.store(true, Ordering::Relaxed);
     }
 

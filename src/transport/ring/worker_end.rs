@@ -42,6 +42,8 @@ pub(crate) struct RingEnd {
     allocated: [bool; ENTRIES],
     announced: Instant,
     unannounced: u32,
+    /// Of quick calls in a pack not each is worth a look at the clock.
+    clock: Clock,
     /// The end of the last entry, if nothing was waited for since.
     finished: Option<Instant>,
 }
@@ -76,6 +78,7 @@ impl RingEnd {
             allocated: [false; ENTRIES],
             announced: Instant::now(),
             unannounced: 0,
+            clock: Clock::NEW,
             finished: None,
         }
     }
@@ -186,7 +189,10 @@ impl RingEnd {
                 }
                 Begin::Killed => wait_to_be_killed(),
             }
-            self.announce(false);
+            if sleep::is_listening(self.segment.u32_at(LISTENING)) && self.clock.is_due() {
+                self.announce(false);
+                self.clock.looked();
+            }
         }
         self.arguments = arguments;
         let finished = Instant::now();
@@ -296,6 +302,37 @@ impl RingEnd {
 
     fn word(&self, entry: Entry) -> &AtomicU64 {
         self.segment.u64_at(entry.word())
+    }
+}
+
+/// Between two looks at the clock, which cost as much as a small call.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    /// How many calls to let pass.
+    pass: u32,
+    passed: u32,
+    last: Option<Instant>,
+}
+
+impl Clock {
+    const NEW: Self = Self { pass: 0, passed: 0, last: None };
+    const PASS_MAX: u32 = 63;
+    /// As many calls are let pass as take about this long.
+    const APART: Duration = Duration::from_micros(50);
+
+    fn is_due(&mut self) -> bool {
+        self.passed += 1;
+        self.passed > self.pass
+    }
+
+    fn looked(&mut self) {
+        let now = Instant::now();
+        let apart = self.last.replace(now).map(|last| now.duration_since(last));
+        self.passed = 0;
+        self.pass = match apart {
+            Some(apart) if apart < Self::APART => (self.pass * 2 + 1).min(Self::PASS_MAX),
+            _ => 0,
+        };
     }
 }
 
