@@ -20,7 +20,6 @@ impl<P: Clone> Core<P> {
     ///
     /// Answers `Effect::Split`, but may come at any time for a task that is not resolved. It must precede the
     /// event that tells the end of what was kept. Gives `rest` back if it came too late.
-    #[cfg_attr(not(test), expect(dead_code, reason = "told by a shell that submits packs"))]
     pub(crate) fn on_pack_split(
         &mut self,
         now: Time,

@@ -29,7 +29,7 @@ impl<T> RunHere<T> for Call<T> {
         let read = self.read;
         let encoded = encoded(self).map_err(|error| error.to_string())?;
         let codec = CodecId::Postcard;
-        match (entry.run)(codec, &encoded) {
+        match (entry.run)(codec, &encoded, Vec::new()) {
             Outcome::Returned { value: bytes, .. } => read.read(Stored::Encoded { codec, bytes }),
             other => Err(format!("{other:?}")),
         }
@@ -121,7 +121,7 @@ mod hygiene {
 
 fn run_json(name: &str, json: &str) -> Outcome {
     let entry = find(name).unwrap_or_else(|error| panic!("{error}"));
-    (entry.run)(CodecId::Json, json.as_bytes())
+    (entry.run)(CodecId::Json, json.as_bytes(), Vec::new())
 }
 
 /// The returned JSON, or what was said instead of it.
@@ -229,7 +229,7 @@ fn json_errors_say_which_argument_is_wrong() {
 #[test]
 fn bytes_that_are_no_arguments_are_refused() {
     let entry = find("thumbnail").expect("it is registered");
-    let refused = |bytes: &[u8]| match (entry.run)(CodecId::Postcard, bytes) {
+    let refused = |bytes: &[u8]| match (entry.run)(CodecId::Postcard, bytes, Vec::new()) {
         Outcome::BadArguments { message } => message,
         other => panic!("{other:?}"),
     };
@@ -344,16 +344,18 @@ fn what_is_registered_is_described() {
     let functions = catalogue();
     assert!(functions.is_sorted_by_key(|function| &function.path));
     let catalogue = Catalogue::new(functions);
-    let function = catalogue.find("thumbnail").expect("it is registered");
+    let (index, function) = catalogue.find("thumbnail").expect("it is registered");
     assert_eq!(function.path, "atasker::registry::tests::thumbnail");
+    let entry = super::entry::entry_at(index).expect("an index is the same everywhere");
+    assert_eq!(entry.path, function.path);
     assert_eq!(function.signature, "thumbnail(path: &Path, size: u32) -> TaskResult<Vec<u8>>");
     assert_eq!(function.docs, "Makes it small.\n\n# Second\n  indented");
     assert_eq!(function.parameters[1].name, "size");
     assert_eq!(function.parameters[1].type_name, "u32");
-    let function = catalogue.find("mixed").expect("it is registered");
+    let (_, function) = catalogue.find("mixed").expect("it is registered");
     assert_eq!(function.parameters[5].name, "type");
     assert_eq!(function.parameters[3].type_name, "HashMap<String, (u8, i64)>");
-    assert_eq!(catalogue.find("nothing").expect("it is registered").signature, "nothing()");
+    assert_eq!(catalogue.find("nothing").expect("it is registered").1.signature, "nothing()");
 
     let entry = find("tests::thumbnail").expect("it is registered");
     assert!(entry.file.ends_with("tests.rs"), "{}", entry.file);

@@ -186,7 +186,14 @@ mod tests {
 
         #[test]
         fn a_call_comes_back_whole(ticket in tickets(), function: String, arguments: Vec<u8>) {
-            let call = CallFrame { function: &function, codec: CodecId::Postcard, arguments: &arguments };
+            let call = CallFrame {
+                function: &function,
+                index: 0,
+                calls: 1,
+                is_pack: false,
+                codec: CodecId::Postcard,
+                arguments: &arguments,
+            };
             let bytes = encode_call(ticket, call).expect("a short name");
             let ToWorker::Call { ticket: got, codec, function: name, arguments: rest } =
                 decode_to_worker(&bytes).expect("a call") else { panic!("a call") };

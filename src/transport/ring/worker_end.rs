@@ -93,16 +93,28 @@ impl RingEnd {
 
     /// Wait for something at the present position. `None`: retired, and dry.
     fn next(&mut self) -> Option<Word> {
-        let entry = Entry::at(self.position);
-        let now = word::look(self.word(entry));
-        if now.is_staged() {
-            return Some(now);
+        loop {
+            let entry = Entry::at(self.position);
+            // Before the look at the entry: nothing is staged after this is set.
+            let retired = self.is_retired();
+            let now = word::look(self.word(entry));
+            if now.is_staged() {
+                return Some(now);
+            }
+            self.announce(true);
+            self.finished = None;
+            if retired {
+                return None;
+            }
+            // What is staged then may be taken back before the look at it above.
+            self.await_news(entry);
         }
-        self.announce(true);
-        self.finished = None;
+    }
+
+    /// Wait until something was staged or no more will come.
+    fn await_news(&mut self, entry: Entry) {
         let word = self.segment.u64_at(entry.word());
-        let retired = || self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0;
-        let ready = || word::look(word).is_staged() || retired();
+        let ready = || word::look(word).is_staged() || self.is_retired();
         if self.patience.look_until(false, ready) {
             self.patience.succeeded();
         } else {
@@ -112,8 +124,11 @@ impl RingEnd {
             sleep::sleep_until(flag, ready, |raised| _ = futex::wait(flag, raised, None));
             self.patience.learn(start.elapsed());
         }
-        let now = word::look(word);
-        now.is_staged().then_some(now)
+    }
+
+    fn is_retired(&self) -> bool {
+        // Pairs with the store in `RingLink::retire`.
+        self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0
     }
 
     fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, Bytes) -> Outcome) {
