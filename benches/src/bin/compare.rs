@@ -6,8 +6,15 @@
 use std::time::Duration;
 
 use atasker::{Limits, Stop, Supervisor, task};
-use atasker_benches::{burn, median, seconds};
+use atasker_benches::work::{median, seconds};
 use ipc_channel::ipc::{self, IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcSender};
+
+fn burn(duration: Duration) {
+    let start = std::time::Instant::now();
+    while start.elapsed() < duration {
+        std::hint::spin_loop();
+    }
+}
 
 /// Names the one-shot server of the parent to a child that only echoes.
 const ECHO: &str = "ATASKER_BENCH_ECHO";
