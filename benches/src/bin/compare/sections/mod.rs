@@ -1,6 +1,8 @@
 //! What is measured, section by section.
 
 mod batch;
+#[cfg(feature = "buffers")]
+mod buffers;
 mod efficiency;
 mod idle_worker;
 mod payload;

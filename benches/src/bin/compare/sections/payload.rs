@@ -1,4 +1,5 @@
-//! Large payloads: there, every byte turned over, back, every byte read.
+//! Large payloads: there, every byte turned over, back, every byte read. Here by those who copy; those who do
+//! not are in `buffers`.
 
 use atasker::Supervisor;
 use atasker_benches::echo::BytesEcho;
@@ -48,6 +49,9 @@ pub(crate) fn large(run: &mut Run, placement: Placement) {
         ideal: None,
     }
     .measure(run);
+
+    #[cfg(feature = "buffers")]
+    super::buffers::in_place(run, &pools, placement);
 }
 
 /// Those who copy. What comes back becomes the next payload.
