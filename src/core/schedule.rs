@@ -162,18 +162,27 @@ impl<P: Clone> Core<P> {
         if idle == 0 || !Priority::ALL.into_iter().any(may_move) {
             return;
         }
+        // As many as each would have had, or every single one would have to be fetched when the last is done.
+        let workers = pool.workers();
+        let staged: usize =
+            workers.iter().map(|worker| worker.entries.len().saturating_sub(1)).sum();
+        let most = idle * (staged / workers.iter().len()).max(1);
         // In any worker the first are the most urgent and, but for what was taken back, the oldest.
         let candidates: Vec<u32> = self
-            .staged_slots(pool_id, idle)
+            .staged_slots(pool_id, most)
             .filter(|&slot| pool.admission.has_place(self.nodes.class(slot)))
             .collect();
-        let mut chosen = candidates.clone();
-        chosen.sort_by_key(|&slot| (Reverse(self.nodes.class(slot)), self.nodes.order(slot)));
-        chosen.truncate(idle);
-        for slot in candidates.into_iter().filter(|slot| chosen.contains(slot)) {
+        let key = |slot: u32| (Reverse(self.nodes.class(slot)), self.nodes.order(slot));
+        let mut keys: Vec<_> = candidates.iter().map(|&slot| key(slot)).collect();
+        keys.sort_unstable();
+        keys.truncate(most);
+        let last = keys.last().copied();
+        let chosen: Vec<u32> =
+            candidates.into_iter().filter(|&slot| Some(key(slot)) <= last).collect();
+        for &slot in &chosen {
             self.start_revoke(slot, Revoke::Requeue, out);
         }
-        self.split_for_idle(pool_id, idle - chosen.len(), out);
+        self.split_for_idle(pool_id, idle.saturating_sub(chosen.len()), out);
     }
 
     /// In each worker the first `most` that wait behind another and are not being taken back already, from

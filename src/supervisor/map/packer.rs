@@ -1,8 +1,7 @@
 //! How large packs are to be, and how many calls are to be on their way.
 //!
-//! A pack is never predicted to run longer than [`PACK_RUNS`], so that what it delays is delayed by no more;
-//! and enough packs are on their way that no worker runs dry while this thread sleeps for as long as a busy
-//! worker takes to announce what it has finished.
+//! A pack is never predicted to run longer than [`PACK_RUNS_NS`], so that what it delays is delayed by no more;
+//! and enough packs are on their way that no worker runs dry while this thread has to wait for a core.
 
 use crate::task::pack::PackBuilder;
 use crate::transport::PackOutcomes;
@@ -10,9 +9,9 @@ use crate::transport::PackOutcomes;
 /// How long a pack may run, as far as can be predicted.
 const PACK_RUNS_NS: u64 = 100_000;
 /// How much predicted work is on its way for each place.
-const AHEAD_NS: u64 = 4_000_000;
+const AHEAD_NS: u64 = 20_000_000;
 /// However quick the calls are, no more than this many are on their way for each place.
-const AHEAD_CALLS_MAX: usize = 16 * PackOutcomes::CALLS_MAX as usize;
+const AHEAD_CALLS_MAX: usize = 12 * PackOutcomes::CALLS_MAX as usize;
 /// Larger packs save nothing more, and would leave less to share among workers.
 const CALLS_MAX: u32 = PackOutcomes::CALLS_MAX / 2;
 
@@ -47,7 +46,7 @@ impl Packer {
         let least = (self.places * super::source::PER_PLACE).max(super::source::WINDOW_MIN);
         let ahead = self.pace_ns.map_or(1, |pace| AHEAD_NS / pace.max(1)) as usize;
         // Packs that were sent before their pace was known are small, and so are windows then.
-        let ahead = ahead.min(AHEAD_CALLS_MAX).min(self.calls as usize * 64);
+        let ahead = ahead.min(AHEAD_CALLS_MAX).min(self.calls as usize * 256);
         least.max(self.places * ahead)
     }
 
