@@ -113,8 +113,8 @@ impl<P: Clone> Core<P> {
     }
 
     /// A worker behind whose tasks one of `class` may be staged: none of them is of a lower class (the last
-    /// is the least urgent), and the limits will let it start when the one in front is done. Critical tasks wait for a worker of their
-    /// own.
+    /// is the least urgent), and the limits will let it start when the one in front is done. Critical tasks
+    /// wait for a worker of their own.
     fn place_behind(&self, pool: PoolId, class: Priority) -> Option<WorkerId> {
         let pool = self.pool(pool);
         if class == Priority::Critical || pool.admission.busy() > pool.admission.ceiling(class) {
@@ -125,8 +125,8 @@ impl<P: Clone> Core<P> {
         })
     }
 
-    /// What is with a worker and has not begun must not start before a more urgent task that waits, nor beyond
-    /// its limits.
+    /// What is with a worker and has not begun must not start before a more urgent task that waits, nor
+    /// beyond its limits.
     fn take_back_for_urgent(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
         let stopped = self.stop >= Some(StopMode::CancelQueued);
         let pool = self.pool(pool_id);
@@ -135,10 +135,21 @@ impl<P: Clone> Core<P> {
         else {
             return;
         };
-        let yielding = Priority::ALL.map(|class| class == lowest || pool.must_yield(class));
+        let yields = |class| stopped || class == lowest || pool.must_yield(class);
+        self.take_back(pool_id, Priority::ALL.map(yields), out);
+    }
+
+    /// Takes back what is with a worker and has not begun, of these classes.
+    #[cold]
+    fn take_back(
+        &mut self,
+        pool: PoolId,
+        classes: [bool; Priority::ALL.len()],
+        out: &mut Vec<Effect<P>>,
+    ) {
         let staged: Vec<u32> = self
-            .staged_slots(pool_id, usize::MAX)
-            .filter(|&slot| yielding[self.nodes.class(slot) as usize])
+            .staged_slots(pool, usize::MAX)
+            .filter(|&slot| classes[self.nodes.class(slot) as usize])
             .collect();
         for slot in staged {
             self.start_revoke(slot, Revoke::Requeue, out);
@@ -147,7 +158,7 @@ impl<P: Clone> Core<P> {
         if self.is_sabotaged(super::sabotage::Sabotage::UrgentBehindRest) {
             return;
         }
-        self.split_packs(pool_id, yielding.map(|yields| yields || stopped), out);
+        self.split_packs(pool, classes, out);
     }
 
     /// An idle worker gets what is staged behind another's task, or the rest of a pack that runs there. What
