@@ -391,7 +391,8 @@ fn options_of_the_attribute() {
 
     let call = all::call("a", "b".into(), Some(b"c"), "d");
     assert_eq!(call.name(), "atasker::registry::tests::all");
-    let options = call.wanted.over(call.declared);
+    assert!(call.wanted.is_none(), "it says nothing that is not declared");
+    let options = call.declared;
     let Work::Repeatable(closure) = call.work else { panic!("it has retries") };
     for _ in 0..2 {
         let Returned { value, error } = closure.call();
