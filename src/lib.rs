@@ -131,7 +131,7 @@ pub mod __private {
         lend_option, parameter_ops,
     };
     pub use crate::codec::lent::{AsBytes, AsDeclared, LendsInWorker};
-    pub use crate::codec::{CodecId, UnknownCodec};
+    pub use crate::codec::{Bytes, CodecId, UnknownCodec};
     pub use crate::registry::entry::{RegisteredTask, TaskEntry, check_clashes, find};
     pub use crate::registry::init::{RunInit, WorkerInit, init_data, run_init};
     pub use crate::registry::io::{

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lent::LendsInWorker;
 use super::wire::{Wire, WireRef};
-use super::{CodecId, Decoder, EncodeError, FIRST_BYTES, encode_to};
+use super::{Bytes, CodecId, Decoder, EncodeError, encode_to};
 use crate::registry::shape::Shapes;
 
 /// A parameter as its function declares it.
@@ -58,7 +58,7 @@ pub trait OwnedParameter<const N: usize> {
 
 /// What can be done with the values of an owned parameter.
 pub struct ParameterOps<T> {
-    put: fn(&T, CodecId, &mut Vec<u8>) -> Result<(), EncodeError>,
+    put: fn(&T, CodecId, &mut Bytes) -> Result<(), EncodeError>,
     take: fn(Argument<'_, '_>) -> Result<T, BadArguments>,
     pub(crate) trace: fn(&mut Shapes),
 }
@@ -96,31 +96,33 @@ pub struct Held<'de, P: BorrowedParameter<N>, const N: usize>(
 pub struct ArgumentsEncoder {
     parameters: &'static [Parameter],
     codec: CodecId,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     error: Option<EncodeError>,
 }
 
 impl ArgumentsEncoder {
     /// For a function with these parameters, in the default codec.
+    #[inline]
     pub fn new(parameters: &'static [Parameter]) -> Self {
-        let reserved = if parameters.is_empty() { 0 } else { FIRST_BYTES };
-        let bytes = Vec::with_capacity(reserved);
-        Self { parameters, codec: CodecId::Postcard, bytes, error: None }
+        Self { parameters, codec: CodecId::Postcard, bytes: Bytes::new_const(), error: None }
     }
 
     /// Append argument `N`.
+    #[inline]
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
         let done = (P::ops().put)(value, self.codec, &mut self.bytes);
         self.note(N, done);
     }
 
     /// Append argument `N`.
+    #[inline]
     pub fn borrowed<P: BorrowedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
         let done = P::Type::put(value, self.codec, &mut self.bytes);
         self.note(N, done);
     }
 
     /// Append argument `N`.
+    #[inline]
     pub fn borrowed_option<P: BorrowedParameter<N>, const N: usize>(
         &mut self,
         value: Option<&P::Type>,
@@ -130,13 +132,15 @@ impl ArgumentsEncoder {
     }
 
     /// All arguments, or what was wrong with the first that could not be encoded.
-    pub fn finish(self) -> Result<Vec<u8>, EncodeError> {
+    #[inline]
+    pub fn finish(self) -> Result<Bytes, EncodeError> {
         match self.error {
             None => Ok(self.bytes),
             Some(error) => Err(error),
         }
     }
 
+    #[inline]
     fn note(&mut self, position: usize, done: Result<(), EncodeError>) {
         if let Err(EncodeError(message)) = done {
             let message = describe(self.parameters, position, &message);
@@ -223,6 +227,7 @@ enum Source<'d> {
 
 impl<'d> ArgumentsDecoder<'d> {
     /// Argument `N`.
+    #[inline]
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self) -> Result<P::Type, BadArguments> {
         (P::ops().take)(self.argument::<N>())
     }

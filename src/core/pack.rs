@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 
 use super::effect::{Effect, Ending, PoolId};
 use super::machine::Core;
+#[cfg(test)]
+use super::sabotage::Sabotage;
 use super::task::{Kill, Revoke, State};
 use crate::admission::Time;
 use crate::task::id::Ticket;
@@ -38,8 +40,12 @@ impl<P: Clone> Core<P> {
         if is_with_worker {
             self.count_splittable(slot, false);
         }
+        #[cfg(test)]
+        if self.is_sabotaged(Sabotage::RestForgotten) {
+            self.forget_rest(slot, kept);
+            return None;
+        }
         let record = &mut self.tasks[slot];
-        record.split_asked = false;
         let (state, pool_id) = (record.state, record.pool);
         let was_staged = !record.begun() && matches!(state, State::Staged | State::Revoking(_));
         let rest_record = record.split(kept, rest);
@@ -55,6 +61,10 @@ impl<P: Clone> Core<P> {
         pool.admission.split(&mut self.nodes, slot, kept, rest, in_line);
         if was_staged {
             pool.staged[class as usize] -= rest_calls;
+        }
+        #[cfg(test)]
+        if self.is_sabotaged(Sabotage::RestBegunTwice) {
+            self.keep_rest(slot, rest_calls);
         }
         match state {
             State::Queued => {

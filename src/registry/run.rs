@@ -4,7 +4,7 @@
 use super::entry::TaskEntry;
 use super::panics::{Panicked, catch};
 use super::returned::ReturnOps;
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::codec::arguments::{Arguments, ArgumentsDecoder, BadArguments};
 use crate::transport::frame::Outcome;
 
@@ -21,7 +21,7 @@ pub trait ProcessTask {
     fn returns() -> ReturnOps<Self::Output>;
 
     /// [`TaskEntry::run`]
-    fn run(codec: CodecId, bytes: &[u8], buffer: Vec<u8>) -> Outcome;
+    fn run(codec: CodecId, bytes: &[u8], buffer: Bytes) -> Outcome;
 
     /// [`TaskEntry::digest`]
     fn digest() -> u64;
@@ -48,7 +48,7 @@ pub fn decode<'d, T>(
 /// The third: call the function, and encode what it returned.
 pub fn call<P: ProcessTask>(
     codec: CodecId,
-    mut buffer: Vec<u8>,
+    mut buffer: Bytes,
     function: impl FnOnce() -> P::Output,
 ) -> Outcome {
     let value = match catch(function) {

@@ -194,6 +194,13 @@ impl Executor {
         }
     }
 
+    /// Receive what has come over rings meanwhile.
+    pub(crate) fn look(&self) {
+        if let Some(pool) = self.pool() {
+            pool.look();
+        }
+    }
+
     /// The current thread waits, and looks after the rings meanwhile. `false`: somebody else does.
     pub(crate) fn wait_for(&self, wish: &Wish<'_>) -> bool {
         self.pool().is_some_and(|pool| pool.wait_for(wish))

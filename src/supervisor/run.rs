@@ -8,7 +8,7 @@ use super::executor::Executor;
 use super::external::{ExternalFailure, Slot};
 use super::perform::Arrived;
 use super::shared::{Next, Shared, ThreadItem};
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
 use crate::task::cell::{Function, Payload, Returned, Work};
@@ -97,9 +97,9 @@ impl Shared {
 
 fn run_encoded(function: &Function, codec: CodecId, arguments: &[u8]) -> Outcome {
     match function {
-        Function::Typed(entry) => (entry.run)(codec, arguments, Vec::new()),
+        Function::Typed(entry) => (entry.run)(codec, arguments, Bytes::new()),
         Function::Named(name) => match registry::find(name) {
-            Ok(entry) => (entry.run)(codec, arguments, Vec::new()),
+            Ok(entry) => (entry.run)(codec, arguments, Bytes::new()),
             Err(error) => Outcome::UnknownFunction { message: error.to_string() },
         },
     }

@@ -12,7 +12,7 @@ use super::error::TaskError;
 use super::info::{Ended, Pool};
 use super::options::Priority;
 use super::pack::PackSlice;
-use crate::codec::{CodecId, EncodeError};
+use crate::codec::{Bytes, CodecId, EncodeError};
 use crate::registry::TaskEntry;
 use crate::sync::Mutex;
 use crate::transport::CallFrame;
@@ -50,7 +50,7 @@ pub(crate) enum Work {
         /// Where the worker's registry has it; known from the submission on.
         index: u32,
         codec: CodecId,
-        arguments: Result<Vec<u8>, EncodeError>,
+        arguments: Result<Bytes, EncodeError>,
     },
     /// Several calls of one registered function.
     Pack(PackSlice),
@@ -89,14 +89,14 @@ impl Function {
 
 /// A value on its way to the handle.
 pub(crate) enum Stored {
-    Encoded { codec: CodecId, bytes: Vec<u8> },
+    Encoded { codec: CodecId, bytes: Bytes },
     Value(Box<dyn Any + Send>),
 }
 
 /// A value as it arrived.
 pub(crate) enum Payload {
     /// In the codec of its call.
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     Value(Box<dyn Any + Send>),
 }
 
@@ -159,6 +159,7 @@ pub(crate) struct Name {
 
 impl Name {
     /// As the attribute of a function says it.
+    #[inline]
     pub(crate) fn declared(function: &'static str, label: Option<&'static str>) -> Self {
         let given = label.map(|label| Box::new(Given { label: Some(label.into()), id: None }));
         Self { function: Cow::Borrowed(function), given }

@@ -1,6 +1,6 @@
 //! What crosses: a call, and the outcome of one. The layout in bytes is the codec's.
 
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 
 /// A call on its way to a worker.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ impl CallFrame<'_> {
 }
 
 /// How an attempt ended in the worker, and what it had to say.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutcomeFrame {
     pub(crate) outcome: Outcome,
     /// Nanoseconds that the function ran, measured beside it.
@@ -33,13 +33,12 @@ pub(crate) struct OutcomeFrame {
 }
 
 /// How an attempt ended that came to an end by itself.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It returned.
     Returned {
         /// What it returned, encoded, an `Err` included.
-        #[serde(with = "crate::codec::bytes")]
-        value: Vec<u8>,
+        value: Bytes,
         /// If it is an `Err`: its message and causes.
         error: Option<Vec<String>>,
     },

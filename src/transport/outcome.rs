@@ -3,6 +3,7 @@
 //!
 //! Decoding takes nothing for granted: what a worker sends is the input of a stranger.
 
+use crate::codec::Bytes;
 use crate::task::id::{TaskId, Ticket};
 use crate::transport::frame::Outcome;
 
@@ -59,10 +60,10 @@ pub(super) fn encode(outcome: &Outcome, bytes: &mut Vec<u8>) -> u8 {
 pub(super) fn decode(variant: u8, bytes: &[u8]) -> Result<Outcome, LayoutError> {
     let mut reader = Reader(bytes);
     let outcome = match variant {
-        RETURNED => return Ok(Outcome::Returned { value: bytes.to_vec(), error: None }),
+        RETURNED => return Ok(Outcome::Returned { value: Bytes::from_slice(bytes), error: None }),
         RETURNED_ERROR => {
             let error = Some(reader.texts()?);
-            return Ok(Outcome::Returned { value: reader.0.to_vec(), error });
+            return Ok(Outcome::Returned { value: Bytes::from_slice(reader.0), error });
         }
         PANICKED => Outcome::Panicked { message: reader.text()?, location: None },
         PANICKED_SOMEWHERE => {

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::current;
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::registry;
 use crate::transport::channel::{Incoming, WorkerEnd};
 use crate::transport::frame::{Outcome, OutcomeFrame};
@@ -36,7 +36,7 @@ pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
         let outcome = match registry::find_index(function) {
             Ok((index, entry)) => {
                 current::begin(ticket.task.number, ticket.attempt, index);
-                let outcome = run(entry, codec, arguments, Vec::new());
+                let outcome = run(entry, codec, arguments, Bytes::new());
                 current::end();
                 outcome
             }
@@ -51,7 +51,7 @@ fn run(
     entry: &registry::TaskEntry,
     codec: u8,
     arguments: &[u8],
-    buffer: Vec<u8>,
+    buffer: Bytes,
 ) -> Outcome {
     match CodecId::try_from(codec) {
         Ok(codec) => (entry.run)(codec, arguments, buffer),

@@ -13,6 +13,7 @@
 //!
 //! Decoding takes nothing for granted: what a worker sends is the input of a stranger.
 
+use crate::codec::Bytes;
 use crate::task::id::Ticket;
 use crate::transport::frame::{CallFrame, Outcome, OutcomeFrame};
 use crate::transport::outcome::{self, LayoutError, Reader, text};
@@ -133,10 +134,10 @@ fn returned(
 ) -> FromWorker {
     let start = bytes.len() - length;
     let value = if length < COPY_OUT_MAX {
-        bytes[start..].to_vec()
+        Bytes::from_slice(&bytes[start..])
     } else {
         bytes.drain(..start);
-        bytes
+        Bytes::from_vec(bytes)
     };
     FromWorker::Outcome(
         ticket,

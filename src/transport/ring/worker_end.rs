@@ -12,6 +12,7 @@ use super::outcomes::{HEAD_BYTES, head};
 use super::patience::Patience;
 use super::sleep::{self, Listener};
 use super::word::{self, Begin, Commit, Word};
+use crate::codec::Bytes;
 use crate::shm::Segment;
 use crate::sys::futex;
 use crate::transport::frame::Outcome;
@@ -37,7 +38,7 @@ pub(crate) struct RingEnd {
     /// Private copy of the arguments of the present entry.
     arguments: Vec<u8>,
     /// What was encoded last; kept for its memory.
-    body: Vec<u8>,
+    body: Bytes,
     /// Slots whose half for outcomes has memory.
     allocated: [bool; ENTRIES],
     announced: Instant,
@@ -74,7 +75,7 @@ impl RingEnd {
             position: 0,
             patience: Patience::NEW,
             arguments: Vec::new(),
-            body: Vec::new(),
+            body: Bytes::new(),
             allocated: [false; ENTRIES],
             announced: Instant::now(),
             unannounced: 0,
@@ -84,7 +85,7 @@ impl RingEnd {
     }
 
     /// Run calls until no more will come. `run` gets an empty vector to encode into, for its memory.
-    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, Vec<u8>) -> Outcome) {
+    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, Bytes) -> Outcome) {
         while let Some(word) = self.next() {
             self.serve_entry(word, &mut run);
         }
@@ -130,7 +131,7 @@ impl RingEnd {
         self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0
     }
 
-    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, Vec<u8>) -> Outcome) {
+    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, Bytes) -> Outcome) {
         let entry = Entry::at(self.position);
         let begun = match word::begin(self.word(entry), seen) {
             Begin::Begun(word) => self.run_calls(entry, word, run),
@@ -155,7 +156,7 @@ impl RingEnd {
         &mut self,
         entry: Entry,
         mut word: Word,
-        run: &mut impl FnMut(RingCall<'_>, Vec<u8>) -> Outcome,
+        run: &mut impl FnMut(RingCall<'_>, Bytes) -> Outcome,
     ) -> Word {
         let started = self.finished.take().unwrap_or_else(Instant::now);
         let head = self.copy_arguments(entry);
@@ -242,9 +243,8 @@ impl RingEnd {
         let (variant, body) = match outcome {
             Outcome::Returned { value, error: None } => (outcome::RETURNED, value),
             outcome => {
-                let mut body = std::mem::take(&mut self.body);
-                body.clear();
-                (outcome::encode(&outcome, &mut body), body)
+                let mut body = Vec::new();
+                (outcome::encode(&outcome, &mut body), Bytes::from_vec(body))
             }
         };
         let needed = HEAD_BYTES + body.len();
