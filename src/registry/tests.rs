@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, catalogue, find};
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::task::call::Call;
 use crate::task::cell::{Returned, Stored, Work};
 use crate::task::options::{Priority, RetryOn};
@@ -13,7 +13,7 @@ use crate::transport::frame::Outcome;
 use crate::{Backoff, TaskFailure, TaskResult, task};
 
 /// The encoded arguments of a call for a worker.
-fn encoded<T>(call: Call<T>) -> Result<Vec<u8>, crate::codec::EncodeError> {
+fn encoded<T>(call: Call<T>) -> Result<Bytes, crate::codec::EncodeError> {
     let Work::Encoded { arguments, .. } = call.work else { panic!("not for a worker") };
     arguments
 }
@@ -29,7 +29,7 @@ impl<T> RunHere<T> for Call<T> {
         let read = self.read;
         let encoded = encoded(self).map_err(|error| error.to_string())?;
         let codec = CodecId::Postcard;
-        match (entry.run)(codec, &encoded, Vec::new()) {
+        match (entry.run)(codec, &encoded, Bytes::new()) {
             Outcome::Returned { value: bytes, .. } => read.read(Stored::Encoded { codec, bytes }),
             other => Err(format!("{other:?}")),
         }
@@ -121,13 +121,13 @@ mod hygiene {
 
 fn run_json(name: &str, json: &str) -> Outcome {
     let entry = find(name).unwrap_or_else(|error| panic!("{error}"));
-    (entry.run)(CodecId::Json, json.as_bytes(), Vec::new())
+    (entry.run)(CodecId::Json, json.as_bytes(), Bytes::new())
 }
 
 /// The returned JSON, or what was said instead of it.
 fn check(name: &str, json: &str, expected: Result<&str, &str>) {
     let outcome = match run_json(name, json) {
-        Outcome::Returned { value, .. } => Ok(String::from_utf8(value).expect("JSON is text")),
+        Outcome::Returned { value, .. } => Ok(String::from_utf8(value.to_vec()).expect("JSON is text")),
         Outcome::BadArguments { message } => Err(message),
         other => Err(format!("{other:?}")),
     };
@@ -229,7 +229,7 @@ fn json_errors_say_which_argument_is_wrong() {
 #[test]
 fn bytes_that_are_no_arguments_are_refused() {
     let entry = find("thumbnail").expect("it is registered");
-    let refused = |bytes: &[u8]| match (entry.run)(CodecId::Postcard, bytes, Vec::new()) {
+    let refused = |bytes: &[u8]| match (entry.run)(CodecId::Postcard, bytes, Bytes::new()) {
         Outcome::BadArguments { message } => message,
         other => panic!("{other:?}"),
     };
@@ -241,7 +241,7 @@ fn bytes_that_are_no_arguments_are_refused() {
 #[test]
 fn an_error_tells_its_chain_beside_the_value() {
     let told = |name: &str, json: &str| match run_json(name, json) {
-        Outcome::Returned { value, error } => (String::from_utf8(value).expect("text"), error),
+        Outcome::Returned { value, error } => (String::from_utf8(value.to_vec()).expect("text"), error),
         other => panic!("{other:?}"),
     };
     let (value, error) = told("thumbnail", r#"["a", 0]"#);
@@ -328,7 +328,7 @@ fn code_of_the_users_types_may_panic_anywhere() {
     let Outcome::BadArguments { message } = explode(2) else { panic!("2") };
     assert!(message.starts_with("decoding the arguments panicked: "), "{message}");
     // It was encoded before.
-    assert_eq!(explode(3), Outcome::Returned { value: b"3".to_vec(), error: None });
+    assert_eq!(explode(3), Outcome::Returned { value: Bytes::from_slice(b"3"), error: None });
     assert_eq!(explode(4), Outcome::Unencodable { message: "not this bomb".into() });
     let Outcome::Panicked { message, .. } = explode(5) else { panic!("5") };
     assert!(message.contains("ran a bomb"), "{message}");
@@ -392,7 +392,7 @@ fn options_of_the_attribute() {
     let call = all::call("a", "b".into(), Some(b"c"), "d");
     assert_eq!(call.name(), "atasker::registry::tests::all");
     assert!(call.wanted.is_none(), "it says nothing that is not declared");
-    let options = call.declared;
+    let options = call.options();
     let Work::Repeatable(closure) = call.work else { panic!("it has retries") };
     for _ in 0..2 {
         let Returned { value, error } = closure.call();

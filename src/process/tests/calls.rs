@@ -30,7 +30,7 @@ fn every_kind_of_outcome_arrives(transport: Transport) {
         pool.outcome(ticket)
     };
     let error = Some(vec!["top".to_owned(), "cause".to_owned()]);
-    assert_eq!(outcome("fail"), Outcome::Returned { value: vec![1], error });
+    assert_eq!(outcome("fail"), Outcome::Returned { value: vec![1].into(), error });
     let location = Some("here:1:1".to_owned());
     assert_eq!(outcome("panicking"), Outcome::Panicked { message: "oh".to_owned(), location });
     assert!(matches!(outcome("no_such"), Outcome::UnknownFunction { .. }));

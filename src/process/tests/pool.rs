@@ -212,7 +212,7 @@ impl Pool {
 #[track_caller]
 pub(super) fn value_of(outcome: Outcome) -> Vec<u8> {
     match outcome {
-        Outcome::Returned { value, error: None } => value,
+        Outcome::Returned { value, error: None } => value.into_vec(),
         other => panic!("{other:?}"),
     }
 }

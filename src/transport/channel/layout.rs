@@ -162,7 +162,7 @@ mod tests {
         let value = prop::collection::vec(any::<u8>(), 0..200);
         prop_oneof![
             (value, prop::option::of(prop::collection::vec(any::<String>(), 0..4)))
-                .prop_map(|(value, error)| Outcome::Returned { value, error }),
+                .prop_map(|(value, error)| Outcome::Returned { value: value.into(), error }),
             (any::<String>(), prop::option::of(any::<String>()))
                 .prop_map(|(message, location)| Outcome::Panicked { message, location }),
             any::<String>().prop_map(|message| Outcome::Unencodable { message }),
