@@ -36,7 +36,7 @@ struct Link {
 
 /// What goes over.
 struct Message {
-    bytes: Vec<u8>,
+    bytes: codec::Bytes,
     announced: Vec<Announced>,
     notices: Vec<Notice>,
 }
