@@ -32,6 +32,8 @@ pub struct Map<'s, I, T> {
     packer: Packer,
     /// What the calls of the pack that is being filled have in common.
     kind: Option<(Priority, ReadResult<T>)>,
+    /// Whether nothing was said of them that is not declared.
+    is_plain: bool,
     /// That of the last pack.
     function: Option<Function>,
     window: usize,
@@ -69,6 +71,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
             unread: 0,
             packer,
             kind: None,
+            is_plain: false,
             function: None,
             supervisor: std::marker::PhantomData,
         }
@@ -104,7 +107,25 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     }
 
     /// Put a call into a pack, if it can be packed.
+    #[inline]
     fn pack(&mut self, call: &Call<T>) -> bool {
+        // Most are like the one before.
+        if let Some(pack) = self.packer.filling.as_mut().filter(|_| self.is_plain)
+            && let Some(arguments) = call.plain_arguments(&pack.function, pack.codec)
+            && pack.has_room(arguments.len())
+        {
+            pack.push(arguments);
+            self.unread += 1;
+            if self.packer.is_filled() {
+                self.flush();
+            }
+            return true;
+        }
+        self.pack_another(call)
+    }
+
+    /// The first of its kind, or one with a priority of its own.
+    fn pack_another(&mut self, call: &Call<T>) -> bool {
         let Some((function, codec, arguments)) =
             call.packable().filter(|_| self.source.shared.packs_calls())
         else {
@@ -133,6 +154,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
             }
             self.packer.filling = Some(pack);
             self.kind = Some((call.priority_wanted(), call.read));
+            self.is_plain = call.wanted.is_none();
             self.function = Some(function.clone());
         }
         if let Some(pack) = &mut self.packer.filling {
