@@ -89,6 +89,7 @@ impl Rings {
             burst: WORKERS,
             entries_per_worker: 256,
             prefetch: Duration::from_micros(100),
+            worth_a_wake: Duration::from_micros(30),
             claim_deadline: Some(Duration::from_secs(10)),
             staged_is_begun: false,
             restart_limit: 8,

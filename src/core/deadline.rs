@@ -15,7 +15,9 @@ impl<P: Clone> Core<P> {
         let mut due = self.timers.first().map_or(Time::NEVER, |&(time, ..)| time);
         due = due.min(self.staged_report);
         for pool in &self.pools {
-            due = due.min(pool.workers.as_ref().map_or(Time::NEVER, |it| it.claim_check));
+            if let Some(workers) = &pool.workers {
+                due = due.min(workers.claim_check).min(workers.balance_check);
+            }
         }
         if self.watches_lines {
             let lifts = self.pools.iter().filter_map(|pool| pool.admission.next_lift(&self.nodes));
@@ -40,6 +42,7 @@ impl<P: Clone> Core<P> {
             self.report_staged(now, out);
             self.lift(now);
             self.check_claims(now, out);
+            self.check_balance(now);
             self.schedule(now, out);
         }
     }

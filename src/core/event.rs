@@ -45,6 +45,9 @@ pub(crate) struct WorkersConfig {
     pub(crate) entries_per_worker: usize,
     /// How much work, in predicted run time, is staged ahead per worker. At least one entry is.
     pub(crate) prefetch: Duration,
+    /// How long it takes to wake a worker that sleeps: what is predicted to be done before is left to those
+    /// who are awake. Zero: no worker is idle while anything waits behind another.
+    pub(crate) worth_a_wake: Duration,
     /// How long a worker may leave the entry untouched that is next before the shell is asked whether it
     /// has begun. `None` for a transport that can't tell.
     pub(crate) claim_deadline: Option<Duration>,

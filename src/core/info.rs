@@ -131,6 +131,15 @@ impl<P: Clone> Core<P> {
     }
 
     #[cfg(test)]
+    /// Whether a prediction is relied on, and looked at again soon.
+    pub(crate) fn looks_again(&self) -> bool {
+        self.pools
+            .iter()
+            .filter_map(|pool| pool.workers.as_ref())
+            .any(|workers| workers.balance_check != Time::NEVER)
+    }
+
+    #[cfg(test)]
     /// Whether a process of the pool is alive, or about to be.
     pub(crate) fn has_workers(&self) -> bool {
         self.pools

@@ -13,6 +13,7 @@
 //! them end with `schedule` and `fleet`. `info` answers questions, `invariants` says what must always hold.
 
 mod attempt;
+mod balance;
 #[doc(hidden)]
 pub mod bench;
 mod claim;

@@ -22,6 +22,11 @@ impl Prediction {
         Self { prefetch: nanoseconds(prefetch), most, estimate: 0, basis: 0, held_max: most.min(2) }
     }
 
+    /// How long an entry runs, as far as known.
+    pub(super) fn estimate(&self) -> Option<Duration> {
+        (self.estimate > 0).then(|| Duration::from_nanos(self.estimate))
+    }
+
     /// An entry has run so long. The estimate rises at once, because what is staged behind a long task
     /// waits, and falls slowly. Whether `held_max` has changed.
     pub(super) fn learn(&mut self, ran: Duration) -> bool {

@@ -1,8 +1,6 @@
 //! What every event ends with: whatever may start is started, and what stands in the way of more urgent
 //! work is taken back.
 
-use std::cmp::Reverse;
-
 use super::effect::{Effect, PoolId};
 use super::event::StopMode;
 use super::machine::{Core, Pool};
@@ -24,7 +22,7 @@ impl<P: Clone> Core<P> {
             self.start_on_workers(pool, now, out);
             self.take_back_for_urgent(pool, out);
             if !self.pool(pool).workers().idle().is_empty() {
-                self.rebalance(pool, out);
+                self.rebalance(pool, now, out);
             }
             if self.stop.is_some() || !self.pool(pool).is_fully_staffed() {
                 self.spawn_missing(pool, out);
@@ -78,6 +76,10 @@ impl<P: Clone> Core<P> {
     fn start_on_workers(&mut self, pool: PoolId, now: Time, out: &mut Vec<Effect<P>>) {
         while let Some((slot, class)) = self.next_in(pool) {
             let admitted = self.pool(pool).admission.has_place(class);
+            if admitted && let Some(busy) = self.quick_place_behind(pool, class, now) {
+                self.stage(slot, busy, now, out);
+                continue;
+            }
             let idle = admitted.then(|| self.pool_mut(pool).workers_mut().take_idle()).flatten();
             let Some(worker) = idle.or_else(|| self.place_behind(pool, class)) else {
                 break;
@@ -161,44 +163,9 @@ impl<P: Clone> Core<P> {
         self.split_packs(pool, classes, out);
     }
 
-    /// An idle worker gets what is staged behind another's task, or the rest of a pack that runs there. What
-    /// still waits in a line may not start by its limits, which are no wider than those of what may.
-    fn rebalance(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
-        let pool = self.pool(pool_id);
-        let idle = pool.workers().idle().len().saturating_sub(pool.revoking);
-        let may_move = |class: Priority| {
-            let ahead = pool.staged[class as usize] > 0 || pool.splittable[class as usize] > 0;
-            ahead && pool.admission.has_place(class)
-        };
-        if idle == 0 || !Priority::ALL.into_iter().any(may_move) {
-            return;
-        }
-        // As many as each would have had, or every single one would have to be fetched when the last is done.
-        let workers = pool.workers();
-        let staged: usize =
-            workers.iter().map(|worker| worker.entries.len().saturating_sub(1)).sum();
-        let most = idle * (staged / workers.iter().len()).max(1);
-        // In any worker the first are the most urgent and, but for what was taken back, the oldest.
-        let candidates: Vec<u32> = self
-            .staged_slots(pool_id, most)
-            .filter(|&slot| pool.admission.has_place(self.nodes.class(slot)))
-            .collect();
-        let key = |slot: u32| (Reverse(self.nodes.class(slot)), self.nodes.order(slot));
-        let mut keys: Vec<_> = candidates.iter().map(|&slot| key(slot)).collect();
-        keys.sort_unstable();
-        keys.truncate(most);
-        let last = keys.last().copied();
-        let chosen: Vec<u32> =
-            candidates.into_iter().filter(|&slot| Some(key(slot)) <= last).collect();
-        for &slot in &chosen {
-            self.start_revoke(slot, Revoke::Requeue, out);
-        }
-        self.split_for_idle(pool_id, idle.saturating_sub(chosen.len()), out);
-    }
-
     /// In each worker the first `most` that wait behind another and are not being taken back already, from
     /// the back of its queue to the front: a ring whose last entry is taken back can use its place again.
-    fn staged_slots(&self, pool: PoolId, most: usize) -> impl Iterator<Item = u32> {
+    pub(super) fn staged_slots(&self, pool: PoolId, most: usize) -> impl Iterator<Item = u32> {
         let workers = self.pool(pool).workers();
         workers.iter().flat_map(move |worker| {
             let is_staged = |slot: &u32| self.tasks[*slot].state == State::Staged;

@@ -71,6 +71,8 @@ pub(super) struct Workers {
     pub(super) wanted: bool,
     /// When to look for workers that are stuck; `NEVER` while none is busy.
     pub(super) claim_check: Time,
+    /// When to look again whether an idle worker is of use after all; `NEVER` if there is no need.
+    pub(super) balance_check: Time,
 }
 
 impl Workers {
@@ -95,6 +97,7 @@ impl Workers {
             failures: 0,
             wanted: false,
             claim_check: Time::NEVER,
+            balance_check: Time::NEVER,
         }
     }
 
@@ -189,6 +192,18 @@ impl Workers {
         if self.prediction.learn(ran) {
             let held_max = self.prediction.held_max;
             self.roomy = self.all.iter().map(|worker| u32::from(worker.has_room(held_max))).sum();
+        }
+    }
+
+    /// How long an entry runs, as far as known.
+    pub(super) fn estimate(&self) -> Option<Duration> {
+        self.prediction.estimate()
+    }
+
+    /// A prediction was relied on.
+    pub(super) fn arm_balance_check(&mut self, now: Time) {
+        if self.balance_check == Time::NEVER {
+            self.balance_check = now + super::balance::LOOK_AGAIN;
         }
     }
 

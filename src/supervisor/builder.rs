@@ -32,6 +32,8 @@ const ENTRIES_MAX: usize = ENTRIES * 3 / 4;
 /// may have to wait some milliseconds for one; until then no worker should run dry. What is staged can be
 /// taken back, so this delays nothing that is more urgent.
 const PREFETCH: Duration = Duration::from_millis(20);
+/// What waking a worker across cores costs, both sides together.
+const WORTH_A_WAKE: Duration = Duration::from_micros(30);
 /// How long a worker may leave a call untouched that is next.
 const CLAIM_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -353,6 +355,7 @@ impl SupervisorBuilder {
             burst: self.burst.unwrap_or(processes.places()),
             entries_per_worker: if rings { ENTRIES_MAX } else { 1 },
             prefetch: PREFETCH,
+            worth_a_wake: if rings { WORTH_A_WAKE } else { Duration::ZERO },
             claim_deadline: rings.then_some(self.claim_deadline),
             staged_is_begun: !rings,
             restart_limit: self.restart_limit,

@@ -48,6 +48,7 @@ const WORKERS: WorkersConfig = WorkersConfig {
     burst: 0,
     entries_per_worker: 1,
     prefetch: Duration::MAX,
+    worth_a_wake: Duration::ZERO,
     claim_deadline: None,
     staged_is_begun: true,
     restart_limit: 2,
