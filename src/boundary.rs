@@ -31,5 +31,5 @@
 //!
 //! # Trust
 //!
-//! A program gone mad can harm only its own task: what comes back from a worker is checked. But a worker runs
-//! as the same user with the same rights; it is no sandbox for an attacker's code.
+//! A program gone mad can harm only the tasks that are with its own worker: what comes back is checked. But a
+//! worker runs as the same user with the same rights; it is no sandbox for an attacker's code.

@@ -42,6 +42,25 @@
 //! To compare processes with threads, put `.rayon(limits)` in the place of `.processes(limits)`; for unit
 //! tests and debuggers, `.inline()` runs process tasks in the caller.
 //!
+//! # What a call costs
+//!
+//! Calls reach worker processes through queues in shared memory. What that costs depends on how they are made:
+//!
+//! - **One at a time**, each waited for: what handing work to another thread and back costs. Most of it is
+//!   waking: the more so, the longer both sides had nothing to do. A worker that was busy a moment ago is still
+//!   awake, and the pool prefers it.
+//! - **Many submitted, then waited for**: less, because workers have the next task before they are done with the
+//!   one before, and results come in together.
+//! - **[`map`](Supervisor::map)** over small calls: a fraction of that, because those of one function travel in
+//!   packs. Calls with options of their own (a timeout, retries, a delay, a label or id), or a bounded queue,
+//!   keep them apart; a priority does not.
+//! - **Large arguments and results** cost their copies on top. [`SharedSlice`], [`SealedSlice`] and their
+//!   relatives are handed over instead.
+//! - [`Transport::Channel`] sends a message for each call and each result, which costs a multiple.
+//!
+//! Where even a pack costs more than the work, run it in place. `atasker bench` shows what each costs here, by
+//! the size of the task.
+//!
 //! # What must be in place
 //!
 //! Worker processes are this program again, unless the builder names [another](

@@ -1,11 +1,11 @@
-//! `atasker bench`: what a process costs beside a thread on this machine, by task size.
+//! `atasker bench`: what a process costs beside a thread on this machine, by task size and by transport.
 
 use std::hint::black_box;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use atasker::{Call, Limits, Supervisor};
+use atasker::{Call, Limits, Supervisor, TaskError, Transport};
 use serde::Serialize;
 
 use crate::failure::{self, Failure};
@@ -76,7 +76,9 @@ struct Size {
     task_us: u64,
     threads: Figures,
     rayon: Figures,
-    processes: Figures,
+    /// Worker processes, by how calls reach them.
+    ring: Figures,
+    channel: Figures,
 }
 
 #[derive(Serialize)]
@@ -90,12 +92,13 @@ struct Figures {
     efficiency: Option<f64>,
 }
 
-/// The three that are compared, each with as many workers. Those that are not measured sleep.
+/// Those that are compared, each with as many workers. Who is not measured sleeps.
 struct Peers {
     workers: u32,
     threads: Supervisor,
     rayon: rayon::ThreadPool,
-    processes: Supervisor,
+    ring: Supervisor,
+    channel: Supervisor,
 }
 
 impl Peers {
@@ -105,34 +108,37 @@ impl Peers {
         let rayon = rayon::ThreadPoolBuilder::new().num_threads(workers as usize).build();
         let rayon =
             rayon.map_err(|error| Failure::Told(format!("can't start threads: {error}")))?;
-        let processes = Supervisor::builder().processes(limits).start()?;
-        Ok(Self { workers, threads, rayon, processes })
+        let processes =
+            |transport| Supervisor::builder().transport(transport).processes(limits).start();
+        let (ring, channel) = (processes(Transport::Ring)?, processes(Transport::Channel)?);
+        Ok(Self { workers, threads, rayon, ring, channel })
     }
 
     fn measure(&self, task_us: u64, rounds: u64) -> Result<Size, Failure> {
         let threads_call = || Call::closure(move || burn(rounds));
+        let in_process = |processes: &Supervisor| {
+            round_trip_us(|| Ok(processes.submit(burn::call(rounds))?.wait().map(drop)?))
+        };
         let threads_us =
             round_trip_us(|| Ok(self.threads.submit(threads_call())?.wait().map(drop)?))?;
         let rayon_us = round_trip_us(|| self.one_on_rayon(rounds))?;
-        let processes_us =
-            round_trip_us(|| Ok(self.processes.submit(burn::call(rounds))?.wait().map(drop)?))?;
+        let (ring_us, channel_us) = (in_process(&self.ring)?, in_process(&self.channel)?);
 
-        let (mut ideal, mut threads, mut rayon, mut processes) =
-            (0.0, Rate::default(), Rate::default(), Rate::default());
+        let mut ideal: f64 = 0.0;
+        let mut rates: [Rate; 4] = Default::default();
+        let [threads, rayon, ring, channel] = &mut rates;
         for _ in 0..ROUNDS {
             if task_us > 0 {
                 ideal = self.ideal_rate(rounds).max(ideal);
             }
-            threads.measure(|count| {
-                run_all(self.threads.map_unordered((0..count).map(|_| threads_call())))
-            })?;
+            threads.measure(|count| all(self.threads.map((0..count).map(|_| threads_call()))))?;
             rayon.measure(|count| {
                 self.many_on_rayon(rounds, count);
                 Ok(())
             })?;
-            processes.measure(|count| {
-                run_all(self.processes.map_unordered((0..count).map(|_| burn::call(rounds))))
-            })?;
+            ring.measure(|count| all(self.ring.map((0..count).map(|_| burn::call(rounds)))))?;
+            channel
+                .measure(|count| all(self.channel.map((0..count).map(|_| burn::call(rounds)))))?;
         }
         let figures = |round_trip_us, rate: &Rate| Figures {
             round_trip_us,
@@ -141,9 +147,10 @@ impl Peers {
         };
         Ok(Size {
             task_us,
-            threads: figures(threads_us, &threads),
-            rayon: figures(rayon_us, &rayon),
-            processes: figures(processes_us, &processes),
+            threads: figures(threads_us, threads),
+            rayon: figures(rayon_us, rayon),
+            ring: figures(ring_us, ring),
+            channel: figures(channel_us, channel),
         })
     }
 
@@ -188,9 +195,9 @@ impl Peers {
     }
 }
 
-fn run_all<T>(results: impl Iterator<Item = atasker::Completion<T>>) -> Result<(), Failure> {
-    for completion in results {
-        completion.result?;
+fn all<T>(results: impl Iterator<Item = Result<T, TaskError>>) -> Result<(), Failure> {
+    for result in results {
+        result?;
     }
     Ok(())
 }
@@ -283,7 +290,8 @@ impl Report {
 
     fn as_text(&self) -> String {
         let mut text = format!(
-            "{} workers of each kind, {} cores. Compare columns, not machines.\n",
+            "{} workers of each kind, {} cores. Compare columns, not machines.\n\
+             ring, channel: worker processes, by how calls reach them.\n",
             self.workers, self.cores
         );
         let tables: [(&str, Cell); 3] = [
@@ -296,10 +304,10 @@ impl Report {
             }),
         ];
         for (title, cell) in tables {
-            let mut lines =
-                vec![[title, "threads", "rayon", "processes"].map(str::to_owned).to_vec()];
+            let header = [title, "threads", "rayon", "ring", "channel"];
+            let mut lines = vec![header.map(str::to_owned).to_vec()];
             for size in &self.sizes {
-                let cells = [&size.threads, &size.rayon, &size.processes].map(cell);
+                let cells = [&size.threads, &size.rayon, &size.ring, &size.channel].map(cell);
                 if cells.iter().any(Option::is_some) {
                     let mut line = vec![format!("  {}", show_size(size.task_us))];
                     line.extend(cells.map(Option::unwrap_or_default));

@@ -41,7 +41,11 @@ pub(crate) enum Command {
     List(ListOptions),
     /// Measure threads against processes by task size on this machine
     ///
-    /// Takes about 20 seconds. The machine should have nothing else to do.
+    /// Four kinds do the same tasks: the thread pool, rayon, and worker processes whose calls go over rings in
+    /// shared memory (`ring`, the default) or over ipc-channel (`channel`). First one task at a time, then
+    /// many of them through `Supervisor::map`, which packs small ones where there are rings; rayon spawns each.
+    ///
+    /// Takes about half a minute. The machine should have nothing else to do.
     Bench(BenchOptions),
 }
 

@@ -40,10 +40,11 @@ impl ProcessConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
-    /// Queues in shared memory: a call costs what it costs on a thread.
+    /// Queues in shared memory: a call costs what it costs on a thread. Needs memfd.
     #[default]
     Ring,
-    /// Messages of `ipc-channel`: some ten microseconds a call, but no shared memory.
+    /// Messages of `ipc-channel`, one call at a time for each worker: no shared memory, but a multiple of the
+    /// cost for small tasks.
     Channel,
 }
 

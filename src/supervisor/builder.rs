@@ -139,15 +139,17 @@ impl SupervisorBuilder {
         self
     }
 
-    /// How calls reach worker processes; [`Transport::Ring`] unless said.
+    /// How calls reach worker processes; [`Transport::Ring`] unless said. What runs, and what comes of it, is the
+    /// same with both, but for calls that are staged ahead and packed with rings only.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
     }
 
     /// How long a worker process may leave a task untouched that is next with it, before it is taken for stuck
-    /// and killed; ten seconds unless said. The task, which has not begun then, goes to another worker. Only
-    /// with [`Transport::Ring`].
+    /// and killed; ten seconds unless said. It is noticed within twice that time. The task, which has not begun
+    /// then, goes to another worker, and so does all that was behind it. Only with [`Transport::Ring`], and not
+    /// zero.
     pub fn claim_deadline(mut self, deadline: Duration) -> Self {
         self.claim_deadline = deadline;
         self
@@ -248,7 +250,8 @@ impl SupervisorBuilder {
     }
 
     /// How many tasks may wait in each pool. Then [`submit`](Supervisor::submit) waits for a place; unbounded
-    /// unless said.
+    /// unless said. What is staged ahead for a worker still waits. With a bound, [`map`](Supervisor::map)
+    /// submits small calls one by one, since a pack would take many places at once.
     pub fn queue_bound(mut self, tasks: usize) -> Self {
         self.queue_bound = Some(tasks);
         self

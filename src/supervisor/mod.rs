@@ -170,8 +170,16 @@ impl Supervisor {
 
     /// Submit calls as they are needed; their results in the order of the calls.
     ///
-    /// Lazy: what runs and what has ended but was not read is bounded ([`Map::window`]). A call that can't be
-    /// submitted is an error in its place. Dropping the iterator cancels what has not ended.
+    /// Small calls of one function travel together, see [`Map`]. That needs [`Transport::Ring`](crate::Transport)
+    /// and no [`queue_bound`](SupervisorBuilder::queue_bound).
+    ///
+    /// Lazy: what runs, what waits and what has ended but was not read is bounded by the window
+    /// ([`Map::window`]), and nothing is submitted before the first result is asked for. Up to a window of calls
+    /// are taken from the source before a result is given; from a source that waits for something, take them
+    /// yourself and [`submit`](Self::submit) them, or say a window of few.
+    ///
+    /// A call that can't be submitted is an error in its place. Dropping the iterator cancels what has not
+    /// ended.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -188,7 +196,8 @@ impl Supervisor {
         Map::new(&self.shared, calls.into_iter())
     }
 
-    /// Like [`map`](Self::map), but each result as soon as it is there, with its index.
+    /// Like [`map`](Self::map), but each result as soon as it is there, with its index; and each call is a task
+    /// of its own, however small.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -206,7 +215,8 @@ impl Supervisor {
         MapUnordered::new(&self.shared, calls.into_iter())
     }
 
-    /// Like [`map`](Self::map), as a `Stream` for any async runtime.
+    /// Like [`map`](Self::map), as a `Stream` for any async runtime; each call is a task of its own, however
+    /// small.
     pub fn map_stream<T, I>(&self, calls: I) -> MapStream<I::IntoIter, T>
     where
         I: IntoIterator<Item = Call<T>>,

@@ -102,16 +102,15 @@ fn log_records_are_shown_as_asked() {
 }
 
 #[test]
-#[ignore = "takes 20 s and wants the machine for itself"]
-fn the_benchmark_measures_three_kinds() {
+#[ignore = "takes half a minute and wants the machine for itself"]
+fn the_benchmark_measures_four_kinds() {
     let done = run(&["bench", "--json"], "");
     assert_eq!(done.code, Some(0), "{done:?}");
     let report: Value = serde_json::from_str(&done.stdout).expect("an object");
     let sizes = report["sizes"].as_array().expect("an array");
     assert_eq!(sizes.len(), 6);
-    for (size, peer) in
-        sizes.iter().flat_map(|size| ["threads", "rayon", "processes"].map(|peer| (size, peer)))
-    {
+    let peers = ["threads", "rayon", "ring", "channel"];
+    for (size, peer) in sizes.iter().flat_map(|size| peers.map(|peer| (size, peer))) {
         for figure in ["round_trip_us", "tasks_per_second"] {
             assert!(size[peer][figure].as_f64() > Some(0.0), "{size}");
         }

@@ -21,9 +21,15 @@ use crate::transport::{OutcomeFrame, PackOutcomes, Read};
 
 /// The iterator of [`Supervisor::map`](crate::Supervisor::map).
 ///
-/// Small calls of one function travel together, so that each costs tens of nanoseconds. Nothing is changed by
-/// that: each has its own result, and a crash costs the call that ran. Calls with options of their own
-/// (retries, a timeout, a delay, a label or id) are submitted one by one.
+/// Small calls of one function travel together, in *packs* of as many as are predicted to run for a tenth of a
+/// millisecond, so that each costs a fraction of what it does alone. Nothing is changed by that: each has its
+/// own number and its own result, a crash costs the call that ran, and a pack is taken apart for more urgent
+/// tasks and for workers that have nothing to do. Calls of which more is declared or said than a priority
+/// (retries, a timeout, a queue timeout, a delay, a label or id) are submitted one by one, and so are closures,
+/// calls by name, and large calls.
+///
+/// [`next`](Iterator::next) submits, waits and decodes; nothing happens between two calls of it but that what
+/// was submitted runs on.
 pub struct Map<'s, I, T> {
     source: Source<I, T>,
     slots: VecDeque<Slot<T>>,
@@ -77,9 +83,11 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
         }
     }
 
-    /// How many calls may be on their way at most: running, queued, or ended and not read. At least one;
-    /// unless said, four per place of the larger pool, and of quick calls as many as keep the workers busy
-    /// for some milliseconds.
+    /// How many calls may be on their way at most: running, queued, or ended and not read. At least one.
+    ///
+    /// Unless said, it is four per place of the larger pool (sixteen at least), and grows with quick calls to as
+    /// many as keep the workers busy while this thread waits for a core: some ten milliseconds of work, which
+    /// may be thousands of calls. A window that is said also limits packs, to a quarter of each place's share.
     #[must_use]
     pub fn window(mut self, calls: usize) -> Self {
         self.window = calls.max(1);
