@@ -16,6 +16,9 @@ mod sleep;
 mod word;
 mod worker_end;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use collector::Collector;
 pub(crate) use link::{CorruptRing, RingLink};
 pub(crate) use outcomes::{PackOutcomes, Read};

@@ -1,0 +1,80 @@
+//! How the two ends part.
+
+use super::*;
+use crate::transport::{Fate, Kill, Link, Revoke};
+
+fn wait_until_begun(link: &RingLink, number: u64) {
+    while !link.has_begun(ticket(number)) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_call_taken_back_while_the_worker_waits_does_not_end_it() {
+    watched(|| {
+        let (here, there) = mappings();
+        let link = link_of(here);
+        let worker = Worker::start(there, usize::MAX);
+        let mut expected = 0;
+        for number in 1..20_000 {
+            let _awake = link.stage(ticket(number), single(b"x"));
+            for _ in 0..number % 300 {
+                std::hint::spin_loop();
+            }
+            link.wake();
+            expected += usize::from(link.revoke(ticket(number)) != Revoke::Revoked);
+            link.drain(false, &mut Vec::new()).expect("no lies");
+        }
+        assert!(!worker.thread.is_finished(), "it was not retired");
+        assert_eq!(worker.finish(&link).len(), expected);
+    });
+}
+
+#[test]
+fn after_a_death_nothing_is_delivered() {
+    watched(|| {
+        let (here, there) = mappings();
+        let link = link_of(here);
+        let worker = Worker::start(there, 1);
+        for number in 1..=3 {
+            let _awake = link.stage(ticket(number), single(b"x"));
+        }
+        link.wake();
+        wait_until_begun(&link, 2);
+        assert_eq!(worker.die(&link), [1, 2]);
+        let mut deliveries = Vec::new();
+        let fates = link.on_worker_died(&mut deliveries);
+        assert_eq!(deliveries.len(), 1, "what it had committed");
+        assert_eq!(fates, [Fate { ticket: ticket(2), begun: 1 }]);
+        let _dropped = link.stage(ticket(4), single(b"x"));
+        assert_eq!(link.drain(true, &mut deliveries), Ok(()));
+        assert_eq!(deliveries.len(), 1);
+        assert!(!link.is_outstanding() && !link.has_news());
+    });
+}
+
+#[test]
+fn a_worker_that_finds_itself_killed_begins_nothing_more() {
+    watched(|| {
+        let (here, there) = mappings();
+        let link = link_of(here);
+        let worker = Worker::start(there, 0);
+        for number in 1..=2 {
+            let _awake = link.stage(ticket(number), single(b"x"));
+        }
+        link.wake();
+        wait_until_begun(&link, 1);
+        assert!(matches!(link.try_kill(ticket(1)), Kill::Won { begun: 1, finished: None }));
+        assert!(matches!(link.try_kill(ticket(1)), Kill::Won { begun: 1, finished: None }));
+        // It goes on, sees, and stays where it is for ever: its thread is left behind.
+        worker.permit(usize::MAX);
+        while worker.shared.state.lock().permits == usize::MAX {
+            std::thread::yield_now();
+        }
+        let mut deliveries = Vec::new();
+        assert_eq!(link.drain(true, &mut deliveries), Ok(()));
+        assert_eq!(link.on_worker_died(&mut deliveries), []);
+        assert!(deliveries.is_empty());
+        assert_eq!(worker.shared.state.lock().begun, [1]);
+    });
+}

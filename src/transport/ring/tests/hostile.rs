@@ -1,0 +1,1 @@
+//! A worker gone mad, see `ring::hostile`.
