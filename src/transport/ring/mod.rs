@@ -7,6 +7,8 @@
 
 mod collector;
 mod decide;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 pub(crate) mod layout;
 mod link;
 mod outcomes;

@@ -16,18 +16,37 @@ fn a_call_taken_back_while_the_worker_waits_does_not_end_it() {
         let link = link_of(here);
         let worker = Worker::start(there, usize::MAX);
         let mut expected = 0;
-        for number in 1..20_000 {
+        for number in (1..20_000).step_by(2) {
             let _awake = link.stage(ticket(number), single(b"x"));
+            // Every other time with another behind it.
+            if number % 4 == 1 {
+                let _awake = link.stage(ticket(number + 1), single(b"x"));
+                expected += 1;
+            }
+            link.wake();
             for _ in 0..number % 300 {
                 std::hint::spin_loop();
             }
-            link.wake();
             expected += usize::from(link.revoke(ticket(number)) != Revoke::Revoked);
             link.drain(false, &mut Vec::new()).expect("no lies");
         }
         assert!(!worker.thread.is_finished(), "it was not retired");
         assert_eq!(worker.finish(&link).len(), expected);
     });
+}
+
+/// Else a ring would fill up with what was taken back, while its worker runs a long call.
+#[test]
+fn positions_at_the_tail_are_used_again() {
+    let (here, _there) = mappings();
+    let link = link_of(here);
+    for number in 1..=4 {
+        let _asleep = link.stage(ticket(number), single(b"x"));
+    }
+    for (number, tail) in [(2, 4), (3, 4), (4, 1), (1, 0)] {
+        assert_eq!(link.revoke(ticket(number)), Revoke::Revoked);
+        assert_eq!(link.lock().records.tail(), tail);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Arguments and outcomes of every length around every limit.
 
-use super::super::layout::{ARGUMENTS_INLINE, AREA_BYTES, OUTCOMES_INLINE};
+use super::super::layout::{AREA_BYTES, ARGUMENTS_INLINE, OUTCOMES_INLINE};
 use super::super::outcomes::HEAD_BYTES;
 use super::*;
 use crate::transport::{Link, Outcomes};

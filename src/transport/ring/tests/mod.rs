@@ -3,6 +3,7 @@
 mod ends;
 mod hostile;
 mod lengths;
+mod lies;
 mod model;
 
 use std::sync::{Arc, Condvar};

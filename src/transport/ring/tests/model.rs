@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::super::layout::{ARGUMENTS_INLINE, AREA_BYTES, OUTCOMES_INLINE};
+use super::super::layout::{AREA_BYTES, ARGUMENTS_INLINE, OUTCOMES_INLINE};
 use super::*;
 use crate::transport::{Fate, Kill, Link, Outcomes, PackOutcomes, Read, Revoke, Staged as Asleep};
 
@@ -20,6 +20,8 @@ enum Step {
     /// More than the ring has places.
     Flood,
     Revoke(prop::sample::Index),
+    /// All that was staged last, from behind.
+    RevokeLast(usize),
     Split(prop::sample::Index, u32),
     Drain {
         partly: bool,
@@ -48,6 +50,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(Step::Flood),
         8 => any::<prop::sample::Index>().prop_map(Step::Revoke),
         4 => (any::<prop::sample::Index>(), 0..12_u32).prop_map(|(at, keep)| Step::Split(at, keep)),
+        3 => (1..6_usize).prop_map(Step::RevokeLast),
         6 => any::<bool>().prop_map(|partly| Step::Drain { partly }),
         8 => (0..40_usize).prop_map(Step::Permit),
         6 => (0..5000_u32).prop_map(Step::Pause),
@@ -59,15 +62,15 @@ fn steps() -> impl Strategy<Value = Step> {
 enum End {
     Retired,
     Died,
-    /// The kill of one of its calls was won, if one was.
-    Killed(prop::sample::Index),
+    /// The kill of the call that it runs was won, or of another, if one was.
+    Killed(Option<prop::sample::Index>),
 }
 
 fn ends() -> impl Strategy<Value = End> {
     prop_oneof![
         2 => Just(End::Retired),
         1 => Just(End::Died),
-        2 => any::<prop::sample::Index>().prop_map(End::Killed),
+        2 => prop::option::of(any::<prop::sample::Index>()).prop_map(End::Killed),
     ]
 }
 
@@ -188,6 +191,11 @@ impl Model {
                     self.revoke(ticket);
                 }
             }
+            Step::RevokeLast(count) => {
+                let last = self.calls.iter().rev().take(count);
+                let last: Vec<_> = last.map(|call| call.ticket).collect();
+                last.into_iter().for_each(|ticket| self.revoke(ticket));
+            }
             Step::Split(at, keep) => {
                 if let Some(ticket) = self.pick(at)
                     && let Some(kept) = self.link.split(ticket, keep)
@@ -199,8 +207,17 @@ impl Model {
         }
     }
 
+    /// One of the last, which are mostly still there.
     fn pick(&self, at: prop::sample::Index) -> Option<Ticket> {
-        (!self.calls.is_empty()).then(|| at.get(&self.calls).ticket)
+        let last = &self.calls[self.calls.len().saturating_sub(8)..];
+        (!last.is_empty()).then(|| at.get(last).ticket)
+    }
+
+    /// The one that the worker began last.
+    fn running(&self, worker: &Worker) -> Option<Ticket> {
+        let number = *worker.shared.state.lock().begun.last()?;
+        let tickets = self.calls.iter().rev().map(|call| call.ticket);
+        tickets.into_iter().find(|ticket| ticket.task.number <= number)
     }
 
     /// If the worker has to die of it: the number of the call that it runs.
@@ -281,7 +298,10 @@ fn run(steps: Vec<Step>, permits: usize, end: End) {
         model.step(&worker, step);
     }
     let killed = match end {
-        End::Killed(at) => model.pick(at).and_then(|ticket| model.kill(ticket)),
+        End::Killed(at) => {
+            let ticket = at.map_or_else(|| model.running(&worker), |at| model.pick(at));
+            ticket.and_then(|ticket| model.kill(ticket))
+        }
         End::Retired | End::Died => None,
     };
     let dies = killed.is_some() || matches!(end, End::Died);
