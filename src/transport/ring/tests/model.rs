@@ -29,6 +29,7 @@ enum Step {
     /// The worker may end so many more calls.
     Permit(usize),
     Pause(u32),
+    Yield(u32),
 }
 
 fn lengths() -> impl Strategy<Value = usize> {
@@ -54,6 +55,7 @@ fn steps() -> impl Strategy<Value = Step> {
         6 => any::<bool>().prop_map(|partly| Step::Drain { partly }),
         8 => (0..40_usize).prop_map(Step::Permit),
         6 => (0..5000_u32).prop_map(Step::Pause),
+        4 => (0..100_u32).prop_map(Step::Yield),
     ]
 }
 
@@ -186,6 +188,7 @@ impl Model {
             Step::Permit(calls) => worker.permit(calls),
             Step::Drain { partly } => self.drain(partly),
             Step::Pause(spins) => (0..spins).for_each(|_| std::hint::spin_loop()),
+            Step::Yield(times) => (0..times).for_each(|_| std::thread::yield_now()),
             Step::Revoke(at) => {
                 if let Some(ticket) = self.pick(at) {
                     self.revoke(ticket);
