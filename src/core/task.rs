@@ -113,6 +113,7 @@ const _: () = {
 };
 
 impl<P> Record<P> {
+    #[inline]
     pub(super) fn new(
         number: u64,
         pool: PoolId,
@@ -223,6 +224,15 @@ impl<P> Record<P> {
         if self.attempts == 0 { self.queued_from } else { self.mark }
     }
 
+    /// Whether it waits behind another in a worker.
+    pub(super) fn waits_staged(&self) -> bool {
+        match self.state {
+            State::Staged => true,
+            State::Revoking(_) => !self.begun(),
+            _ => false,
+        }
+    }
+
     #[cfg(test)]
     /// Whether it waits for its begin, in a line or behind another task.
     pub(super) fn is_waiting(&self) -> bool {
@@ -247,6 +257,7 @@ impl<P> Tasks<P> {
     pub(super) const EMPTY: Self =
         Self { records: Vec::new(), vacant: Vec::new(), rests: BTreeMap::new() };
 
+    #[inline]
     pub(super) fn insert(&mut self, record: Record<P>) -> u32 {
         if let Some(slot) = self.vacant.pop() {
             self[slot] = record;
@@ -267,6 +278,7 @@ impl<P> Tasks<P> {
     }
 
     /// The record's payload must have been taken.
+    #[inline]
     pub(super) fn vacate(&mut self, slot: u32) {
         let record = &mut self[slot];
         debug_assert!(record.payload.is_none(), "a payload is never dropped in the core");

@@ -218,7 +218,11 @@ impl RingLink {
         last: bool,
     ) -> Result<Delivery, CorruptRing> {
         let count = end - record.delivered;
-        let ran_ns = self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed);
+        // Written when the last call of the entry has ended.
+        let ran_ns = match last {
+            true => self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed),
+            false => 0,
+        };
         let broken = |error| corrupt(&format!("{error} as an outcome"), record);
         let (place, length) = self.outcome_place(entry, record)?;
         let outcomes = if record.pack {

@@ -21,7 +21,7 @@ use crate::transport::outcome;
 /// With more to do, outcomes are announced together after this time …
 const ANNOUNCED_WITHIN: Duration = Duration::from_millis(1);
 /// … or this many entries, so that the coordinator can fill up the ring before it is empty.
-const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 2;
+const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 4;
 /// With less room than this for further outcomes, no further call of a pack is begun.
 const ROOM_MIN: usize = 256;
 /// What is said where there is no room for more.

@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 use crate::report::{Bar, Row, Unit};
 use crate::run::Run;
 
-/// Fewer rounds tell nothing, whatever the time.
-const ROUNDS_MIN: usize = 3;
 /// More tasks at once would measure the memory for their answers.
 const TASKS_MAX: u64 = 1 << 20;
 
@@ -98,7 +96,8 @@ impl Table<'_> {
         let start = Instant::now();
         let count = self.contenders.len();
         for round in 0..self.rounds {
-            if round >= ROUNDS_MIN && start.elapsed() > run.budget() {
+            if run.must_do(round, start.elapsed()) {
+                println!("{round} of {} rounds, for lack of time.\n", self.rounds);
                 break;
             }
             for turn in 0..count {

@@ -1,7 +1,7 @@
 //! What all sections share: how long to take, the cores, and what has come of it so far.
 
 use std::cell::OnceCell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atasker_benches::placement::{Cores, Layout, NotPinned, Placement};
 use atasker_benches::pools::Pools;
@@ -11,6 +11,9 @@ use crate::arguments::Arguments;
 use crate::report::{self, Bar, Row, Unit, Verdict};
 use crate::watch::Watch;
 
+/// Fewer rounds tell little; they are what there is time for in any case.
+const ROUNDS_MIN: usize = 3;
+
 /// One run of this program.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -19,6 +22,7 @@ pub(crate) struct Run {
     pub(crate) watch: Watch,
     pub(crate) verdicts: Vec<Verdict>,
     steps_per_us: OnceCell<f64>,
+    begun: Instant,
 }
 
 impl Run {
@@ -30,6 +34,7 @@ impl Run {
             cores,
             verdicts: Vec::new(),
             steps_per_us: OnceCell::new(),
+            begun: Instant::now(),
         }
     }
 
@@ -43,9 +48,13 @@ impl Run {
         Duration::from_millis(if self.arguments.short { 8 } else { 40 })
     }
 
-    /// No table takes much longer.
-    pub(crate) fn budget(&self) -> Duration {
-        Duration::from_secs(if self.arguments.short { 2 } else { 30 })
+    /// Whether a table must do with so many rounds, which have taken so long: none takes much longer, nor the
+    /// whole run.
+    pub(crate) fn must_do(&self, rounds: usize, taken: Duration) -> bool {
+        let (table_s, run_s) = if self.arguments.short { (2, 34) } else { (15, 240) };
+        let run_is_over = self.begun.elapsed() > Duration::from_secs(run_s);
+        let table_is_over = taken > Duration::from_secs(table_s);
+        rounds > 0 && (run_is_over || table_is_over && rounds >= ROUNDS_MIN)
     }
 
     /// How many steps of computation take so long.
