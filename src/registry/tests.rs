@@ -127,7 +127,9 @@ fn run_json(name: &str, json: &str) -> Outcome {
 /// The returned JSON, or what was said instead of it.
 fn check(name: &str, json: &str, expected: Result<&str, &str>) {
     let outcome = match run_json(name, json) {
-        Outcome::Returned { value, .. } => Ok(String::from_utf8(value.to_vec()).expect("JSON is text")),
+        Outcome::Returned { value, .. } => {
+            Ok(String::from_utf8(value.to_vec()).expect("JSON is text"))
+        }
         Outcome::BadArguments { message } => Err(message),
         other => Err(format!("{other:?}")),
     };
@@ -241,7 +243,9 @@ fn bytes_that_are_no_arguments_are_refused() {
 #[test]
 fn an_error_tells_its_chain_beside_the_value() {
     let told = |name: &str, json: &str| match run_json(name, json) {
-        Outcome::Returned { value, error } => (String::from_utf8(value.to_vec()).expect("text"), error),
+        Outcome::Returned { value, error } => {
+            (String::from_utf8(value.to_vec()).expect("text"), error)
+        }
         other => panic!("{other:?}"),
     };
     let (value, error) = told("thumbnail", r#"["a", 0]"#);

@@ -45,7 +45,8 @@ impl Link for RingLink {
 
     fn split(&self, ticket: Ticket, keep: u32) -> Option<u32> {
         let mut state = self.lock();
-        let (position, record) = state.records.find(ticket)?;
+        let (position, record) =
+            state.records.find(ticket).filter(|(_, record)| record.state == State::Staged)?;
         let word = self.segment().u64_at(Entry::at(position).word());
         let staged = record.calls;
         match word::take_back(word, record.generation, keep.max(1)) {

@@ -7,6 +7,8 @@
 
 mod collector;
 mod decide;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 pub(crate) mod layout;
 mod link;
 mod outcomes;
@@ -15,6 +17,9 @@ mod records;
 mod sleep;
 mod word;
 mod worker_end;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use collector::Collector;
 pub(crate) use link::{CorruptRing, RingLink};

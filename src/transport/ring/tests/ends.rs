@@ -1,0 +1,110 @@
+//! How the two ends part.
+
+use super::*;
+use crate::transport::{Fate, Kill, Link, Revoke};
+
+fn wait_until_begun(link: &RingLink, number: u64) {
+    while !link.has_begun(ticket(number)) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_call_taken_back_while_the_worker_waits_does_not_end_it() {
+    watched(|| {
+        let (here, there) = mappings();
+        let link = link_of(here);
+        let worker = Worker::start(there, usize::MAX);
+        let mut expected = 0;
+        // Kept where both come first as often.
+        let mut spins = 100_u64;
+        for number in (1..200_000).step_by(2) {
+            let _awake = link.stage(ticket(number), single(b"x"));
+            // Every other time with another behind it.
+            if number % 4 == 1 {
+                let _awake = link.stage(ticket(number + 1), single(b"x"));
+                expected += 1;
+            }
+            link.wake();
+            (0..spins).for_each(|_| std::hint::spin_loop());
+            let step = 1 + number % 7;
+            match link.revoke(ticket(number)) {
+                Revoke::Revoked => spins = (spins + step).min(20_000),
+                _ => {
+                    expected += 1;
+                    spins = spins.saturating_sub(step);
+                }
+            }
+            link.drain(false, &mut Vec::new()).expect("no lies");
+        }
+        while link.is_outstanding() {
+            assert!(!worker.thread.is_finished(), "it was not retired");
+            link.drain(false, &mut Vec::new()).expect("no lies");
+            std::thread::yield_now();
+        }
+        assert_eq!(worker.finish(&link).len(), expected);
+    });
+}
+
+/// Else a ring would fill up with what was taken back, while its worker runs a long call.
+#[test]
+fn positions_at_the_tail_are_used_again() {
+    let (here, _there) = mappings();
+    let link = link_of(here);
+    for number in 1..=4 {
+        let _asleep = link.stage(ticket(number), single(b"x"));
+    }
+    for (number, tail) in [(2, 4), (3, 4), (4, 1), (1, 0)] {
+        assert_eq!(link.revoke(ticket(number)), Revoke::Revoked);
+        assert_eq!(link.lock().records.tail(), tail);
+    }
+}
+
+#[test]
+fn after_a_death_nothing_is_delivered() {
+    watched(|| {
+        let (here, there) = mappings();
+        let link = link_of(here);
+        let worker = Worker::start(there, 1);
+        for number in 1..=3 {
+            let _awake = link.stage(ticket(number), single(b"x"));
+        }
+        link.wake();
+        wait_until_begun(&link, 2);
+        assert_eq!(worker.die(&link), [1, 2]);
+        let mut deliveries = Vec::new();
+        let fates = link.on_worker_died(&mut deliveries);
+        assert_eq!(deliveries.len(), 1, "what it had committed");
+        assert_eq!(fates, [Fate { ticket: ticket(2), begun: 1 }]);
+        let _dropped = link.stage(ticket(4), single(b"x"));
+        assert_eq!(link.drain(true, &mut deliveries), Ok(()));
+        assert_eq!(deliveries.len(), 1);
+        assert!(!link.is_outstanding() && !link.has_news());
+    });
+}
+
+#[test]
+fn a_worker_that_finds_itself_killed_begins_nothing_more() {
+    watched(|| {
+        let (here, there) = mappings();
+        let link = link_of(here);
+        let worker = Worker::start(there, 0);
+        for number in 1..=2 {
+            let _awake = link.stage(ticket(number), single(b"x"));
+        }
+        link.wake();
+        wait_until_begun(&link, 1);
+        assert!(matches!(link.try_kill(ticket(1)), Kill::Won { begun: 1, finished: None }));
+        assert!(matches!(link.try_kill(ticket(1)), Kill::Won { begun: 1, finished: None }));
+        // It goes on, sees, and stays where it is for ever: its thread is left behind.
+        worker.permit(usize::MAX);
+        while worker.shared.state.lock().permits == usize::MAX {
+            std::thread::yield_now();
+        }
+        let mut deliveries = Vec::new();
+        assert_eq!(link.drain(true, &mut deliveries), Ok(()));
+        assert_eq!(link.on_worker_died(&mut deliveries), []);
+        assert!(deliveries.is_empty());
+        assert_eq!(worker.shared.state.lock().begun, [1]);
+    });
+}
