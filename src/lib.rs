@@ -84,7 +84,6 @@ mod codec;
 mod core;
 mod process;
 mod registry;
-#[cfg_attr(not(test), allow(dead_code, reason = "what the transport has no use for"))]
 mod shm;
 mod supervisor;
 mod sync;

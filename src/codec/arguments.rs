@@ -14,6 +14,10 @@ use super::lent::LendsInWorker;
 use super::wire::{Wire, WireRef};
 use super::{CodecId, Decoder, EncodeError, FIRST_BYTES, encode_to};
 use crate::registry::shape::Shapes;
+use crate::shm::Encoded;
+use crate::shm::attachment::Attachment;
+use crate::shm::attachments::encode_beside;
+use crate::shm::encoded::{ATTACHMENTS_MAX, too_many};
 
 /// A parameter as its function declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +101,8 @@ pub struct ArgumentsEncoder {
     parameters: &'static [Parameter],
     codec: CodecId,
     bytes: Vec<u8>,
+    /// The buffers in the arguments so far.
+    attachments: Vec<Attachment>,
     error: Option<EncodeError>,
 }
 
@@ -105,19 +111,17 @@ impl ArgumentsEncoder {
     pub fn new(parameters: &'static [Parameter]) -> Self {
         let reserved = if parameters.is_empty() { 0 } else { FIRST_BYTES };
         let bytes = Vec::with_capacity(reserved);
-        Self { parameters, codec: CodecId::Postcard, bytes, error: None }
+        Self { parameters, codec: CodecId::Postcard, bytes, attachments: Vec::new(), error: None }
     }
 
     /// Append argument `N`.
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
-        let done = (P::ops().put)(value, self.codec, &mut self.bytes);
-        self.note(N, done);
+        self.put(N, |codec, bytes| (P::ops().put)(value, codec, bytes));
     }
 
     /// Append argument `N`.
     pub fn borrowed<P: BorrowedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
-        let done = P::Type::put(value, self.codec, &mut self.bytes);
-        self.note(N, done);
+        self.put(N, |codec, bytes| P::Type::put(value, codec, bytes));
     }
 
     /// Append argument `N`.
@@ -125,19 +129,30 @@ impl ArgumentsEncoder {
         &mut self,
         value: Option<&P::Type>,
     ) {
-        let done = P::Type::put_option(value, self.codec, &mut self.bytes);
-        self.note(N, done);
+        self.put(N, |codec, bytes| P::Type::put_option(value, codec, bytes));
     }
 
     /// All arguments, or what was wrong with the first that could not be encoded.
-    pub fn finish(self) -> Result<Vec<u8>, EncodeError> {
+    pub fn finish(self) -> Result<Encoded, EncodeError> {
         match self.error {
-            None => Ok(self.bytes),
+            None if self.attachments.len() > ATTACHMENTS_MAX => {
+                Err(EncodeError(too_many(self.attachments.len())))
+            }
+            None => Ok(Encoded::new(self.bytes, self.attachments)),
             Some(error) => Err(error),
         }
     }
 
-    fn note(&mut self, position: usize, done: Result<(), EncodeError>) {
+    fn put(
+        &mut self,
+        position: usize,
+        encode: impl Fn(CodecId, &mut Vec<u8>) -> Result<(), EncodeError>,
+    ) {
+        let before = self.bytes.len();
+        let done = encode_beside(&mut self.attachments, || {
+            self.bytes.truncate(before);
+            encode(self.codec, &mut self.bytes)
+        });
         if let Err(EncodeError(message)) = done {
             let message = describe(self.parameters, position, &message);
             self.error.get_or_insert(EncodeError(message));

@@ -11,6 +11,7 @@ use super::shared::{Effects, Next, Shared};
 use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, Transport, WorkerStartError};
 use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
+use crate::shm::Encoded;
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Function, TaskCell};
 use crate::task::error::{CrashReport, SubmitError};
@@ -162,6 +163,24 @@ impl Executor {
                 let declared = Some((function.options, function.label.clone()));
                 Ok(Admitted { index, declared })
             }
+        }
+    }
+
+    /// Whether the buffers in the arguments can be sent to where the function runs.
+    pub(crate) fn check_attachments(
+        &self,
+        function: &str,
+        arguments: &Encoded,
+    ) -> Result<(), SubmitError> {
+        match self {
+            Self::Workers(workers)
+                if workers.config.transport == Transport::Channel
+                    && !arguments.attachments().is_empty() =>
+            {
+                let reason = Encoded::NEEDS_RING.to_owned();
+                Err(SubmitError::Unencodable { function: function.to_owned(), reason })
+            }
+            _ => Ok(()),
         }
     }
 

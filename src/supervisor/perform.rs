@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
+use crate::shm::Encoded;
 use crate::task::cause::ExitCause;
 use crate::task::cell::{Stored, TaskCell, Work};
 use crate::task::error::{CrashReport, TaskError, TaskErrorKind};
@@ -48,7 +49,7 @@ impl Arrivals {
 /// A value as it arrived.
 pub(crate) enum Payload {
     /// In the codec of its call.
-    Bytes(Vec<u8>),
+    Encoded(Encoded),
     Value(Box<dyn Any + Send>),
 }
 
@@ -130,7 +131,7 @@ impl Shared {
                 ran = arrived.ran.unwrap_or(ran);
                 match arrived.outcome {
                     Ok(Payload::Value(value)) => Ok(Stored::Value(value)),
-                    Ok(Payload::Bytes(bytes)) => Ok(Stored::Encoded { codec: cell.codec(), bytes }),
+                    Ok(Payload::Encoded(value)) => Ok(Stored::Encoded { codec: cell.codec(), value }),
                     Err(kind) => Err(fail(kind)),
                 }
             }

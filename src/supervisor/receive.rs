@@ -5,6 +5,7 @@ use super::run::judge;
 use super::shared::{Effects, Next, Shared};
 use crate::core::{Finish, Finished};
 use crate::task::info::TaskStatus;
+use crate::transport::frame::Outcome;
 use crate::transport::{Delivery, Outcomes, PackOutcomes, Read};
 
 impl Shared {
@@ -68,11 +69,17 @@ impl Shared {
         let mut offset = 0;
         while let Some((read, next)) = outcomes.read(offset) {
             offset = next;
-            if let Read::Other(outcome) = read {
-                let frame = crate::transport::OutcomeFrame { outcome, ran_ns: 0 };
-                let outcome = judge(frame, || None).arrived.outcome;
-                totals.count(outcome.map_or_else(|kind| kind.status(), |_| TaskStatus::Completed));
+            let outcome = match read {
+                Read::Value(_) => continue,
+                Read::Extended(index) => outcomes.extended(index).clone(),
+                Read::Other(outcome) => outcome,
+            };
+            if matches!(outcome, Outcome::Returned { error: None, .. }) {
+                continue;
             }
+            let frame = crate::transport::OutcomeFrame { outcome, ran_ns: 0 };
+            let outcome = judge(frame, || None).arrived.outcome;
+            totals.count(outcome.map_or_else(|kind| kind.status(), |_| TaskStatus::Completed));
         }
     }
 }

@@ -11,6 +11,7 @@ use super::shared::{Next, Shared, ThreadItem};
 use crate::codec::CodecId;
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
+use crate::shm::Encoded;
 use crate::task::cell::{Function, Returned, Work};
 use crate::task::error::{PanicReport, TaskErrorKind};
 use crate::task::id::Ticket;
@@ -58,7 +59,7 @@ impl Shared {
             }
             Work::Encoded { function, codec, arguments: Ok(arguments), .. } => {
                 let outcome =
-                    context::within(context, || run_encoded(&function, codec, &arguments));
+                    context::within(context, || run_encoded(&function, codec, arguments));
                 judge(OutcomeFrame { outcome, ran_ns: 0 }, || None)
             }
             Work::External(start) => {
@@ -95,14 +96,16 @@ impl Shared {
     }
 }
 
-fn run_encoded(function: &Function, codec: CodecId, arguments: &[u8]) -> Outcome {
-    match function {
-        Function::Typed(entry) => (entry.run)(codec, arguments, Vec::new()),
+fn run_encoded(function: &Function, codec: CodecId, arguments: Encoded) -> Outcome {
+    let entry = match function {
+        Function::Typed(entry) => entry,
         Function::Named(name) => match registry::find(name) {
-            Ok(entry) => (entry.run)(codec, arguments, Vec::new()),
-            Err(error) => Outcome::UnknownFunction { message: error.to_string() },
+            Ok(entry) => entry,
+            Err(error) => return Outcome::UnknownFunction { message: error.to_string() },
         },
-    }
+    };
+    let ran = arguments.decode(|bytes| (entry.run)(codec, bytes, Vec::new()));
+    ran.unwrap_or_else(|error| Outcome::BadArguments { message: error.to_string() })
 }
 
 fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
@@ -126,7 +129,7 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> J
         Outcome::Returned { value, error } => Judged {
             finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },
             arrived: Arrived {
-                outcome: Ok(Payload::Bytes(value)),
+                outcome: Ok(Payload::Encoded(value)),
                 returned_error: error.map(|chain| chain.join(": ")),
                 ran,
             },
@@ -136,6 +139,9 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> J
         }
         Outcome::Unencodable { message } => {
             let reason = format!("the worker could not encode it: {message}");
+            failed(Finish::Returned, TaskErrorKind::Undeliverable { reason })
+        }
+        Outcome::Undeliverable { message: reason } => {
             failed(Finish::Returned, TaskErrorKind::Undeliverable { reason })
         }
         Outcome::UnknownFunction { message: reason }

@@ -15,6 +15,7 @@ use crate::codec;
 use crate::codec::{CodecId, DecodeError, EncodeError};
 use crate::registry::TaskEntry;
 use crate::registry::returned::Describe;
+use crate::shm::Encoded;
 
 /// A task that has not been submitted yet: function, arguments, options.
 ///
@@ -46,6 +47,9 @@ pub struct Call<T> {
     pub(crate) read: ReadResult<T>,
 }
 
+/// A call with longer arguments travels alone.
+const PACKED_BYTES_MAX: usize = 1 << 10;
+
 /// How the handle makes the caller's value of what came back.
 pub(crate) enum ReadResult<T> {
     Encoded(fn(CodecId, &[u8]) -> Result<T, DecodeError>),
@@ -64,8 +68,11 @@ impl<T> ReadResult<T> {
     /// The value, or what is wrong with it.
     pub(crate) fn read(self, stored: Stored) -> Result<T, String> {
         match (self, stored) {
-            (Self::Encoded(decode), Stored::Encoded { codec, bytes }) => {
-                decode(codec, &bytes).map_err(|error| error.to_string())
+            (Self::Encoded(decode), Stored::Encoded { codec, value }) => {
+                match value.decode(|bytes| decode(codec, bytes)) {
+                    Ok(decoded) => decoded.map_err(|error| error.to_string()),
+                    Err(error) => Err(format!("it could not be fetched from the worker: {error}")),
+                }
             }
             (Self::Value(downcast), Stored::Value(value)) => {
                 downcast(value).ok_or_else(|| "it is of another type".to_owned())
@@ -151,7 +158,8 @@ impl<T> Call<T> {
             && queue_timeout.or(self.declared.queue_timeout).is_none()
             && delay.or(self.declared.delay).is_none()
             && retries.unwrap_or(self.declared.retry.retries) == 0;
-        plain.then_some((function, *codec, arguments))
+        let small = arguments.bytes().len() <= PACKED_BYTES_MAX && arguments.attachments().is_empty();
+        (plain && small).then_some((function, *codec, arguments.bytes()))
     }
 
     /// Its priority, declared or said.
@@ -174,7 +182,7 @@ impl<T> Call<T> {
     #[doc(hidden)]
     pub fn __new_process(
         entry: &'static TaskEntry,
-        arguments: Result<Vec<u8>, EncodeError>,
+        arguments: Result<Encoded, EncodeError>,
         decode: fn(CodecId, &[u8]) -> Result<T, DecodeError>,
     ) -> Self {
         let Declared { options, label } = entry.declared;
@@ -219,7 +227,7 @@ impl Call<serde_json::Value> {
                 function: Function::Named(Arc::from(name)),
                 index: u32::MAX,
                 codec: CodecId::Json,
-                arguments: codec::encode(CodecId::Json, &arguments),
+                arguments: codec::encode(CodecId::Json, &arguments).map(Encoded::from),
             },
             declared: Options::DEFAULT,
             wanted: Wanted::default(),

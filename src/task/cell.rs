@@ -14,6 +14,7 @@ use super::options::Priority;
 use super::pack::PackSlice;
 use crate::codec::{CodecId, EncodeError};
 use crate::registry::TaskEntry;
+use crate::shm::Encoded;
 use crate::sync::Mutex;
 use crate::transport::CallFrame;
 
@@ -50,7 +51,7 @@ pub(crate) enum Work {
         /// Where the worker's registry has it; known from the submission on.
         index: u32,
         codec: CodecId,
-        arguments: Result<Vec<u8>, EncodeError>,
+        arguments: Result<Encoded, EncodeError>,
     },
     /// Several calls of one registered function.
     Pack(PackSlice),
@@ -89,7 +90,7 @@ impl Function {
 
 /// A value on its way to the handle.
 pub(crate) enum Stored {
-    Encoded { codec: CodecId, bytes: Vec<u8> },
+    Encoded { codec: CodecId, value: Encoded },
     Value(Box<dyn Any + Send>),
 }
 
@@ -182,7 +183,9 @@ impl TaskCell {
                     codec: *codec,
                     calls: 1,
                     is_pack: false,
-                    arguments,
+                    arguments: arguments.bytes(),
+                    shared: arguments.shared(),
+                    attachments: arguments.attachments(),
                 }))
             }
             Work::Pack(slice) => Some(use_it(slice.frame())),

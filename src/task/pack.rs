@@ -189,6 +189,8 @@ impl PackSlice {
             calls: self.calls,
             is_pack: true,
             arguments: &arguments[from..to],
+            shared: None,
+            attachments: &[],
         }
     }
 

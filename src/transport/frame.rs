@@ -1,6 +1,10 @@
 //! What crosses: a call, and the outcome of one. The layout in bytes is the codec's.
 
+use std::sync::Arc;
+
 use crate::codec::CodecId;
+use crate::shm::Encoded;
+use crate::shm::attachment::Attachment;
 
 /// A call on its way to a worker.
 #[derive(Clone, Copy, Debug)]
@@ -17,15 +21,21 @@ pub(crate) struct CallFrame<'a> {
     pub(crate) codec: CodecId,
     /// Of a pack, each behind its length in two bytes.
     pub(crate) arguments: &'a [u8],
+    /// The same, if they are so many that they are not to be copied under a lock.
+    pub(crate) shared: Option<&'a Arc<Vec<u8>>>,
+    /// The buffers in them. A pack has none.
+    pub(crate) attachments: &'a [Attachment],
 }
 
 impl CallFrame<'_> {
+    /// Longer arguments are to be [shared](Self::shared).
+    pub(crate) const COPIED_BYTES_MAX: usize = super::ring::layout::AREA_BYTES;
     /// The longest arguments that a pack can have together.
     pub(crate) const PACK_BYTES_MAX: usize = super::ring::layout::AREA_BYTES;
 }
 
 /// How an attempt ended in the worker, and what it had to say.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutcomeFrame {
     pub(crate) outcome: Outcome,
     /// Nanoseconds that the function ran, measured beside it.
@@ -33,13 +43,12 @@ pub(crate) struct OutcomeFrame {
 }
 
 /// How an attempt ended that came to an end by itself.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It returned.
     Returned {
         /// What it returned, encoded, an `Err` included.
-        #[serde(with = "crate::codec::bytes")]
-        value: Vec<u8>,
+        value: Encoded,
         /// If it is an `Err`: its message and causes.
         error: Option<Vec<String>>,
     },
@@ -53,6 +62,11 @@ pub enum Outcome {
     /// It ran, but what it returned could not be encoded.
     Unencodable {
         /// What the codec said.
+        message: String,
+    },
+    /// It ran, but what it returned could not be taken here. Never said by a worker.
+    Undeliverable {
+        /// What there is a lack of.
         message: String,
     },
     /// The worker's program has no such function. It never ran.

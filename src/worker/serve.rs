@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::current;
 use crate::codec::CodecId;
 use crate::registry;
+use crate::shm::{Encoded, attachments};
 use crate::transport::channel::{Incoming, WorkerEnd};
 use crate::transport::frame::{Outcome, OutcomeFrame};
 use crate::transport::ring::{RingCall, RingEnd};
@@ -13,10 +14,13 @@ use crate::transport::ring::{RingCall, RingEnd};
 /// Serve what comes through a ring, until no more calls will come.
 pub(super) fn serve_ring(end: RingEnd) {
     end.serve(|call, buffer| {
-        let RingCall { number, attempt, function, codec, arguments } = call;
+        let RingCall { number, attempt, function, codec, arguments, attachments } = call;
         current::begin(number, attempt, function);
         let outcome = match registry::entry_at(function) {
-            Some(entry) => run(entry, codec, arguments, buffer),
+            Some(entry) if attachments.is_empty() => run(entry, codec, arguments, buffer),
+            Some(entry) => {
+                attachments::with_received(attachments, || run(entry, codec, arguments, buffer))
+            }
             // The coordinator has the registry of this very program, or its catalogue.
             None => Outcome::UnknownFunction { message: format!("no function {function}") },
         };
@@ -38,7 +42,12 @@ pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
                 current::begin(ticket.task.number, ticket.attempt, index);
                 let outcome = run(entry, codec, arguments, Vec::new());
                 current::end();
-                outcome
+                match outcome {
+                    Outcome::Returned { value, .. } if !value.attachments().is_empty() => {
+                        Outcome::Unencodable { message: Encoded::NEEDS_RING.to_owned() }
+                    }
+                    outcome => outcome,
+                }
             }
             Err(error) => Outcome::UnknownFunction { message: error.to_string() },
         };
