@@ -180,20 +180,24 @@ enum Form<'b> {
 pub struct BadArguments(pub(crate) String);
 
 impl<'b> Arguments<'b> {
-    /// For a function of this name with these parameters.
+    /// For the function at `path` with these parameters.
+    #[inline]
     pub(crate) fn parse(
-        name: &str,
+        path: &str,
         parameters: &'static [Parameter],
         codec: CodecId,
         bytes: &'b [u8],
     ) -> Result<Self, BadArguments> {
         let form = match codec {
             #[cfg(feature = "json")]
-            CodecId::Json => Form::Json(super::json::arguments(name, parameters, bytes)?),
+            CodecId::Json => {
+                let name = path.rsplit("::").next().unwrap_or(path);
+                Form::Json(super::json::arguments(name, parameters, bytes)?)
+            }
             binary => Form::Binary(binary, bytes),
         };
         // Used by JSON only.
-        let _ = name;
+        let _ = path;
         Ok(Self { parameters, form })
     }
 

@@ -12,11 +12,11 @@ use super::exit::Exit;
 use super::incarnation::{Incarnation, Way};
 use super::monitor::Monitor;
 use super::output::Outputs;
+use super::spawn::Ring;
 use super::threads::Threads;
 use super::worker_log::WorkerLog;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
-use crate::shm::Segment;
 use crate::sync::{Mutex, Wish};
 use crate::sys::Bell;
 use crate::task::id::{Ticket, WorkerId};
@@ -309,9 +309,9 @@ impl Shared {
     }
 
     /// The coordinator's end of a new worker's ring.
-    pub(super) fn new_ring(&self, worker: WorkerId, segment: Segment) -> Arc<RingLink> {
+    pub(super) fn new_ring(&self, worker: WorkerId, pid: u32, ring: Ring) -> Arc<RingLink> {
         let collector = self.collector.as_ref().expect("only a pool with rings makes segments");
-        Arc::new(RingLink::new(worker, segment, Arc::clone(collector)))
+        RingLink::new(worker, pid, ring.segment, ring.parcels, Arc::clone(collector))
     }
 
     /// The worker of this ring is ready.

@@ -32,7 +32,7 @@ pub trait ProcessTask {
 
 /// The first step: take the encoded arguments apart.
 pub fn parse<P: ProcessTask>(codec: CodecId, bytes: &[u8]) -> Result<Arguments<'_>, Outcome> {
-    Arguments::parse(P::ENTRY.name(), P::ENTRY.parameters, codec, bytes).map_err(refused)
+    Arguments::parse(P::ENTRY.path, P::ENTRY.parameters, codec, bytes).map_err(refused)
 }
 
 /// The second: decode them one after the other.

@@ -13,6 +13,7 @@ use super::callbacks::Callbacks;
 use super::driven::Driven;
 use super::error::StartError;
 use super::executor::{Executor, Workers};
+use super::info::Counters;
 use super::shared::{Drained, Shared, Space};
 use super::timer::Timer;
 use crate::core::{Core, CoreConfig, PoolConfig, PoolKind, WorkersConfig};
@@ -415,7 +416,7 @@ impl SupervisorBuilder {
         let min_threads = self.min_threads as usize;
         let shared = Arc::new_cyclic(|this| Shared {
             core: Mutex::new(Driven::new(core)),
-            deliveries: Mutex::default(),
+            desk: Mutex::default(),
             submissions: AtomicU32::new(0),
             timer: Timer::new(),
             threads: OnceLock::new(),
@@ -424,7 +425,7 @@ impl SupervisorBuilder {
             space: Space::default(),
             drained: Drained::default(),
             chosen: Mutex::new(HashMap::new()),
-            totals: Mutex::default(),
+            counters: Counters::default(),
             this: this.clone(),
             settings,
         });

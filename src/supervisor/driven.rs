@@ -17,6 +17,8 @@ pub(crate) struct Driven {
     core: ShellCore,
     /// The rings of workers that are ready. Few, so that looking through them is the quickest.
     links: Vec<(WorkerId, Arc<dyn Link>)>,
+    /// Empty; kept for its memory.
+    room: CoreEffects,
 }
 
 impl Deref for Driven {
@@ -35,7 +37,7 @@ impl DerefMut for Driven {
 
 impl Driven {
     pub(crate) fn new(core: ShellCore) -> Self {
-        Self { core, links: Vec::new() }
+        Self { core, links: Vec::new(), room: CoreEffects::new() }
     }
 
     pub(crate) fn add_link(&mut self, worker: WorkerId, link: Arc<dyn Link>) {
@@ -50,17 +52,21 @@ impl Driven {
         self.links.iter().find(|(other, _)| *other == worker).map(|(_, link)| link)
     }
 
-    /// Do at once what concerns the rings, and whatever follows from that. The rest stays in `effects`.
-    pub(crate) fn settle(&mut self, now: Time, effects: &mut Effects) {
-        while !effects.told.is_empty() {
-            let mut told = std::mem::take(&mut effects.told);
+    /// Where the core can write its effects to.
+    pub(crate) fn take_room(&mut self) -> CoreEffects {
+        std::mem::take(&mut self.room)
+    }
+
+    /// Do at once what concerns the rings, and whatever follows from that. The rest goes to `effects`.
+    pub(crate) fn settle(&mut self, now: Time, mut told: CoreEffects, effects: &mut Effects) {
+        let mut more = CoreEffects::new();
+        while !told.is_empty() {
             for effect in told.drain(..) {
-                self.settle_one(now, effect, effects);
+                self.settle_one(now, effect, effects, &mut more);
             }
-            // Keeps its memory for the next turn.
-            told.append(&mut effects.told);
-            effects.told = told;
+            told.append(&mut more);
         }
+        self.room = told;
     }
 
     fn settle_one(
@@ -68,6 +74,7 @@ impl Driven {
         now: Time,
         effect: Effect<Arc<TaskCell>>,
         effects: &mut Effects,
+        told: &mut CoreEffects,
     ) {
         match effect {
             Effect::Stage { worker, ticket, payload } => match self.link(worker) {
@@ -83,26 +90,26 @@ impl Driven {
             Effect::Revoke { worker, ticket } => match self.link(worker) {
                 Some(link) => {
                     let revoked = link.revoke(ticket);
-                    self.on_revoked(now, worker, ticket, revoked, &mut effects.told);
+                    self.on_revoked(now, worker, ticket, revoked, told);
                 }
                 None => effects.kept.push(Effect::Revoke { worker, ticket }),
             },
             Effect::Kill { worker, ticket } => match self.link(worker) {
                 Some(link) => {
                     let kill = link.try_kill(ticket);
-                    self.on_kill(now, worker, ticket, kill, &mut effects.told);
+                    self.on_kill(now, worker, ticket, kill, told);
                 }
                 None => effects.kept.push(Effect::Kill { worker, ticket }),
             },
             Effect::Split { worker, ticket } => {
                 if let Some(kept) = self.link(worker).and_then(|link| link.split(ticket, 1)) {
-                    self.split(now, ticket, kept, &mut effects.told);
+                    self.split(now, ticket, kept, told);
                 }
             }
             Effect::CheckClaim { worker, ticket } => {
                 // Without a ring, what was sent counts as begun.
                 let begun = self.link(worker).is_none_or(|link| link.has_begun(ticket));
-                self.core.on_claim_checked(now, worker, ticket, begun, &mut effects.told);
+                self.core.on_claim_checked(now, worker, ticket, begun, told);
             }
             other => effects.kept.push(other),
         }

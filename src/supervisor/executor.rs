@@ -225,6 +225,11 @@ impl Executor {
         }
     }
 
+    /// Whether a thread that waits for a task can receive its outcome from a channel.
+    pub(crate) fn lends_threads(&self) -> bool {
+        matches!(self, Self::Workers(workers) if workers.config.transport == Transport::Channel)
+    }
+
     /// The current thread waits for this attempt.
     pub(crate) fn receive_for(&self, worker: WorkerId, ticket: Ticket, done: &dyn Fn() -> bool) {
         if let Some(pool) = self.pool() {

@@ -1,6 +1,7 @@
 //! What a supervisor tells about itself and its tasks, and cancelling one of them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::error::StartError;
@@ -96,20 +97,27 @@ pub struct Totals {
     pub quarantined: u64,
 }
 
-impl Totals {
-    pub(crate) fn count(&mut self, status: TaskStatus) {
-        let counter = match status {
-            TaskStatus::Completed => &mut self.completed,
-            TaskStatus::Panicked => &mut self.panicked,
-            TaskStatus::Crashed => &mut self.crashed,
-            TaskStatus::TimedOut => &mut self.timed_out,
-            TaskStatus::Cancelled => &mut self.cancelled,
-            TaskStatus::Expired => &mut self.expired,
-            TaskStatus::Rejected => &mut self.rejected,
-            TaskStatus::Quarantined => &mut self.quarantined,
-            TaskStatus::Queued | TaskStatus::Delayed | TaskStatus::Running => return,
-        };
-        *counter += 1;
+/// Counts the ends of tasks, by their status.
+#[derive(Debug, Default)]
+pub(crate) struct Counters([AtomicU64; TaskStatus::Quarantined as usize + 1]);
+
+impl Counters {
+    pub(crate) fn add(&self, status: TaskStatus, tasks: u64) {
+        self.0[status as usize].fetch_add(tasks, Ordering::Relaxed);
+    }
+
+    fn totals(&self) -> Totals {
+        let count = |status: TaskStatus| self.0[status as usize].load(Ordering::Relaxed);
+        Totals {
+            completed: count(TaskStatus::Completed),
+            panicked: count(TaskStatus::Panicked),
+            crashed: count(TaskStatus::Crashed),
+            timed_out: count(TaskStatus::TimedOut),
+            cancelled: count(TaskStatus::Cancelled),
+            expired: count(TaskStatus::Expired),
+            rejected: count(TaskStatus::Rejected),
+            quarantined: count(TaskStatus::Quarantined),
+        }
     }
 }
 
@@ -222,7 +230,7 @@ impl Shared {
                     task,
                 })
                 .collect(),
-            ended: *self.totals.lock(),
+            ended: self.counters.totals(),
         }
     }
 
@@ -284,7 +292,7 @@ impl Shared {
             core.task(task).map(|view| Arc::clone(view.payload))
         };
         let Some(cell) = cell else { return false };
-        if cell.is_pack() {
+        if cell.is_pack {
             return self.cancel_in_pack(task);
         }
         let _settled_below = self.drive(|core, now, effects| core.on_cancelled(now, task, effects));

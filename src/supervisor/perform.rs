@@ -1,14 +1,14 @@
 //! The effects of the core, performed. Runs in whichever thread had the event.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
-use crate::shm::Encoded;
 use crate::task::cause::ExitCause;
-use crate::task::cell::{Stored, TaskCell, Work};
+use crate::task::cell::{Farewell, Payload, TaskCell, Work};
 use crate::task::error::{CrashReport, TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::info::{Ended, TaskStatus};
@@ -19,17 +19,19 @@ pub(crate) struct Arrived {
     pub(crate) returned_error: Option<String>,
     /// Measured beside the function, where it was.
     pub(crate) ran: Option<Duration>,
+    /// The process that it ran in, if the transport has said so.
+    pub(crate) pid: Option<u32>,
 }
 
 /// What came with an event, each for one task.
 pub(crate) struct Arrivals {
-    all: Vec<(TaskId, Option<Arrived>)>,
+    all: SmallVec<[(TaskId, Option<Arrived>); 1]>,
     /// The core names them in this order, as far as it names them.
     next: usize,
 }
 
 impl Arrivals {
-    pub(crate) const NONE: Self = Self { all: Vec::new(), next: 0 };
+    pub(crate) const NONE: Self = Self { all: SmallVec::new_const(), next: 0 };
 
     pub(crate) fn push(&mut self, task: TaskId, arrived: Arrived) {
         self.all.push((task, Some(arrived)));
@@ -44,13 +46,6 @@ impl Arrivals {
         self.next = index + 1;
         self.all[index].1.take()
     }
-}
-
-/// A value as it arrived.
-pub(crate) enum Payload {
-    /// In the codec of its call.
-    Encoded(Encoded),
-    Value(Box<dyn Any + Send>),
 }
 
 impl Shared {
@@ -117,10 +112,10 @@ impl Shared {
         history: History,
         arrived: &mut Arrivals,
     ) {
-        let pid = history.worker.and_then(|worker| self.executor.pid(worker));
-        if cell.is_pack() {
-            return self.resolve_pack(cell, ending, history, pid);
+        if cell.is_pack {
+            return self.resolve_pack(cell, ending, history);
         }
+        let mut pid = None;
         let fail = |kind| TaskError::new(Some(task), cell.name.clone(), history.attempts, kind);
         let mut ran = history.ran;
         let mut returned_error = None;
@@ -129,20 +124,20 @@ impl Shared {
                 let arrived = arrived.take(task).expect("a finish brings its outcome");
                 returned_error = arrived.returned_error;
                 ran = arrived.ran.unwrap_or(ran);
-                match arrived.outcome {
-                    Ok(Payload::Value(value)) => Ok(Stored::Value(value)),
-                    Ok(Payload::Encoded(value)) => Ok(Stored::Encoded { codec: cell.codec(), value }),
-                    Err(kind) => Err(fail(kind)),
-                }
+                pid = arrived.pid.or_else(|| self.pid_of(history));
+                arrived.outcome.map_err(fail)
             }
-            ending => Err(fail(self.error_kind(ending, history, pid))),
+            ending => {
+                pid = self.pid_of(history);
+                Err(fail(self.error_kind(ending, history, pid)))
+            }
         };
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
         tracing::debug!(
             target: "atasker::task", task = task.number(), name = %cell.name.function, %status,
             attempts = history.attempts, ?ran, "ended"
         );
-        self.totals.lock().count(status);
+        self.counters.add(status, 1);
         if let Some(id) = cell.name.given.as_ref().and_then(|given| given.id.as_ref()) {
             self.chosen.lock().remove(id);
         }
@@ -156,10 +151,19 @@ impl Shared {
             pid,
             returned_error,
         };
-        self.drop_work(cell);
-        if let Some(callback) = cell.resolve(outcome, ended) {
+        let Farewell { unused, callback } = cell.resolve(outcome, ended);
+        match unused {
+            Work::Spent | Work::Encoded { .. } | Work::Pack(_) => {}
+            // What was never run is the user's, and so is its Drop.
+            unused => self.run_callback(Box::new(move || drop(unused))),
+        }
+        if let Some(callback) = callback {
             self.run_callback(callback);
         }
+    }
+
+    fn pid_of(&self, history: History) -> Option<u32> {
+        history.worker.and_then(|worker| self.executor.pid(worker))
     }
 
     /// What an ending other than `Finished` is to the user.
@@ -180,30 +184,15 @@ impl Shared {
     }
 
     /// The outcomes of its calls have arrived apart; those that have none end now.
-    fn resolve_pack(
-        &self,
-        cell: &TaskCell,
-        ending: Ending,
-        history: History,
-        pid: Option<u32>,
-    ) {
+    fn resolve_pack(&self, cell: &TaskCell, ending: Ending, history: History) {
         if ending != Ending::Finished {
-            let kind = self.error_kind(ending, history, pid);
+            let kind = self.error_kind(ending, history, self.pid_of(history));
             let status = kind.status();
             let fail = |id| TaskError::new(Some(id), cell.name.clone(), history.attempts, kind.clone());
             let failed = cell.with_pack(|slice| slice.fail(fail)).unwrap_or(0);
-            let mut totals = self.totals.lock();
-            (0..failed).for_each(|_| totals.count(status));
+            self.counters.add(status, u64::from(failed));
         }
-        drop(cell.retire_work());
-    }
-
-    /// What was never run is the user's, and so is its Drop.
-    fn drop_work(&self, cell: &TaskCell) {
-        match cell.retire_work() {
-            Work::Spent | Work::Encoded { .. } => {}
-            unused => self.run_callback(Box::new(move || drop(unused))),
-        }
+        drop(cell.give_back());
     }
 
     fn crash_report(&self, worker: WorkerId, ran: Duration) -> CrashReport {

@@ -6,13 +6,13 @@ use std::time::Instant;
 use super::context::{self, Context, Place};
 use super::executor::Executor;
 use super::external::{ExternalFailure, Slot};
-use super::perform::{Arrived, Payload};
+use super::perform::Arrived;
 use super::shared::{Next, Shared, ThreadItem};
 use crate::codec::CodecId;
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
 use crate::shm::Encoded;
-use crate::task::cell::{Function, Returned, Work};
+use crate::task::cell::{Function, Payload, Returned, Work};
 use crate::task::error::{PanicReport, TaskErrorKind};
 use crate::task::id::Ticket;
 use crate::transport::frame::{Outcome, OutcomeFrame};
@@ -116,6 +116,7 @@ fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
                 outcome: Ok(Payload::Value(value)),
                 returned_error: error.map(|chain| chain.join(": ")),
                 ran: None,
+                pid: None,
             },
         },
         Err(caught) => failed(Finish::Panicked, panicked(caught.message, caught.location, None)),
@@ -132,6 +133,7 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> J
                 outcome: Ok(Payload::Encoded(value)),
                 returned_error: error.map(|chain| chain.join(": ")),
                 ran,
+                pid: None,
             },
         },
         Outcome::Panicked { message, location } => {
@@ -158,7 +160,7 @@ fn panicked(message: String, location: Option<String>, pid: Option<u32>) -> Task
 }
 
 fn failed(finish: Finish, kind: TaskErrorKind) -> Judged {
-    Judged { finish, arrived: Arrived { outcome: Err(kind), returned_error: None, ran: None } }
+    Judged { finish, arrived: Arrived { outcome: Err(kind), returned_error: None, ran: None, pid: None } }
 }
 
 /// The body of a thread of the pool.

@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::task::Waker;
 
+use smallvec::SmallVec;
+
 use super::builder::Settings;
 use super::callbacks::Callbacks;
 use super::driven::Driven;
 use super::executor::Executor;
+use super::info::Counters;
 use super::perform::Arrivals;
+use super::receive::Desk;
 use super::timer::Timer;
 use crate::core::{Core, Effect, Time};
 use crate::sync::{Mutex, Wish, wait_on};
@@ -22,7 +26,7 @@ use crate::task::handle::TaskOwner;
 use crate::task::id::{TaskId, Ticket};
 use crate::task::info::TaskInfo;
 use crate::threads::ThreadPool;
-use crate::transport::{Delivery, Link};
+use crate::transport::Link;
 
 /// The core as the shell uses it.
 pub(crate) type ShellCore = Core<Arc<TaskCell>>;
@@ -32,12 +36,10 @@ pub(crate) type CoreEffects = Vec<Effect<Arc<TaskCell>>>;
 /// What the core has answered.
 #[derive(Default)]
 pub(crate) struct Effects {
-    /// Just emitted, not looked at yet.
-    pub(crate) told: CoreEffects,
     /// To be performed after the lock is released.
-    pub(crate) kept: CoreEffects,
+    pub(crate) kept: SmallVec<[Effect<Arc<TaskCell>>; 1]>,
     /// Workers that sleep and have got something to do.
-    pub(crate) wakes: Vec<Arc<dyn Link>>,
+    pub(crate) wakes: SmallVec<[Arc<dyn Link>; 1]>,
     /// Something has left its queue.
     pub(crate) placed: bool,
 }
@@ -61,7 +63,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) core: Mutex<Driven>,
     /// Held while what the rings have is taken from them and told to the core, so that nothing overtakes it.
-    pub(crate) deliveries: Mutex<Vec<Delivery>>,
+    pub(crate) desk: Mutex<Desk>,
     /// Counts submissions, roughly.
     pub(crate) submissions: AtomicU32,
     pub(crate) timer: Timer,
@@ -72,7 +74,7 @@ pub(crate) struct Shared {
     pub(crate) drained: Drained,
     /// Chosen ids of outstanding tasks.
     pub(crate) chosen: Mutex<HashMap<Box<str>, TaskId>>,
-    pub(crate) totals: Mutex<super::info::Totals>,
+    pub(crate) counters: Counters,
     pub(crate) this: Weak<Shared>,
 }
 
@@ -105,8 +107,9 @@ impl Shared {
     ) -> R {
         let mut driven = self.core.lock();
         let now = self.timer.now();
-        let answer = event(&mut driven, now, &mut effects.told);
-        driven.settle(now, effects);
+        let mut told = driven.take_room();
+        let answer = event(&mut driven, now, &mut told);
+        driven.settle(now, told, effects);
         let deadline = driven.next_deadline();
         drop(driven);
         self.timer.arm(deadline);
@@ -138,6 +141,9 @@ impl TaskOwner for Shared {
     }
 
     fn lend_thread(&self, task: TaskId, done: &dyn Fn() -> bool) {
+        if !self.executor.lends_threads() {
+            return;
+        }
         let at = self.core.lock().task(task).and_then(|task| task.worker.zip(task.ticket));
         if let Some((worker, ticket)) = at {
             self.executor.receive_for(worker, ticket, done);

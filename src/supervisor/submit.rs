@@ -84,7 +84,7 @@ impl Shared {
                 name.label_unless_given(label);
             }
         }
-        let options = wanted.over(declared);
+        let options = wanted.as_ref().map_or(declared, |wanted| wanted.over(declared));
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
         let cell = TaskCell::new(name, pool, options.priority, work);
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
@@ -120,7 +120,7 @@ impl Shared {
                     RefuseReason::Stopped => NotTaken::Refused(SubmitError::Stopped),
                     RefuseReason::PoolFailed => NotTaken::Refused(self.no_workers()),
                     RefuseReason::QueueFull => {
-                        let (name, work) = (cell.name.clone(), cell.retire_work());
+                        let (name, work) = (cell.name.clone(), cell.give_back());
                         NotTaken::Full(Call { name, work, declared, wanted, pool, read })
                     }
                 })

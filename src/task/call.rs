@@ -42,7 +42,8 @@ pub struct Call<T> {
     pub(crate) name: Name,
     pub(crate) work: Work,
     pub(crate) declared: Options,
-    pub(crate) wanted: Wanted,
+    /// Absent as long as nothing is said.
+    pub(crate) wanted: Option<Box<Wanted>>,
     pub(crate) pool: Pool,
     pub(crate) read: ReadResult<T>,
 }
@@ -85,7 +86,7 @@ impl<T> ReadResult<T> {
 impl<T> Call<T> {
     /// How urgent it is; [`Priority::Normal`] unless said.
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.wanted.priority = Some(priority);
+        self.wanted().priority = Some(priority);
         self
     }
 
@@ -94,20 +95,20 @@ impl<T> Call<T> {
     /// In a worker process the worker is killed then. A thread can't be killed: there the handle is resolved,
     /// and the closure goes on, holding its place.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wanted.timeout = Some(timeout);
+        self.wanted().timeout = Some(timeout);
         self
     }
 
     /// The longest that it may wait in the queue before it begins, not counting its delay. Then it
     /// [expires](crate::TaskStatus::Expired).
     pub fn queue_timeout(mut self, timeout: Duration) -> Self {
-        self.wanted.queue_timeout = Some(timeout);
+        self.wanted().queue_timeout = Some(timeout);
         self
     }
 
     /// Do not start before this much time has passed since the submission. Holds no place meanwhile.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.wanted.delay = Some(delay);
+        self.wanted().delay = Some(delay);
         self
     }
 
@@ -115,19 +116,19 @@ impl<T> Call<T> {
     /// [`retry_on`](Self::retry_on) names. None unless said: a task that is not declared retryable never
     /// runs twice.
     pub fn retries(mut self, retries: u32) -> Self {
-        self.wanted.retries = Some(retries);
+        self.wanted().retries = Some(retries);
         self
     }
 
     /// The ways of failing that are followed by another attempt; all of them unless said.
     pub fn retry_on(mut self, kinds: impl IntoIterator<Item = RetryOn>) -> Self {
-        self.wanted.retry_on = Some(RetryPolicy::kinds(kinds));
+        self.wanted().retry_on = Some(RetryPolicy::kinds(kinds));
         self
     }
 
     /// How long to wait before a retry; not at all unless said.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.wanted.backoff = Some(backoff);
+        self.wanted().backoff = Some(backoff);
         self
     }
 
@@ -150,26 +151,29 @@ impl<T> Call<T> {
         let Work::Encoded { function, codec, arguments: Ok(arguments), .. } = &self.work else {
             return None;
         };
-        let Wanted { priority: _, timeout, queue_timeout, delay, retries, retry_on: _, backoff: _ } =
-            self.wanted;
         let plain = self.name.given.is_none()
             && matches!(function, Function::Typed(_))
-            && timeout.or(self.declared.timeout).is_none()
-            && queue_timeout.or(self.declared.queue_timeout).is_none()
-            && delay.or(self.declared.delay).is_none()
-            && retries.unwrap_or(self.declared.retry.retries) == 0;
+            && match &self.wanted {
+                None => self.declared.is_plain(),
+                Some(wanted) => wanted.over(self.declared).is_plain(),
+            };
         let small = arguments.bytes().len() <= PACKED_BYTES_MAX && arguments.attachments().is_empty();
         (plain && small).then_some((function, *codec, arguments.bytes()))
     }
 
     /// Its priority, declared or said.
     pub(crate) fn priority_wanted(&self) -> Priority {
-        self.wanted.priority.unwrap_or(self.declared.priority)
+        let wanted = self.wanted.as_ref().and_then(|wanted| wanted.priority);
+        wanted.unwrap_or(self.declared.priority)
     }
 
     /// The function's full path, or the type of the closure.
     pub fn name(&self) -> &str {
         &self.name.function
+    }
+
+    fn wanted(&mut self) -> &mut Wanted {
+        self.wanted.get_or_insert_default()
     }
 
     fn given(&mut self) -> &mut Given {
@@ -195,7 +199,7 @@ impl<T> Call<T> {
                 arguments,
             },
             declared: options,
-            wanted: Wanted::default(),
+            wanted: None,
             pool: Pool::Processes,
             read: ReadResult::Encoded(decode),
         }
@@ -230,7 +234,7 @@ impl Call<serde_json::Value> {
                 arguments: codec::encode(CodecId::Json, &arguments).map(Encoded::from),
             },
             declared: Options::DEFAULT,
-            wanted: Wanted::default(),
+            wanted: None,
             pool: Pool::Processes,
             read: ReadResult::Encoded(|codec, bytes| codec::decode(codec, bytes)),
         }
@@ -259,7 +263,7 @@ impl<T: Send + 'static> Call<T> {
 
     fn in_threads(name: Name, declared: Options, work: Work) -> Self {
         let read = ReadResult::Value(|value| value.downcast::<T>().ok().map(|value| *value));
-        Self { name, work, declared, wanted: Wanted::default(), pool: Pool::Threads, read }
+        Self { name, work, declared, wanted: None, pool: Pool::Threads, read }
     }
 
     /// For `#[task(io)]`.
@@ -307,7 +311,7 @@ impl<T> fmt::Debug for Call<T> {
         f.debug_struct("Call")
             .field("name", &self.name)
             .field("pool", &self.pool)
-            .field("options", &self.wanted.over(self.declared))
+            .field("options", &self.wanted.as_deref().copied().unwrap_or_default().over(self.declared))
             .finish_non_exhaustive()
     }
 }

@@ -94,6 +94,28 @@ pub(crate) enum Stored {
     Value(Box<dyn Any + Send>),
 }
 
+/// A value as it arrived.
+pub(crate) enum Payload {
+    /// In the codec of its call.
+    Encoded(Encoded),
+    Value(Box<dyn Any + Send>),
+}
+
+impl Payload {
+    fn into_stored(self, work: &Work) -> Stored {
+        match self {
+            Self::Value(value) => Stored::Value(value),
+            Self::Encoded(value) => {
+                let codec = match work {
+                    Work::Encoded { codec, .. } => *codec,
+                    _ => CodecId::BINARY,
+                };
+                Stored::Encoded { codec, value }
+            }
+        }
+    }
+}
+
 pub(crate) type Outcome = Result<Stored, TaskError>;
 
 /// Runs on the supervisor's callback thread.
@@ -114,10 +136,19 @@ pub(crate) trait Completions: Send + Sync {
     fn on_ended(&self, index: usize);
 }
 
-struct Meeting {
-    outcome: Option<Outcome>,
-    ended: Option<Ended>,
-    listener: Listener,
+/// What the cell holds before and after the end.
+enum Life {
+    Open { work: Work, listener: Listener },
+    /// The outcome until it is taken.
+    Ended { outcome: Option<Outcome>, ended: Ended },
+}
+
+/// What the end of a task has left to do.
+pub(crate) struct Farewell {
+    /// What was not run, or not taken to be run. It may have a Drop of the user's.
+    pub(crate) unused: Work,
+    /// To be run where user code may run.
+    pub(crate) callback: Option<Callback>,
 }
 
 /// Name, label and chosen id: what a person calls the task.
@@ -156,9 +187,10 @@ pub(crate) struct TaskCell {
     pub(crate) pool: Pool,
     /// As submitted.
     pub(crate) priority: Priority,
-    work: Mutex<Work>,
+    /// Whether it stands for several calls.
+    pub(crate) is_pack: bool,
     done: AtomicBool,
-    meeting: Mutex<Meeting>,
+    life: Mutex<Life>,
 }
 
 impl TaskCell {
@@ -167,16 +199,16 @@ impl TaskCell {
             name,
             pool,
             priority,
-            work: Mutex::new(work),
+            is_pack: matches!(work, Work::Pack(_)),
             done: AtomicBool::new(false),
-            meeting: Mutex::new(Meeting { outcome: None, ended: None, listener: Listener::Nobody }),
+            life: Mutex::new(Life::Open { work, listener: Listener::Nobody }),
         })
     }
 
     /// Look at an encoded call. `None`: it is none, or no longer needed.
     pub(crate) fn with_encoded<R>(&self, use_it: impl FnOnce(CallFrame<'_>) -> R) -> Option<R> {
-        match &*self.work.lock() {
-            Work::Encoded { function, index, codec, arguments: Ok(arguments) } => {
+        match &*self.life.lock() {
+            Life::Open { work: Work::Encoded { function, index, codec, arguments: Ok(arguments) }, .. } => {
                 Some(use_it(CallFrame {
                     function: function.name(),
                     index: *index,
@@ -188,43 +220,30 @@ impl TaskCell {
                     attachments: arguments.attachments(),
                 }))
             }
-            Work::Pack(slice) => Some(use_it(slice.frame())),
+            Life::Open { work: Work::Pack(slice), .. } => Some(use_it(slice.frame())),
             _ => None,
         }
     }
 
     /// Of a pack: keep its first calls. The cell of the others.
     pub(crate) fn split_pack(&self, kept: u32) -> Option<Arc<Self>> {
-        let Work::Pack(slice) = &mut *self.work.lock() else { return None };
-        let rest = slice.split(kept)?;
+        let rest = self.with_pack(|slice| slice.split(kept))??;
         Some(Self::new(self.name.clone(), self.pool, self.priority, Work::Pack(rest)))
-    }
-
-    pub(crate) fn is_pack(&self) -> bool {
-        matches!(&*self.work.lock(), Work::Pack(_))
     }
 
     /// Of a pack: run `with` on its calls.
     pub(crate) fn with_pack<R>(&self, with: impl FnOnce(&mut PackSlice) -> R) -> Option<R> {
-        match &mut *self.work.lock() {
-            Work::Pack(slice) => Some(with(slice)),
+        match &mut *self.life.lock() {
+            Life::Open { work: Work::Pack(slice), .. } => Some(with(slice)),
             _ => None,
-        }
-    }
-
-    /// The codec of an encoded call; the binary one for what is not encoded or no longer needed.
-    pub(crate) fn codec(&self) -> CodecId {
-        match &*self.work.lock() {
-            Work::Encoded { codec, .. } => *codec,
-            Work::Pack(slice) => slice.codec(),
-            _ => CodecId::BINARY,
         }
     }
 
     /// What a thread needs for one attempt. A closure that can run once is gone afterwards.
     pub(crate) fn take_work(&self) -> Work {
-        let mut work = self.work.lock();
-        match &*work {
+        let mut life = self.life.lock();
+        let Life::Open { work, .. } = &mut *life else { return Work::Spent };
+        match work {
             Work::Repeatable(closure) => Work::Repeatable(closure.clone()),
             Work::Encoded { function, index, codec, arguments } => Work::Encoded {
                 function: function.clone(),
@@ -233,15 +252,17 @@ impl TaskCell {
                 arguments: arguments.clone(),
             },
             Work::Once(_) | Work::External(_) | Work::Pack(_) | Work::Spent => {
-                std::mem::replace(&mut *work, Work::Spent)
+                std::mem::replace(work, Work::Spent)
             }
         }
     }
 
-    /// The task will never run again. What is returned may have a Drop of the user's, so the caller
-    /// chooses where it goes.
-    pub(crate) fn retire_work(&self) -> Work {
-        std::mem::replace(&mut *self.work.lock(), Work::Spent)
+    /// It was not accepted: what was to be run goes back.
+    pub(crate) fn give_back(&self) -> Work {
+        match &mut *self.life.lock() {
+            Life::Open { work, .. } => std::mem::replace(work, Work::Spent),
+            Life::Ended { .. } => Work::Spent,
+        }
     }
 
     /// Whether the task has ended. Cheap enough to spin on.
@@ -250,38 +271,49 @@ impl TaskCell {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Store how the task ended and tell its listener. A callback is returned for the caller to run where
-    /// user code may run.
-    #[must_use]
-    pub(crate) fn resolve(&self, outcome: Outcome, ended: Ended) -> Option<Callback> {
-        let mut meeting = self.meeting.lock();
-        debug_assert!(meeting.ended.is_none(), "a task is resolved once");
+    /// Store how the task ended and tell its listener.
+    pub(crate) fn resolve(&self, outcome: Result<Payload, TaskError>, ended: Ended) -> Farewell {
         let attempts = ended.attempts;
-        meeting.ended = Some(ended);
-        let listener = std::mem::replace(&mut meeting.listener, Listener::Nobody);
+        let mut life = self.life.lock();
+        let Life::Open { work, listener } = &mut *life else {
+            unreachable!("a task is resolved once")
+        };
+        let unused = std::mem::replace(work, Work::Spent);
+        let listener = std::mem::replace(listener, Listener::Nobody);
+        let outcome = outcome.map(|payload| payload.into_stored(&unused));
+        let (outcome, callback, listener) = match listener {
+            Listener::Callback(callback) => {
+                let callback: Callback = Box::new(move || callback(outcome, attempts));
+                (None, Some(callback), Listener::Nobody)
+            }
+            listener => (Some(outcome), None, listener),
+        };
+        *life = Life::Ended { outcome, ended };
         // Pairs with the acquire in `is_done`; the mutex covers the outcome itself.
         self.done.store(true, Ordering::Release);
-        if let Listener::Callback(callback) = listener {
-            return Some(Box::new(move || callback(outcome, attempts)));
-        }
-        meeting.outcome = Some(outcome);
-        drop(meeting);
+        drop(life);
         match listener {
             Listener::Waker(waker) => waker.wake(),
             Listener::Queue(queue, index) => queue.on_ended(index),
             Listener::Nobody | Listener::Callback(_) => {}
         }
-        None
+        Farewell { unused, callback }
     }
 
-    /// Take the outcome, if there is one.
-    pub(crate) fn take_outcome(&self) -> Option<Outcome> {
-        self.meeting.lock().outcome.take()
+    /// Take the outcome, with the number of attempts, if it is there.
+    pub(crate) fn take_outcome(&self) -> Option<(Outcome, u32)> {
+        match &mut *self.life.lock() {
+            Life::Ended { outcome, ended } => Some((outcome.take()?, ended.attempts)),
+            Life::Open { .. } => None,
+        }
     }
 
     /// How the task ended, once it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
-        self.meeting.lock().ended.clone()
+        match &*self.life.lock() {
+            Life::Ended { ended, .. } => Some(ended.clone()),
+            Life::Open { .. } => None,
+        }
     }
 
     /// Have `waker` woken at the end. `false`: the end has already come.
@@ -300,8 +332,7 @@ impl TaskCell {
     pub(crate) fn call_at_end(&self, callback: OutcomeCallback) -> Option<Callback> {
         match self.listen(Listener::Callback(callback)) {
             Err(Listener::Callback(callback)) => {
-                let outcome = self.take_outcome()?;
-                let attempts = self.ended().map_or(0, |ended| ended.attempts);
+                let (outcome, attempts) = self.take_outcome()?;
                 Some(Box::new(move || callback(outcome, attempts)))
             }
             _ => None,
@@ -310,16 +341,15 @@ impl TaskCell {
 
     /// Nobody waits any more.
     pub(crate) fn stop_listening(&self) {
-        self.meeting.lock().listener = Listener::Nobody;
+        let before = self.listen(Listener::Nobody);
+        drop(before);
     }
 
-    fn listen(&self, listener: Listener) -> Result<(), Listener> {
-        let mut meeting = self.meeting.lock();
-        if meeting.ended.is_some() {
-            return Err(listener);
+    fn listen(&self, new: Listener) -> Result<Listener, Listener> {
+        match &mut *self.life.lock() {
+            Life::Open { listener, .. } => Ok(std::mem::replace(listener, new)),
+            Life::Ended { .. } => Err(new),
         }
-        meeting.listener = listener;
-        Ok(())
     }
 }
 

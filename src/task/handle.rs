@@ -85,12 +85,7 @@ impl<T> TaskHandle<T> {
         if let Some(error) = self.forked() {
             return Err(error);
         }
-        if !self.cell.is_done()
-            && let Some(owner) = self.looking_owner()
-        {
-            owner.lend_thread(self.id, &|| self.cell.is_done());
-        }
-        self.wait_until(None);
+        self.wait_until(None, true);
         self.take()
     }
 
@@ -114,7 +109,7 @@ impl<T> TaskHandle<T> {
         if let Some(error) = self.forked() {
             return Some(Err(error));
         }
-        self.wait_until(Instant::now().checked_add(timeout)).then(|| self.take())
+        self.wait_until(Instant::now().checked_add(timeout), false).then(|| self.take())
     }
 
     /// Cancel the task. `true`: it ended by this, as [`Cancelled`](TaskErrorKind::Cancelled); what the
@@ -206,8 +201,8 @@ impl<T> TaskHandle<T> {
 
     /// Take the value of a task that has ended.
     pub(crate) fn take(&self) -> Result<T, TaskError> {
-        let outcome = self.cell.take_outcome().expect("the value of a task is taken once");
-        let attempts = self.cell.ended().map_or(0, |ended| ended.attempts);
+        let taken = self.cell.take_outcome();
+        let (outcome, attempts) = taken.expect("the value of a task is taken once");
         read_outcome(outcome, self.read, self.id, &self.cell.name, attempts)
     }
 
@@ -216,16 +211,21 @@ impl<T> TaskHandle<T> {
         self.owner.upgrade().filter(|_| self.cell.pool == Pool::Processes)
     }
 
-    fn wait_until(&self, until: Option<Instant>) -> bool {
+    /// `lends`: this thread may receive from a channel meanwhile, for as long as that takes.
+    fn wait_until(&self, until: Option<Instant>, lends: bool) -> bool {
         if self.cell.is_done() {
             return true;
+        }
+        let owner = self.looking_owner();
+        if lends && let Some(owner) = &owner {
+            owner.lend_thread(self.id, &|| self.cell.is_done());
         }
         let wish = Wish {
             is_done: &|| self.cell.is_done(),
             wake_when_done: &|waker| self.cell.wake_at_end(waker),
             until,
         };
-        let done = wait_for(self.looking_owner().as_deref(), &wish);
+        let done = wait_for(owner.as_deref(), &wish);
         if !done {
             self.cell.stop_listening();
         }

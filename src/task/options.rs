@@ -242,6 +242,14 @@ impl Options {
         delay: None,
         retry: RetryPolicy::NEVER,
     };
+
+    /// Whether only the priority matters.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.timeout.is_none()
+            && self.queue_timeout.is_none()
+            && self.delay.is_none()
+            && self.retry.retries == 0
+    }
 }
 
 /// What a call says on top of what the function's attribute declares. The attribute of a function that is

@@ -194,10 +194,6 @@ impl PackSlice {
         }
     }
 
-    pub(crate) fn codec(&self) -> CodecId {
-        self.pack.codec
-    }
-
     /// Keep the first calls only. `None`: there are no others.
     pub(crate) fn split(&mut self, kept: u32) -> Option<Self> {
         let rest = self.calls.checked_sub(kept).filter(|&rest| rest > 0)?;

@@ -80,3 +80,13 @@ pub enum Outcome {
         message: String,
     },
 }
+
+impl Outcome {
+    /// The buffers in what was returned.
+    pub(crate) fn into_attachments(self) -> Vec<Attachment> {
+        match self {
+            Self::Returned { value, .. } => value.into_parts().1,
+            _ => Vec::new(),
+        }
+    }
+}

@@ -8,11 +8,10 @@ use super::packer::Packer;
 use super::source::{Source, Taken, refusal};
 use crate::codec::CodecId;
 use crate::supervisor::run::judge;
-use crate::supervisor::perform::Payload;
 use crate::supervisor::shared::Shared;
 use crate::sync::Wish;
 use crate::task::call::{Call, ReadResult};
-use crate::task::cell::Stored;
+use crate::task::cell::{Payload, Stored};
 use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::handle::{TaskHandle, TaskOwner};
 use crate::task::options::Priority;
@@ -87,7 +86,9 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
         while self.unread < self.window {
             let call = self.source.held.take().or_else(|| self.source.calls.next());
             let Some(call) = call else { return self.flush() };
-            let Some(call) = self.pack(call) else { continue };
+            if self.pack(&call) {
+                continue;
+            }
             self.flush();
             self.source.held = Some(call);
             match self.source.take(self.slots.is_empty()) {
@@ -99,12 +100,12 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
         }
     }
 
-    /// Put a call into a pack. One that can't be packed comes back.
-    fn pack(&mut self, call: Call<T>) -> Option<Call<T>> {
+    /// Put a call into a pack, if it can be packed.
+    fn pack(&mut self, call: &Call<T>) -> bool {
         let Some((function, codec, arguments)) =
             call.packable().filter(|_| self.source.shared.packs_calls())
         else {
-            return Some(call);
+            return false;
         };
         let fits = self.packer.filling.as_ref().zip(self.kind.as_ref()).is_some_and(
             |(pack, (priority, _))| {
@@ -119,7 +120,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
             let calls = self.packer.calls_hint();
             let pack = PackBuilder::new(call.name.clone(), function.clone(), codec, calls);
             if !pack.has_room(arguments.len()) {
-                return Some(call);
+                return false;
             }
             self.packer.filling = Some(pack);
             self.kind = Some((call.priority_wanted(), call.read));
@@ -131,7 +132,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
         if self.packer.is_filled() {
             self.flush();
         }
-        None
+        true
     }
 
     /// Submit the pack that is being filled.
@@ -222,7 +223,7 @@ impl<T> Reader<T> {
         let result = match read {
             Read::Value(bytes) => self.decode(bytes),
             Read::Extended(index) => {
-                let outcome = self.outcomes.take_extended(index);
+                let outcome = self.outcomes.take_extended(index)?;
                 self.judge(OutcomeFrame { outcome, ran_ns: 0 })
             }
             Read::Other(outcome) => self.judge(OutcomeFrame { outcome, ran_ns: 0 }),

@@ -158,7 +158,8 @@ impl Collector {
     pub(crate) fn wait_for(self: &Arc<Self>, wish: &Wish<'_>, gather: &Gather<'_>) -> bool {
         loop {
             let Some(mut role) = self.try_role() else { return false };
-            self.held.store(true, Ordering::SeqCst);
+            // A hint to others, who else only ask for bells that nobody needs.
+            self.held.store(true, Ordering::Relaxed);
             self.look_after(&mut role, wish, gather);
             // Before the look at what is outstanding; pairs with the loads in `on_staged`, `attend` and `run`.
             self.held.swap(false, Ordering::SeqCst);

@@ -2,20 +2,26 @@
 //! committed. Every value that the worker can write is checked against [`Records`]; a lie makes the ring
 //! *corrupt*, which ends this worker and nothing else.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, MutexGuard};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::collector::Collector;
+use super::extended;
 use super::layout::{
     ARGUMENTS_INLINE, AREA_BYTES, ASLEEP, COLLECTOR_BELL, Entry, Form, Head, LISTENING,
     OUTCOMES_INLINE, WAITER_BELL,
 };
 use super::outcomes::{PackOutcomes, check_one};
+use super::parcels::{Inbox, Parcels};
+use super::pending::OwnedCall;
 use super::records::{Record, Records, State};
 use super::sleep::{self, Listener};
 use super::word::{self, Word};
 use crate::shm::Segment;
+use crate::shm::attachment::Attachment;
+use crate::shm::peer::Trust;
 use crate::sync::Mutex;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::frame::{CallFrame, Outcome, OutcomeFrame};
@@ -25,23 +31,30 @@ use crate::transport::{Delivery, Fate, Link, Outcomes};
 #[derive(Debug)]
 pub(crate) struct RingLink {
     worker: WorkerId,
+    pid: u32,
     segment: Segment,
     collector: Arc<Collector>,
+    parcels: Parcels,
     state: Mutex<Ring>,
     /// Entries that are outstanding. For looks without the lock.
     outstanding: AtomicUsize,
     /// Where the word of the oldest of them stands.
     head_word: AtomicUsize,
-    /// Something is to be delivered that is in no entry.
-    refused_any: AtomicBool,
+    /// Something is to be done at the next drain that is in no entry.
+    is_busy: AtomicBool,
+    /// A call waits for a parcel that nobody makes yet.
+    is_wanting: AtomicBool,
 }
 
 #[derive(Debug)]
 pub(super) struct Ring {
     pub(super) records: Records,
-    /// Staged while the ring was full: only entries that were taken back from between others, and not
-    /// passed over yet, make it so.
-    pending: VecDeque<OwnedCall>,
+    /// Staged while the ring was full, which only entries make it that were taken back from between others and
+    /// not passed over yet; calls that want a parcel; and what is behind them.
+    pub(super) pending: VecDeque<OwnedCall>,
+    /// What went with each extended call that has not ended.
+    pub(super) lent: Lent,
+    pub(super) inbox: Inbox,
     /// Calls that could not be staged.
     refused: Vec<Delivery>,
     corrupt: bool,
@@ -49,38 +62,49 @@ pub(super) struct Ring {
     over: bool,
 }
 
-/// A call that waits for a place.
-#[derive(Debug)]
-struct OwnedCall {
-    ticket: Ticket,
-    index: u32,
-    codec: crate::codec::CodecId,
-    calls: u32,
-    is_pack: bool,
-    arguments: Vec<u8>,
-}
+/// By position.
+pub(super) type Lent = BTreeMap<u64, Vec<Attachment>>;
 
 /// The worker has written what no worker writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CorruptRing(pub(crate) String);
 
 impl RingLink {
-    pub(crate) fn new(worker: WorkerId, segment: Segment, collector: Arc<Collector>) -> Self {
-        Self {
+    pub(crate) fn new(
+        worker: WorkerId,
+        pid: u32,
+        segment: Segment,
+        parcels: OwnedFd,
+        collector: Arc<Collector>,
+    ) -> Arc<Self> {
+        let parcels = Parcels::new(parcels, Trust::MayGoMad);
+        let link = Arc::new(Self {
             worker,
+            pid,
             segment,
             collector,
+            parcels,
             state: Mutex::new(Ring {
                 records: Records::new(),
                 pending: VecDeque::new(),
+                lent: Lent::new(),
+                inbox: Inbox::default(),
                 refused: Vec::new(),
                 corrupt: false,
                 over: false,
             }),
             outstanding: AtomicUsize::new(0),
             head_word: AtomicUsize::new(Entry::at(0).word()),
-            refused_any: AtomicBool::new(false),
-        }
+            is_busy: AtomicBool::new(false),
+            is_wanting: AtomicBool::new(false),
+        });
+        let weak = Arc::downgrade(&link);
+        link.parcels.peer().set_urge(move || {
+            if let Some(link) = weak.upgrade() {
+                link.tell();
+            }
+        });
+        link
     }
 
     pub(crate) fn worker(&self) -> WorkerId {
@@ -89,19 +113,28 @@ impl RingLink {
 
     /// Whether anything is with the worker. A hint, like everything that is asked without the lock.
     pub(crate) fn is_outstanding(&self) -> bool {
+        self.has_entries() || self.has_more()
+    }
+
+    fn has_entries(&self) -> bool {
         self.outstanding.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether there is something to drain that is in no entry.
+    fn has_more(&self) -> bool {
+        self.is_busy.load(Ordering::Relaxed) || self.is_answering()
     }
 
     /// Whether there is something to [`drain`](Self::drain).
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
-        (self.is_outstanding() && word::look(self.word(self.head_offset())).is_done())
-            || self.refused_any.load(Ordering::Relaxed)
+        (self.has_entries() && word::look(self.word(self.head_offset())).is_done())
+            || self.has_more()
     }
 
     /// Whether the worker has begun the oldest entry and not committed it.
     pub(crate) fn is_computing(&self) -> bool {
-        self.is_outstanding() && {
+        self.has_entries() && {
             let word = word::look(self.word(self.head_offset()));
             !word.is_done() && word.begun() > 0
         }
@@ -146,14 +179,25 @@ impl RingLink {
             return Ok(());
         }
         deliveries.append(&mut state.refused);
-        self.refused_any.store(false, Ordering::Relaxed);
-        let delivered = self.deliver_committed(state, partly, deliveries);
+        self.is_busy.store(false, Ordering::Relaxed);
+        let mut read = Ok(());
+        if self.is_answering() {
+            read = self.read_answers(&mut state.inbox).map_err(CorruptRing);
+        }
+        let heard = std::mem::take(&mut state.inbox.heard);
+        let delivered = read.and_then(|()| self.deliver_committed(state, partly, deliveries));
         state.corrupt = delivered.is_err();
-        while !state.corrupt
-            && !state.records.is_full()
-            && let Some(call) = state.pending.pop_front()
-        {
-            *wake |= self.put(state, call.ticket, call.frame());
+        if state.corrupt {
+            return delivered;
+        }
+        if !heard.is_empty() {
+            self.parcels.apply(heard);
+        }
+        if !state.inbox.heard.is_empty() {
+            self.set_busy();
+        }
+        if !state.pending.is_empty() {
+            *wake |= self.flush(state);
         }
         delivered
     }
@@ -166,21 +210,24 @@ impl RingLink {
     ) -> Result<(), CorruptRing> {
         loop {
             let head = Entry::at(state.records.head());
-            let Some(record) = state.records.front_mut() else { return Ok(()) };
+            let Ring { records, inbox, lent, .. } = &mut *state;
+            let Some(record) = records.front_mut() else { return Ok(()) };
             let word = check_word(word::look(self.word(head.word())), record)?;
             if !word.is_done() {
                 let finished = word.begun().saturating_sub(1);
                 if partly && record.state == State::Staged && finished > record.delivered {
-                    deliveries.push(self.deliver(head, record, finished, false)?);
+                    deliveries.push(self.deliver(head, record, inbox, finished, false)?);
                 }
                 return Ok(());
             }
             match record.state {
                 State::Skipped => {}
-                State::Staged => deliveries.push(self.deliver(head, record, word.begun(), true)?),
+                State::Staged => {
+                    deliveries.push(self.deliver(head, record, inbox, word.begun(), true)?);
+                }
                 State::Killed => return Err(corrupt("an outcome after its kill was won", record)),
             }
-            state.records.pop_front();
+            extended::pop_front(records, lent);
         }
     }
 
@@ -189,29 +236,44 @@ impl RingLink {
         &self,
         entry: Entry,
         record: &mut Record,
+        inbox: &mut Inbox,
         end: u32,
         last: bool,
     ) -> Result<Delivery, CorruptRing> {
         let count = end - record.delivered;
-        let bytes = self.outcome_bytes(entry, record)?;
         let ran_ns = self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed);
+        let unpack = &mut |body: &[u8]| self.unpack(inbox, body);
         let broken = |error| corrupt(&format!("{error} as an outcome"), record);
+        let (place, length) = self.outcome_place(entry, record)?;
         let outcomes = if record.pack {
-            let outcomes = PackOutcomes::check(bytes, count).map_err(broken)?;
+            let mut bytes = Vec::with_capacity(length);
+            self.segment.append_to(place, length, &mut bytes);
+            let outcomes = PackOutcomes::check(bytes, count, unpack).map_err(broken)?;
             record.delivered = end;
             record.consumed += outcomes.byte_count() as u32;
             Outcomes::OfPack(outcomes)
+        } else if count == 1 && length <= OUTCOMES_INLINE {
+            let mut bytes = [0; OUTCOMES_INLINE];
+            self.segment.copy_out(place, &mut bytes[..length]);
+            Outcomes::OfCall(check_one(&bytes[..length], ran_ns, unpack).map_err(broken)?)
         } else if count == 1 {
-            Outcomes::OfCall(check_one(&bytes, ran_ns).map_err(broken)?)
+            let mut bytes = Vec::with_capacity(length);
+            self.segment.append_to(place, length, &mut bytes);
+            Outcomes::OfCall(check_one(&bytes, ran_ns, unpack).map_err(broken)?)
         } else {
             return Err(corrupt("the end of a call that it has not begun", record));
         };
         let Record { ticket, .. } = *record;
-        Ok(Delivery { worker: self.worker, ticket, outcomes, ran_ns, begun: last.then_some(end) })
+        let Self { worker, pid, .. } = *self;
+        Ok(Delivery { worker, pid, ticket, outcomes, ran_ns, begun: last.then_some(end) })
     }
 
-    /// What has been written of an entry's outcomes and not been delivered.
-    fn outcome_bytes(&self, entry: Entry, record: &Record) -> Result<Vec<u8>, CorruptRing> {
+    /// Where stands what has been written of an entry's outcomes and not been delivered, and how long it is.
+    fn outcome_place(
+        &self,
+        entry: Entry,
+        record: &Record,
+    ) -> Result<(usize, usize), CorruptRing> {
         // Relaxed: the acquire of the word, which is released after these were written, came before.
         let end = self.segment.u32_at(entry.outcomes_length()).load(Ordering::Relaxed) as usize;
         let in_slot = self.segment.u32_at(entry.outcomes_in_slot()).load(Ordering::Relaxed) != 0;
@@ -223,9 +285,7 @@ impl RingLink {
         if end > room || consumed > end {
             return Err(corrupt("an outcome that is longer than its place", record));
         }
-        let mut bytes = Vec::with_capacity(end - consumed);
-        self.segment.append_to(place + consumed, end - consumed, &mut bytes);
-        Ok(bytes)
+        Ok((place + consumed, end - consumed))
     }
 
     /// The worker is dead for certain. Delivers what it had committed; says what it had begun beside that.
@@ -236,6 +296,9 @@ impl RingLink {
         let _lie = self.drain_locked(&mut state, true, deliveries, &mut false);
         state.over = true;
         state.pending.clear();
+        state.lent.clear();
+        // After all that it had committed was read.
+        self.parcels.peer().on_died();
         let begun = state.records.iter().filter_map(|(position, record)| {
             let word = word::look(self.word(Entry::at(position).word()));
             let believed = record.state == State::Staged && check_word(word, record).is_ok();
@@ -251,15 +314,22 @@ impl RingLink {
 
     /// Put a call at the tail, or keep it until there is room. Whether the worker must be woken for it.
     pub(super) fn put_or_keep(&self, state: &mut Ring, ticket: Ticket, call: CallFrame<'_>) -> bool {
-        if state.records.is_full() || !state.pending.is_empty() {
-            state.pending.push_back(OwnedCall::new(ticket, call));
-            return false;
+        let is_plain = call.shared.is_none() && call.attachments.is_empty();
+        if !is_plain || state.records.is_full() || !state.pending.is_empty() {
+            return self.keep(state, ticket, call);
         }
-        self.put(state, ticket, call)
+        let form = if call.is_pack { Form::Pack } else { Form::Single };
+        self.put(state, ticket, call, form)
     }
 
     /// Put a call at the tail. Whether the worker must be woken for it.
-    fn put(&self, state: &mut Ring, ticket: Ticket, call: CallFrame<'_>) -> bool {
+    pub(super) fn put(
+        &self,
+        state: &mut Ring,
+        ticket: Ticket,
+        call: CallFrame<'_>,
+        form: Form,
+    ) -> bool {
         let (slot, fresh) = state.records.next_slot();
         let length = call.arguments.len();
         if length > ARGUMENTS_INLINE && fresh {
@@ -282,7 +352,7 @@ impl RingLink {
             arguments_length: length as u32,
             slot,
             codec: call.codec.into(),
-            form: if call.is_pack { Form::Pack } else { Form::Single },
+            form,
         };
         let [first, second] = head.to_words();
         // Relaxed: published by the word.
@@ -295,12 +365,31 @@ impl RingLink {
         sleep::is_asleep(self.segment.u32_at(ASLEEP))
     }
 
-    fn refuse(&self, state: &mut Ring, ticket: Ticket, message: String) {
+    pub(super) fn refuse(&self, state: &mut Ring, ticket: Ticket, message: String) {
         let frame = OutcomeFrame { outcome: Outcome::BadArguments { message }, ran_ns: 0 };
         let outcomes = Outcomes::OfCall(frame);
-        let worker = self.worker;
-        state.refused.push(Delivery { worker, ticket, outcomes, ran_ns: 0, begun: Some(1) });
-        self.refused_any.store(true, Ordering::Relaxed);
+        let Self { worker, pid, .. } = *self;
+        state.refused.push(Delivery { worker, pid, ticket, outcomes, ran_ns: 0, begun: Some(1) });
+        self.set_busy();
+    }
+
+    /// There is something to do at the next drain that is in no entry.
+    pub(super) fn set_busy(&self) {
+        self.is_busy.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_wanting(&self) {
+        self.is_wanting.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn unset_wanting(&self) {
+        self.is_wanting.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether more is to be done than may be done under a lock.
+    #[inline]
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_wanting.load(Ordering::Relaxed) || self.parcels.peer().has_notices()
     }
 
     /// For looks without the lock.
@@ -316,6 +405,10 @@ impl RingLink {
 
     pub(super) fn collector(&self) -> &Collector {
         &self.collector
+    }
+
+    pub(super) fn parcels(&self) -> &Parcels {
+        &self.parcels
     }
 
     pub(super) fn segment(&self) -> &Segment {
@@ -359,23 +452,5 @@ impl Ring {
         let before = self.pending.len();
         self.pending.retain(|call| call.ticket != ticket);
         self.pending.len() < before
-    }
-}
-
-impl OwnedCall {
-    fn new(ticket: Ticket, call: CallFrame<'_>) -> Self {
-        let CallFrame { index, codec, calls, is_pack, arguments, .. } = call;
-        Self { ticket, index, codec, calls, is_pack, arguments: arguments.to_vec() }
-    }
-
-    fn frame(&self) -> CallFrame<'_> {
-        CallFrame {
-            function: "",
-            index: self.index,
-            codec: self.codec,
-            calls: self.calls,
-            is_pack: self.is_pack,
-            arguments: &self.arguments,
-        }
     }
 }
