@@ -145,6 +145,7 @@ pub mod __private {
     pub use crate::registry::shape::{Shapes, digest};
     pub use crate::supervisor::default::stop_default_supervisor;
     pub use crate::task::options::Declared;
+    pub use crate::shm::Encoded;
     pub use crate::transport::frame::Outcome;
 }
 

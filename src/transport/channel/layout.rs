@@ -140,7 +140,7 @@ fn returned(
     };
     FromWorker::Outcome(
         ticket,
-        OutcomeFrame { outcome: Outcome::Returned { value, error }, ran_ns },
+        OutcomeFrame { outcome: Outcome::Returned { value: value.into(), error }, ran_ns },
     )
 }
 

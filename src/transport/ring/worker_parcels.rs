@@ -57,7 +57,7 @@ impl RingEnd {
 
     /// Going to sleep: the coordinator is told what it would otherwise hear with the next outcome.
     #[cold]
-    pub(super) fn tell_before_sleep(&mut self) {
+    pub(super) fn tell_before_sleep(&self) {
         if self.parcels.tell() {
             self.segment.u32_at(ANSWERING).store(1, Ordering::SeqCst);
             // It may have nothing else to do, and memory to give back.
