@@ -130,7 +130,7 @@ pub mod __private {
         lend_option, parameter_ops,
     };
     pub use crate::codec::lent::{AsBytes, AsDeclared, LendsInWorker};
-    pub use crate::codec::{CodecId, UnknownCodec};
+    pub use crate::codec::{Bytes, CodecId, Encoded, UnknownCodec};
     pub use crate::registry::entry::{RegisteredTask, TaskEntry, check_clashes, find};
     pub use crate::registry::init::{RunInit, WorkerInit, init_data, run_init};
     pub use crate::registry::io::{
@@ -145,7 +145,6 @@ pub mod __private {
     pub use crate::registry::shape::{Shapes, digest};
     pub use crate::supervisor::default::stop_default_supervisor;
     pub use crate::task::options::Declared;
-    pub use crate::shm::Encoded;
     pub use crate::transport::frame::Outcome;
 }
 

@@ -1,32 +1,33 @@
-//! What the benchmarks share: work of a known length, and medians.
+//! What the benchmarks share: atasker and its peers behind functions of the same shape, work of a known length,
+//! and where everything runs.
+//!
+//! To be read in this order: [`work`] (what tasks do), [`ours`] (atasker, by transport), [`threads`],
+//! [`processes`] and [`echo`] (the peers), [`ping_pong`] over [`shared`] (the limits), [`trip`] and [`batch`]
+//! (one task after another, and many at once, the same for everybody), [`pools`] (all of them together),
+//! [`placement`] (on which cores).
 
-use std::time::{Duration, Instant};
+pub mod batch;
+pub mod echo;
+pub mod ours;
+pub mod ping_pong;
+pub mod placement;
+pub mod pools;
+pub mod processes;
+pub mod shared;
+pub mod threads;
+pub mod trip;
+pub mod work;
 
-/// Keep a core busy for `duration`. Clock reads cost about 25 ns each, so this is exact from a microsecond
-/// up.
-pub fn burn(duration: Duration) {
-    if duration.is_zero() {
-        return;
+/// The first line of every benchmark that starts processes: serve, if this is one of them.
+pub fn serve_if_started_for_that() {
+    if let Ok(role) = std::env::var(echo::ROLE) {
+        echo::serve(&role);
+        std::process::exit(0);
     }
-    let start = Instant::now();
-    while start.elapsed() < duration {
-        std::hint::spin_loop();
+    if std::env::var_os(ping_pong::ROLE).is_some() {
+        ping_pong::serve();
+        std::process::exit(0);
     }
-}
-
-/// The middle one.
-///
-/// # Panics
-/// If there is none.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    assert!(!values.is_empty(), "a median needs values");
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Run `body` and say how many seconds it took.
-pub fn seconds<R>(body: impl FnOnce() -> R) -> f64 {
-    let start = Instant::now();
-    std::hint::black_box(body());
-    start.elapsed().as_secs_f64()
+    atasker::worker::run_if_spawned();
+    procspawn::init();
 }

@@ -168,7 +168,7 @@ fn run(task: &Task) -> TokenStream {
         fn run(
             #codec: #private::CodecId,
             #bytes: &[::core::primitive::u8],
-            #buffer: ::std::vec::Vec<::core::primitive::u8>,
+            #buffer: #private::Bytes,
         ) -> #private::Outcome {
             let #arguments = match #private::parse::<Self>(#codec, #bytes) {
                 ::core::result::Result::Ok(#arguments) => #arguments,

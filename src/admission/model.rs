@@ -16,6 +16,7 @@ struct Task {
     class: Priority,
     order: u64,
     entered: u64,
+    calls: u32,
 }
 
 /// Every question is answered by looking at everything.
@@ -27,9 +28,16 @@ struct Model {
 }
 
 impl Model {
-    fn join(&mut self, slot: u32, class: Priority, now: u64) {
-        self.orders += 1;
-        self.waiting.push(Task { slot, class, order: self.orders, entered: now });
+    fn join(&mut self, slot: u32, class: Priority, calls: u32, now: u64) {
+        let order = self.take_orders(calls);
+        self.waiting.push(Task { slot, class, order, entered: now, calls });
+    }
+
+    /// Each call has one, so that both parts of a pack stand where it stood.
+    fn take_orders(&mut self, calls: u32) -> u64 {
+        let first = self.orders + 1;
+        self.orders += u64::from(calls);
+        first
     }
 
     fn start(&mut self, limits: Limits, zero: ZeroPoolSize, cap: Option<u32>) -> Option<u32> {
@@ -72,10 +80,10 @@ impl Model {
                 (None, Some(order)) => (order, Priority::Normal),
                 (None, None) => return lifted,
             };
-            self.orders += 1;
-            let orders = self.orders;
-            let task = self.waiting.iter_mut().find(|task| task.order == order).expect("it waits");
-            (task.class, task.order, task.entered) = (above, orders, now);
+            let at = self.waiting.iter().position(|task| task.order == order).expect("it waits");
+            let order = self.take_orders(self.waiting[at].calls);
+            let task = &mut self.waiting[at];
+            (task.class, task.order, task.entered) = (above, order, now);
             lifted.push(task.slot);
         }
     }
@@ -83,11 +91,13 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit(Priority),
+    Submit(Priority, u32),
     Finish(prop::sample::Index),
     /// What runs returns to its line: an attempt failed, or was taken back.
     Return(prop::sample::Index),
     Cancel(prop::sample::Index),
+    /// A pack becomes two, in its line or while it runs.
+    Split(prop::sample::Index, u32),
     Resize(Limits),
     Wait(u64),
 }
@@ -100,10 +110,11 @@ fn limits() -> impl Strategy<Value = Limits> {
 fn step() -> impl Strategy<Value = Step> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
-        6 => (0..4usize).prop_map(|class| Step::Submit(Priority::ALL[class])),
+        6 => (0..4usize, 1..5u32).prop_map(|(class, calls)| Step::Submit(Priority::ALL[class], calls)),
         4 => index().prop_map(Step::Finish),
         1 => index().prop_map(Step::Return),
         1 => index().prop_map(Step::Cancel),
+        2 => (index(), 1..4u32).prop_map(|(which, kept)| Step::Split(which, kept)),
         1 => limits().prop_map(Step::Resize),
         2 => (0..40u64).prop_map(Step::Wait),
     ]
@@ -127,10 +138,10 @@ fn check(mut config: AdmissionConfig, steps: Vec<Step>) {
     let (mut model, mut now, mut slots) = (Model::default(), 0, 0);
     for step in steps {
         match step {
-            Step::Submit(class) => {
+            Step::Submit(class, calls) => {
                 nodes.ensure(slots);
-                admission.enqueue(&mut nodes, slots, class, 1, Time(now));
-                model.join(slots, class, now);
+                admission.enqueue(&mut nodes, slots, class, calls, Time(now));
+                model.join(slots, class, calls, now);
                 slots += 1;
             }
             Step::Finish(which) if !model.running.is_empty() => {
@@ -146,6 +157,11 @@ fn check(mut config: AdmissionConfig, steps: Vec<Step>) {
             Step::Cancel(which) if !model.waiting.is_empty() => {
                 let task = model.waiting.remove(which.index(model.waiting.len()));
                 admission.remove(&mut nodes, task.slot);
+            }
+            Step::Split(which, kept) => {
+                nodes.ensure(slots);
+                split(&mut admission, &mut nodes, &mut model, which, kept, slots);
+                slots += 1;
             }
             Step::Resize(limits) => {
                 config.limits = limits;
@@ -168,10 +184,41 @@ fn check(mut config: AdmissionConfig, steps: Vec<Step>) {
         assert_eq!(admission.busy() as usize, model.running.len());
         admission.check_invariants(&nodes);
         for class in Priority::ALL {
-            let queued = model.waiting.iter().filter(|task| task.class == class).count();
-            assert_eq!(admission.queued(class), queued);
+            let queued = model.waiting.iter().filter(|task| task.class == class);
+            let calls: u32 = queued.map(|task| task.calls).sum();
+            assert_eq!(admission.queued(class), calls as usize);
         }
     }
+}
+
+/// Splits a pack in both, if it is one.
+fn split(
+    admission: &mut Admission,
+    nodes: &mut Nodes,
+    model: &mut Model,
+    which: prop::sample::Index,
+    kept: u32,
+    rest: u32,
+) {
+    let waiting = model.waiting.len();
+    let all = waiting + model.running.len();
+    if all == 0 {
+        return;
+    }
+    let at = which.index(all);
+    let in_line = at < waiting;
+    let task = if in_line { &mut model.waiting[at] } else { &mut model.running[at - waiting] };
+    if kept >= task.calls {
+        return;
+    }
+    let (order, calls) = (task.order + u64::from(kept), task.calls - kept);
+    task.calls = kept;
+    let (pack, task) = (task.slot, Task { slot: rest, order, calls, ..*task });
+    admission.split(nodes, pack, kept, rest, in_line);
+    if !in_line {
+        admission.requeue(nodes, rest);
+    }
+    model.waiting.push(task);
 }
 
 /// Starts what may start, in both.

@@ -10,14 +10,13 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::encoded::{ATTACHMENTS_MAX, Encoded, too_many};
 use super::lent::LendsInWorker;
 use super::wire::{Wire, WireRef};
-use super::{CodecId, Decoder, EncodeError, FIRST_BYTES, encode_to};
+use super::{Bytes, CodecId, Decoder, EncodeError, encode_to};
 use crate::registry::shape::Shapes;
-use crate::shm::Encoded;
 use crate::shm::attachment::Attachment;
 use crate::shm::attachments::encode_beside;
-use crate::shm::encoded::{ATTACHMENTS_MAX, too_many};
 
 /// A parameter as its function declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +61,7 @@ pub trait OwnedParameter<const N: usize> {
 
 /// What can be done with the values of an owned parameter.
 pub struct ParameterOps<T> {
-    put: fn(&T, CodecId, &mut Vec<u8>) -> Result<(), EncodeError>,
+    put: fn(&T, CodecId, &mut Bytes) -> Result<(), EncodeError>,
     take: fn(Argument<'_, '_>) -> Result<T, BadArguments>,
     pub(crate) trace: fn(&mut Shapes),
 }
@@ -100,7 +99,7 @@ pub struct Held<'de, P: BorrowedParameter<N>, const N: usize>(
 pub struct ArgumentsEncoder {
     parameters: &'static [Parameter],
     codec: CodecId,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// The buffers in the arguments so far.
     attachments: Vec<Attachment>,
     error: Option<EncodeError>,
@@ -108,23 +107,26 @@ pub struct ArgumentsEncoder {
 
 impl ArgumentsEncoder {
     /// For a function with these parameters, in the default codec.
+    #[inline]
     pub fn new(parameters: &'static [Parameter]) -> Self {
-        let reserved = if parameters.is_empty() { 0 } else { FIRST_BYTES };
-        let bytes = Vec::with_capacity(reserved);
-        Self { parameters, codec: CodecId::Postcard, bytes, attachments: Vec::new(), error: None }
+        let (bytes, attachments) = (Bytes::new_const(), Vec::new());
+        Self { parameters, codec: CodecId::Postcard, bytes, attachments, error: None }
     }
 
     /// Append argument `N`.
+    #[inline]
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
         self.put(N, |codec, bytes| (P::ops().put)(value, codec, bytes));
     }
 
     /// Append argument `N`.
+    #[inline]
     pub fn borrowed<P: BorrowedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
         self.put(N, |codec, bytes| P::Type::put(value, codec, bytes));
     }
 
     /// Append argument `N`.
+    #[inline]
     pub fn borrowed_option<P: BorrowedParameter<N>, const N: usize>(
         &mut self,
         value: Option<&P::Type>,
@@ -133,6 +135,7 @@ impl ArgumentsEncoder {
     }
 
     /// All arguments, or what was wrong with the first that could not be encoded.
+    #[inline]
     pub fn finish(self) -> Result<Encoded, EncodeError> {
         match self.error {
             None if self.attachments.len() > ATTACHMENTS_MAX => {
@@ -143,10 +146,11 @@ impl ArgumentsEncoder {
         }
     }
 
+    #[inline]
     fn put(
         &mut self,
         position: usize,
-        encode: impl Fn(CodecId, &mut Vec<u8>) -> Result<(), EncodeError>,
+        encode: impl Fn(CodecId, &mut Bytes) -> Result<(), EncodeError>,
     ) {
         let before = self.bytes.len();
         let done = encode_beside(&mut self.attachments, || {
@@ -238,6 +242,7 @@ enum Source<'d> {
 
 impl<'d> ArgumentsDecoder<'d> {
     /// Argument `N`.
+    #[inline]
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self) -> Result<P::Type, BadArguments> {
         (P::ops().take)(self.argument::<N>())
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::arguments::{Argument, BadArguments, CrossesToWorker};
 use super::wire::{BorrowedBytes, BorrowedPath, BorrowedStr, Wire, WireRef};
-use super::{CodecId, EncodeError, encode_to};
+use super::{Bytes, CodecId, EncodeError, encode_to};
 
 /// A reference crosses as serde has its target.
 #[derive(Debug)]
@@ -33,13 +33,13 @@ pub trait LendsInWorker<Form> {
     type Shape: DeserializeOwned;
 
     /// Append the encoded value.
-    fn put(&self, codec: CodecId, bytes: &mut Vec<u8>) -> Result<(), EncodeError>;
+    fn put(&self, codec: CodecId, bytes: &mut Bytes) -> Result<(), EncodeError>;
 
     /// As [`put`](Self::put), for `Option<&Self>`.
     fn put_option(
         value: Option<&Self>,
         codec: CodecId,
-        bytes: &mut Vec<u8>,
+        bytes: &mut Bytes,
     ) -> Result<(), EncodeError>;
 
     /// Decode what holds the value.
@@ -60,14 +60,14 @@ macro_rules! lend {
         type Held<'de> = $held;
         type Shape = $shape;
 
-        fn put(&self, codec: CodecId, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
+        fn put(&self, codec: CodecId, bytes: &mut Bytes) -> Result<(), EncodeError> {
             encode_to(codec, &$encode(self), bytes)
         }
 
         fn put_option(
             value: Option<&Self>,
             codec: CodecId,
-            bytes: &mut Vec<u8>,
+            bytes: &mut Bytes,
         ) -> Result<(), EncodeError> {
             encode_to(codec, &value.map($encode), bytes)
         }

@@ -8,6 +8,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod bytes;
+pub(crate) mod encoded;
 #[cfg(feature = "json")]
 mod json;
 pub(crate) mod lent;
@@ -17,6 +18,7 @@ pub(crate) mod wire;
 use serde::{Deserialize, Serialize};
 
 use crate::shm::attachments;
+pub use encoded::Encoded;
 use limited::Limited;
 
 /// How many values may be nested in one another.
@@ -88,15 +90,15 @@ pub enum DecodeError {
     Trailing(usize),
 }
 
-/// What is reserved for a value whose size is not known: enough for most, so that few grow.
-pub(crate) const FIRST_BYTES: usize = 64;
+/// Encoded values. Most are small, and need no memory of their own.
+pub type Bytes = smallvec::SmallVec<[u8; 24]>;
 
 /// Encode one value.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     id: CodecId,
     value: &T,
-) -> Result<Vec<u8>, EncodeError> {
-    let mut bytes = Vec::with_capacity(FIRST_BYTES);
+) -> Result<Bytes, EncodeError> {
+    let mut bytes = Bytes::new_const();
     encode_to(id, value, &mut bytes)?;
     Ok(bytes)
 }
@@ -105,7 +107,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 pub(crate) fn encode_to<T: Serialize + ?Sized>(
     id: CodecId,
     value: &T,
-    bytes: &mut Vec<u8>,
+    bytes: &mut Bytes,
 ) -> Result<(), EncodeError> {
     match id {
         CodecId::Postcard => {
@@ -198,7 +200,7 @@ impl<'de> Decoder<'de> {
 }
 
 /// Appends to a vector that may hold something already.
-struct Appended<'a>(&'a mut Vec<u8>);
+struct Appended<'a>(&'a mut Bytes);
 
 impl postcard::ser_flavors::Flavor for Appended<'_> {
     type Output = ();

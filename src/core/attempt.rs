@@ -254,6 +254,10 @@ impl<P: Clone> Core<P> {
         match killed {
             Killed::Lost => return,
             Killed::Won => self.on_kill_won(slot, worker, why, now, out),
+            #[cfg(test)]
+            Killed::NotBegun if self.is_sabotaged(Sabotage::NotBegunEndsAsTimedOut) => {
+                self.on_kill_won(slot, worker, why, now, out);
+            }
             Killed::NotBegun => {
                 // A worker that let a whole timeout pass before it took the task up is of no use.
                 if why == Kill::TimedOut {

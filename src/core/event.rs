@@ -86,10 +86,6 @@ pub(crate) enum Killed {
     /// The attempt was begun and will never commit.
     Won,
     /// It was taken back instead: it had never begun.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "told by transports that can take back; the channel cannot")
-    )]
     NotBegun,
 }
 

@@ -26,7 +26,6 @@ pub(crate) enum TaskState {
 pub(crate) struct TaskInfo<'a, P> {
     pub(crate) id: TaskId,
     /// For how many calls it stands; `id` is the first one's.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a shell that submits packs"))]
     pub(crate) calls: u32,
     pub(crate) payload: &'a P,
     pub(crate) pool: PoolId,

@@ -276,6 +276,13 @@ impl<P: Clone> Core<P> {
         }
     }
 
+    #[cfg(test)]
+    /// How many packs have been asked to be split. Whether they did is not told.
+    pub(super) fn packs_asked(&self) -> usize {
+        let asked = |&slot: &u32| self.tasks[slot].calls > 1 && self.tasks[slot].split_asked;
+        self.tasks.slots().filter(asked).count()
+    }
+
     /// Takes a task out of its worker's entries. If the worker lives, the next one begins or the worker is
     /// idle.
     pub(super) fn leave_worker(&mut self, slot: u32, now: Time) {

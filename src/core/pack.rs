@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 
 use super::effect::{Effect, Ending, PoolId};
 use super::machine::Core;
+#[cfg(test)]
+use super::sabotage::Sabotage;
 use super::task::{Kill, Revoke, State};
 use crate::admission::Time;
 use crate::task::id::Ticket;
@@ -18,7 +20,6 @@ impl<P: Clone> Core<P> {
     ///
     /// Answers `Effect::Split`, but may come at any time for a task that is not resolved. It must precede the
     /// event that tells the end of what was kept. Gives `rest` back if it came too late.
-    #[cfg_attr(not(test), expect(dead_code, reason = "told by a shell that submits packs"))]
     pub(crate) fn on_pack_split(
         &mut self,
         now: Time,
@@ -39,8 +40,12 @@ impl<P: Clone> Core<P> {
         if is_with_worker {
             self.count_splittable(slot, false);
         }
+        #[cfg(test)]
+        if self.is_sabotaged(Sabotage::RestForgotten) {
+            self.forget_rest(slot, kept);
+            return None;
+        }
         let record = &mut self.tasks[slot];
-        record.split_asked = false;
         let (state, pool_id) = (record.state, record.pool);
         let was_staged = !record.begun() && matches!(state, State::Staged | State::Revoking(_));
         let rest_record = record.split(kept, rest);
@@ -56,6 +61,10 @@ impl<P: Clone> Core<P> {
         pool.admission.split(&mut self.nodes, slot, kept, rest, in_line);
         if was_staged {
             pool.staged[class as usize] -= rest_calls;
+        }
+        #[cfg(test)]
+        if self.is_sabotaged(Sabotage::RestBegunTwice) {
+            self.keep_rest(slot, rest_calls);
         }
         match state {
             State::Queued => {

@@ -1,4 +1,4 @@
-//! Five bugs to plant, for the proof that the simulation finds such.
+//! Bugs to plant, for the proof that the simulation finds such.
 
 use super::effect::{Effect, Ending, History};
 use super::machine::Core;
@@ -15,15 +15,30 @@ pub(super) enum Sabotage {
     LowerClassOvertakes,
     /// A completion that comes while a kill is under way resolves the task twice.
     ResolvedTwiceInRaceWithKill,
+    /// What is taken back from a running pack is lost.
+    RestForgotten,
+    /// What is taken back from a running pack stays in the pack, too.
+    RestBegunTwice,
+    /// A running pack is not split for more urgent work.
+    UrgentBehindRest,
+    /// A worker that does not take up its task is left alone.
+    StuckWorkerKept,
+    /// A task that its worker did not take up in time ends as if it had run.
+    NotBegunEndsAsTimedOut,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
         Self::LowerClassOvertakes,
         Self::ResolvedTwiceInRaceWithKill,
+        Self::RestForgotten,
+        Self::RestBegunTwice,
+        Self::UrgentBehindRest,
+        Self::StuckWorkerKept,
+        Self::NotBegunEndsAsTimedOut,
     ];
 }
 
@@ -39,5 +54,20 @@ impl<P: Clone> Core<P> {
             ending: Ending::Finished,
             history: History::default(),
         });
+    }
+
+    pub(super) fn forget_rest(&mut self, slot: u32, kept: u32) {
+        let record = &mut self.tasks[slot];
+        let lost = (record.calls - kept) as usize;
+        record.calls = kept;
+        let pool = record.pool;
+        self.pool_mut(pool).unresolved -= lost;
+    }
+
+    pub(super) fn keep_rest(&mut self, slot: u32, rest: usize) {
+        let record = &mut self.tasks[slot];
+        record.calls += rest as u32;
+        let pool = record.pool;
+        self.pool_mut(pool).unresolved += rest;
     }
 }

@@ -143,17 +143,23 @@ impl<P: Clone> Core<P> {
         for slot in staged {
             self.start_revoke(slot, Revoke::Requeue, out);
         }
+        #[cfg(test)]
+        if self.is_sabotaged(super::sabotage::Sabotage::UrgentBehindRest) {
+            return;
+        }
         self.split_packs(pool_id, yielding.map(|yields| yields || stopped), out);
     }
 
-    /// An idle worker gets what is staged behind another's task, or the rest of a pack that runs there.
+    /// An idle worker gets what is staged behind another's task, or the rest of a pack that runs there. What
+    /// still waits in a line may not start by its limits, which are no wider than those of what may.
     fn rebalance(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
         let pool = self.pool(pool_id);
-        let workers = pool.workers();
-        let idle = workers.idle().len().saturating_sub(pool.revoking);
-        let staged = pool.staged.iter().any(|&calls| calls > 0);
-        let packs = pool.splittable.iter().any(|&packs| packs > 0);
-        if idle == 0 || !(staged || packs) || pool.admission.next().is_some() {
+        let idle = pool.workers().idle().len().saturating_sub(pool.revoking);
+        let may_move = |class: Priority| {
+            let ahead = pool.staged[class as usize] > 0 || pool.splittable[class as usize] > 0;
+            ahead && pool.admission.has_place(class)
+        };
+        if idle == 0 || !Priority::ALL.into_iter().any(may_move) {
             return;
         }
         // In any worker the first are the most urgent and, but for what was taken back, the oldest.

@@ -100,7 +100,7 @@ pub(super) struct Record<P> {
     pub(super) reported: [bool; WARN_LEVELS],
     /// Whether it has a timer of its own for that.
     pub(super) warn_timer: bool,
-    /// Whether `Effect::Split` was emitted for it and not answered.
+    /// Whether `Effect::Split` was emitted for the present attempt: nothing more is to be had from it.
     pub(super) split_asked: bool,
     /// Whether it was split from a pack, so that the task's ids may name the wrong slot.
     is_rest: bool,

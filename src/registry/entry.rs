@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::find::{FindError, Names};
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::codec::arguments::Parameter;
 use crate::task::options::Declared;
 use crate::transport::frame::Outcome;
@@ -28,8 +28,8 @@ pub struct TaskEntry {
     /// The options on the attribute.
     pub declared: Declared,
     /// Decode the arguments, call the function, encode what it returned. Panics are caught.
-    /// The vector is what the result is encoded into; it is empty, and given for its memory.
-    pub run: fn(CodecId, &[u8], Vec<u8>) -> Outcome,
+    /// The third is what the result is encoded into; it is empty, and given for its memory.
+    pub run: fn(CodecId, &[u8], Bytes) -> Outcome,
 }
 
 impl TaskEntry {

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use super::shape::Shapes;
 use crate::codec::arguments::{CrossesToWorker, ErrorCrossesToWorker};
 use crate::codec::wire::{Wire, WireRef};
-use crate::codec::{CodecId, DecodeError, EncodeError, decode, encode_to};
+use crate::codec::{Bytes, CodecId, DecodeError, EncodeError, decode, encode_to};
 use crate::task::failure::{TaskFailure, chain_of};
 
 /// What a task may return: the caller gets it on whichever thread it waits.
@@ -124,7 +124,7 @@ pub struct ReturnOps<R> {
     ///
     /// JSON is read by those who know no Rust types, so an `Ok(value)` is just `value` there, and an
     /// `Err(error)` just `error`: which of them it is, stands beside it.
-    pub encode: fn(CodecId, &R, &mut Vec<u8>) -> Result<(), EncodeError>,
+    pub encode: fn(CodecId, &R, &mut Bytes) -> Result<(), EncodeError>,
     /// Decode a value where the call was made. From JSON, the value of an `Ok`.
     pub decode: fn(CodecId, &[u8]) -> Result<R, DecodeError>,
     /// Trace the shape of the type.

@@ -4,11 +4,11 @@
 use super::entry::TaskEntry;
 use super::panics::{Panicked, catch};
 use super::returned::ReturnOps;
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::codec::arguments::{Arguments, ArgumentsDecoder, BadArguments};
-use crate::shm::Encoded;
+use crate::codec::Encoded;
+use crate::codec::encoded::{ATTACHMENTS_MAX, too_many};
 use crate::shm::attachments;
-use crate::shm::encoded::{ATTACHMENTS_MAX, too_many};
 use crate::transport::frame::Outcome;
 
 /// What `#[task]` says of a function that runs in worker processes. The type that implements it is a helper,
@@ -24,7 +24,7 @@ pub trait ProcessTask {
     fn returns() -> ReturnOps<Self::Output>;
 
     /// [`TaskEntry::run`]
-    fn run(codec: CodecId, bytes: &[u8], buffer: Vec<u8>) -> Outcome;
+    fn run(codec: CodecId, bytes: &[u8], buffer: Bytes) -> Outcome;
 
     /// [`TaskEntry::digest`]
     fn digest() -> u64;
@@ -51,7 +51,7 @@ pub fn decode<'d, T>(
 /// The third: call the function, and encode what it returned.
 pub fn call<P: ProcessTask>(
     codec: CodecId,
-    mut buffer: Vec<u8>,
+    mut buffer: Bytes,
     function: impl FnOnce() -> P::Output,
 ) -> Outcome {
     let value = match catch(function) {

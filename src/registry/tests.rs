@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, catalogue, find};
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::task::call::Call;
 use crate::task::cell::{Returned, Stored, Work};
 use crate::task::options::{Priority, RetryOn};
@@ -15,7 +15,7 @@ use crate::{Backoff, TaskFailure, TaskResult, task};
 /// The encoded arguments of a call for a worker.
 fn encoded<T>(call: Call<T>) -> Result<Vec<u8>, crate::codec::EncodeError> {
     let Work::Encoded { arguments, .. } = call.work else { panic!("not for a worker") };
-    arguments
+    arguments.map(|arguments| arguments.into_vec())
 }
 
 /// Runs in this process, through the bytes.
@@ -29,7 +29,7 @@ impl<T> RunHere<T> for Call<T> {
         let read = self.read;
         let encoded = encoded(self).map_err(|error| error.to_string())?;
         let codec = CodecId::Postcard;
-        match (entry.run)(codec, &encoded) {
+        match (entry.run)(codec, &encoded, Bytes::new()) {
             Outcome::Returned { value: bytes, .. } => read.read(Stored::Encoded { codec, bytes }),
             other => Err(format!("{other:?}")),
         }
@@ -121,13 +121,13 @@ mod hygiene {
 
 fn run_json(name: &str, json: &str) -> Outcome {
     let entry = find(name).unwrap_or_else(|error| panic!("{error}"));
-    (entry.run)(CodecId::Json, json.as_bytes())
+    (entry.run)(CodecId::Json, json.as_bytes(), Bytes::new())
 }
 
 /// The returned JSON, or what was said instead of it.
 fn check(name: &str, json: &str, expected: Result<&str, &str>) {
     let outcome = match run_json(name, json) {
-        Outcome::Returned { value, .. } => Ok(String::from_utf8(value).expect("JSON is text")),
+        Outcome::Returned { value, .. } => Ok(String::from_utf8(value.into_vec()).expect("JSON is text")),
         Outcome::BadArguments { message } => Err(message),
         other => Err(format!("{other:?}")),
     };
@@ -229,7 +229,7 @@ fn json_errors_say_which_argument_is_wrong() {
 #[test]
 fn bytes_that_are_no_arguments_are_refused() {
     let entry = find("thumbnail").expect("it is registered");
-    let refused = |bytes: &[u8]| match (entry.run)(CodecId::Postcard, bytes) {
+    let refused = |bytes: &[u8]| match (entry.run)(CodecId::Postcard, bytes, Bytes::new()) {
         Outcome::BadArguments { message } => message,
         other => panic!("{other:?}"),
     };
@@ -241,7 +241,7 @@ fn bytes_that_are_no_arguments_are_refused() {
 #[test]
 fn an_error_tells_its_chain_beside_the_value() {
     let told = |name: &str, json: &str| match run_json(name, json) {
-        Outcome::Returned { value, error } => (String::from_utf8(value).expect("text"), error),
+        Outcome::Returned { value, error } => (String::from_utf8(value.into_vec()).expect("text"), error),
         other => panic!("{other:?}"),
     };
     let (value, error) = told("thumbnail", r#"["a", 0]"#);
@@ -328,7 +328,7 @@ fn code_of_the_users_types_may_panic_anywhere() {
     let Outcome::BadArguments { message } = explode(2) else { panic!("2") };
     assert!(message.starts_with("decoding the arguments panicked: "), "{message}");
     // It was encoded before.
-    assert_eq!(explode(3), Outcome::Returned { value: b"3".to_vec(), error: None });
+    assert_eq!(explode(3), Outcome::Returned { value: b"3".to_vec().into(), error: None });
     assert_eq!(explode(4), Outcome::Unencodable { message: "not this bomb".into() });
     let Outcome::Panicked { message, .. } = explode(5) else { panic!("5") };
     assert!(message.contains("ran a bomb"), "{message}");
@@ -344,16 +344,18 @@ fn what_is_registered_is_described() {
     let functions = catalogue();
     assert!(functions.is_sorted_by_key(|function| &function.path));
     let catalogue = Catalogue::new(functions);
-    let function = catalogue.find("thumbnail").expect("it is registered");
+    let (index, function) = catalogue.find("thumbnail").expect("it is registered");
     assert_eq!(function.path, "atasker::registry::tests::thumbnail");
+    let entry = super::entry::entry_at(index).expect("an index is the same everywhere");
+    assert_eq!(entry.path, function.path);
     assert_eq!(function.signature, "thumbnail(path: &Path, size: u32) -> TaskResult<Vec<u8>>");
     assert_eq!(function.docs, "Makes it small.\n\n# Second\n  indented");
     assert_eq!(function.parameters[1].name, "size");
     assert_eq!(function.parameters[1].type_name, "u32");
-    let function = catalogue.find("mixed").expect("it is registered");
+    let (_, function) = catalogue.find("mixed").expect("it is registered");
     assert_eq!(function.parameters[5].name, "type");
     assert_eq!(function.parameters[3].type_name, "HashMap<String, (u8, i64)>");
-    assert_eq!(catalogue.find("nothing").expect("it is registered").signature, "nothing()");
+    assert_eq!(catalogue.find("nothing").expect("it is registered").1.signature, "nothing()");
 
     let entry = find("tests::thumbnail").expect("it is registered");
     assert!(entry.file.ends_with("tests.rs"), "{}", entry.file);
@@ -389,7 +391,7 @@ fn options_of_the_attribute() {
 
     let call = all::call("a", "b".into(), Some(b"c"), "d");
     assert_eq!(call.name(), "atasker::registry::tests::all");
-    let options = call.wanted.over(call.declared);
+    let options = call.options();
     let Work::Repeatable(closure) = call.work else { panic!("it has retries") };
     for _ in 0..2 {
         let Returned { value, error } = closure.call();

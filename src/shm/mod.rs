@@ -13,7 +13,6 @@
 pub(crate) mod attachment;
 pub(crate) mod attachments;
 pub(crate) mod buffer;
-pub(crate) mod encoded;
 mod error;
 mod in_place;
 mod mapping;
@@ -28,7 +27,6 @@ mod shared_slice;
 #[cfg(test)]
 mod tests;
 
-pub use encoded::Encoded;
 pub use error::BufferError;
 pub use in_place::Reading;
 pub use sealed_slice::{SealedBlob, SealedSlice};

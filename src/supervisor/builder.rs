@@ -219,7 +219,7 @@ impl SupervisorBuilder {
         let encoded =
             crate::codec::encode(crate::codec::CodecId::BINARY, &crate::codec::wire::WireRef(data));
         self.worker_data = encoded
-            .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes)))
+            .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes.into_vec())))
             .map_err(|error| format!("the worker data can't be encoded: {error}"));
         self
     }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
+use crate::codec::Encoded;
 use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, Transport, WorkerStartError};
 use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
-use crate::shm::Encoded;
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Function, TaskCell};
 use crate::task::error::{CrashReport, SubmitError};
@@ -210,6 +210,13 @@ impl Executor {
                 Transport::Ring => {}
                 Transport::Channel => pool.attend(),
             }
+        }
+    }
+
+    /// Receive what has come over rings meanwhile.
+    pub(crate) fn look(&self) {
+        if let Some(pool) = self.pool() {
+            pool.look();
         }
     }
 

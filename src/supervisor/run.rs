@@ -8,10 +8,9 @@ use super::executor::Executor;
 use super::external::{ExternalFailure, Slot};
 use super::perform::Arrived;
 use super::shared::{Next, Shared, ThreadItem};
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId, Encoded};
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
-use crate::shm::Encoded;
 use crate::task::cell::{Function, Payload, Returned, Work};
 use crate::task::error::{PanicReport, TaskErrorKind};
 use crate::task::id::Ticket;
@@ -104,7 +103,7 @@ fn run_encoded(function: &Function, codec: CodecId, arguments: Encoded) -> Outco
             Err(error) => return Outcome::UnknownFunction { message: error.to_string() },
         },
     };
-    let ran = arguments.decode(|bytes| (entry.run)(codec, bytes, Vec::new()));
+    let ran = arguments.decode(|bytes| (entry.run)(codec, bytes, Bytes::new_const()));
     ran.unwrap_or_else(|error| Outcome::BadArguments { message: error.to_string() })
 }
 

@@ -7,7 +7,7 @@ use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
 use crate::core::{PoolId, RefuseReason, Submission};
 use crate::sys;
-use crate::task::call::Call;
+use crate::task::call::{Call, declared_of};
 use crate::task::cell::{TaskCell, Work};
 use crate::task::error::{SubmitError, TrySubmitError};
 use crate::task::handle::{TaskHandle, TaskOwner};
@@ -80,11 +80,12 @@ impl Shared {
             let admitted = self.executor.admit(self, function).map_err(NotTaken::Refused)?;
             *index = admitted.index;
             if let Some((options, label)) = admitted.declared {
-                declared = options;
+                declared = Some(Box::new(options));
                 name.label_unless_given(label);
             }
         }
-        let options = wanted.as_ref().map_or(declared, |wanted| wanted.over(declared));
+        let options = *declared_of(&work, declared.as_deref());
+        let options = wanted.as_ref().map_or(options, |wanted| wanted.over(options));
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
         let cell = TaskCell::new(name, pool, options.priority, work);
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
@@ -147,7 +148,7 @@ impl Shared {
         if crate::worker::is_worker() {
             return Err(SubmitError::InsideWorker);
         }
-        self.executor.on_submitting(&self.submissions);
+        self.executor.look();
         let index = self.executor.admit(self, &builder.function)?.index;
         let (name, calls) = (builder.name.clone(), builder.calls());
         let pack = builder.finish(index);

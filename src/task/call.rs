@@ -12,10 +12,9 @@ use super::info::Pool;
 use super::options::{Backoff, Declared, Options, Priority, RetryOn, RetryPolicy, Wanted};
 #[cfg(feature = "json")]
 use crate::codec;
-use crate::codec::{CodecId, DecodeError, EncodeError};
+use crate::codec::{CodecId, DecodeError, EncodeError, Encoded};
 use crate::registry::TaskEntry;
 use crate::registry::returned::Describe;
-use crate::shm::Encoded;
 
 /// A task that has not been submitted yet: function, arguments, options.
 ///
@@ -41,7 +40,8 @@ use crate::shm::Encoded;
 pub struct Call<T> {
     pub(crate) name: Name,
     pub(crate) work: Work,
-    pub(crate) declared: Options,
+    /// What the attribute says, unless that stands with the function, or nothing.
+    pub(crate) declared: Option<Box<Options>>,
     /// Absent as long as nothing is said.
     pub(crate) wanted: Option<Box<Wanted>>,
     pub(crate) pool: Pool,
@@ -154,17 +154,23 @@ impl<T> Call<T> {
         let plain = self.name.given.is_none()
             && matches!(function, Function::Typed(_))
             && match &self.wanted {
-                None => self.declared.is_plain(),
-                Some(wanted) => wanted.over(self.declared).is_plain(),
+                None => declared_of(&self.work, self.declared.as_deref()).is_plain(),
+                Some(_) => self.options().is_plain(),
             };
         let small = arguments.bytes().len() <= PACKED_BYTES_MAX && arguments.attachments().is_empty();
         (plain && small).then_some((function, *codec, arguments.bytes()))
     }
 
+    /// Declared and said together.
+    pub(crate) fn options(&self) -> Options {
+        let declared = declared_of(&self.work, self.declared.as_deref());
+        self.wanted.as_ref().map_or(*declared, |wanted| wanted.over(*declared))
+    }
+
     /// Its priority, declared or said.
     pub(crate) fn priority_wanted(&self) -> Priority {
         let wanted = self.wanted.as_ref().and_then(|wanted| wanted.priority);
-        wanted.unwrap_or(self.declared.priority)
+        wanted.unwrap_or_else(|| declared_of(&self.work, self.declared.as_deref()).priority)
     }
 
     /// The function's full path, or the type of the closure.
@@ -181,24 +187,33 @@ impl<T> Call<T> {
     }
 }
 
+/// What the attribute of the function says, or of the closure.
+pub(crate) fn declared_of<'a>(work: &'a Work, declared: Option<&'a Options>) -> &'a Options {
+    match (declared, work) {
+        (Some(declared), _) => declared,
+        (None, Work::Encoded { function: Function::Typed(entry), .. }) => &entry.declared.options,
+        (None, _) => &Options::DEFAULT,
+    }
+}
+
 impl<T> Call<T> {
     /// For `#[task]`.
     #[doc(hidden)]
+    #[inline]
     pub fn __new_process(
         entry: &'static TaskEntry,
         arguments: Result<Encoded, EncodeError>,
         decode: fn(CodecId, &[u8]) -> Result<T, DecodeError>,
     ) -> Self {
-        let Declared { options, label } = entry.declared;
         Self {
-            name: Name::declared(entry.path, label),
+            name: Name::declared(entry.path, entry.declared.label),
             work: Work::Encoded {
                 function: Function::Typed(entry),
                 index: u32::MAX,
                 codec: CodecId::BINARY,
                 arguments,
             },
-            declared: options,
+            declared: None,
             wanted: None,
             pool: Pool::Processes,
             read: ReadResult::Encoded(decode),
@@ -233,7 +248,7 @@ impl Call<serde_json::Value> {
                 codec: CodecId::Json,
                 arguments: codec::encode(CodecId::Json, &arguments).map(Encoded::from),
             },
-            declared: Options::DEFAULT,
+            declared: None,
             wanted: None,
             pool: Pool::Processes,
             read: ReadResult::Encoded(|codec, bytes| codec::decode(codec, bytes)),
@@ -263,6 +278,7 @@ impl<T: Send + 'static> Call<T> {
 
     fn in_threads(name: Name, declared: Options, work: Work) -> Self {
         let read = ReadResult::Value(|value| value.downcast::<T>().ok().map(|value| *value));
+        let declared = (declared != Options::DEFAULT).then(|| Box::new(declared));
         Self { name, work, declared, wanted: None, pool: Pool::Threads, read }
     }
 
@@ -311,7 +327,7 @@ impl<T> fmt::Debug for Call<T> {
         f.debug_struct("Call")
             .field("name", &self.name)
             .field("pool", &self.pool)
-            .field("options", &self.wanted.as_deref().copied().unwrap_or_default().over(self.declared))
+            .field("options", &self.options())
             .finish_non_exhaustive()
     }
 }

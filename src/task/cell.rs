@@ -12,9 +12,8 @@ use super::error::TaskError;
 use super::info::{Ended, Pool};
 use super::options::Priority;
 use super::pack::PackSlice;
-use crate::codec::{CodecId, EncodeError};
+use crate::codec::{CodecId, EncodeError, Encoded};
 use crate::registry::TaskEntry;
-use crate::shm::Encoded;
 use crate::sync::Mutex;
 use crate::transport::CallFrame;
 
@@ -160,6 +159,7 @@ pub(crate) struct Name {
 
 impl Name {
     /// As the attribute of a function says it.
+    #[inline]
     pub(crate) fn declared(function: &'static str, label: Option<&'static str>) -> Self {
         let given = label.map(|label| Box::new(Given { label: Some(label.into()), id: None }));
         Self { function: Cow::Borrowed(function), given }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::CodecId;
-use crate::shm::Encoded;
+use crate::codec::{Bytes, CodecId, Encoded};
 use crate::shm::attachment::Attachment;
 
 /// A call on its way to a worker.
@@ -22,7 +21,7 @@ pub(crate) struct CallFrame<'a> {
     /// Of a pack, each behind its length in two bytes.
     pub(crate) arguments: &'a [u8],
     /// The same, if they are so many that they are not to be copied under a lock.
-    pub(crate) shared: Option<&'a Arc<Vec<u8>>>,
+    pub(crate) shared: Option<&'a Arc<Bytes>>,
     /// The buffers in them. A pack has none.
     pub(crate) attachments: &'a [Attachment],
 }

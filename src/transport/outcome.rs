@@ -3,6 +3,7 @@
 //!
 //! Decoding takes nothing for granted: what a worker sends is the input of a stranger.
 
+use crate::codec::Bytes;
 use crate::task::id::{TaskId, Ticket};
 use crate::transport::frame::Outcome;
 
@@ -57,12 +58,13 @@ pub(super) fn encode(outcome: &Outcome, bytes: &mut Vec<u8>) -> u8 {
 
 /// The outcome that [`encode`] made these bytes of.
 pub(super) fn decode(variant: u8, bytes: &[u8]) -> Result<Outcome, LayoutError> {
+    let returned = |value, error| Outcome::Returned { value: Bytes::from_slice(value).into(), error };
     let mut reader = Reader(bytes);
     let outcome = match variant {
-        RETURNED => return Ok(Outcome::Returned { value: bytes.to_vec().into(), error: None }),
+        RETURNED => return Ok(returned(bytes, None)),
         RETURNED_ERROR => {
             let error = Some(reader.texts()?);
-            return Ok(Outcome::Returned { value: reader.0.to_vec().into(), error });
+            return Ok(returned(reader.0, error));
         }
         PANICKED => Outcome::Panicked { message: reader.text()?, location: None },
         PANICKED_SOMEWHERE => {

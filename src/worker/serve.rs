@@ -4,9 +4,9 @@ use std::io;
 use std::time::Instant;
 
 use super::current;
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId, Encoded};
 use crate::registry;
-use crate::shm::{Encoded, attachments};
+use crate::shm::attachments;
 use crate::transport::channel::{Incoming, WorkerEnd};
 use crate::transport::frame::{Outcome, OutcomeFrame};
 use crate::transport::ring::{RingCall, RingEnd};
@@ -40,7 +40,7 @@ pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
         let outcome = match registry::find_index(function) {
             Ok((index, entry)) => {
                 current::begin(ticket.task.number, ticket.attempt, index);
-                let outcome = run(entry, codec, arguments, Vec::new());
+                let outcome = run(entry, codec, arguments, Bytes::new());
                 current::end();
                 match outcome {
                     Outcome::Returned { value, .. } if !value.attachments().is_empty() => {
@@ -60,7 +60,7 @@ fn run(
     entry: &registry::TaskEntry,
     codec: u8,
     arguments: &[u8],
-    buffer: Vec<u8>,
+    buffer: Bytes,
 ) -> Outcome {
     match CodecId::try_from(codec) {
         Ok(codec) => (entry.run)(codec, arguments, buffer),

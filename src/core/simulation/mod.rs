@@ -1,5 +1,5 @@
 //! The whole core in a world made of dice: tasks of all kinds are submitted and cancelled, workers start,
-//! work, race, crash and answer late, limits change, time jumps, the supervisor stops. After every event
+//! work, race, hang, crash and answer late or at once, packs are split, limits change, time jumps, the supervisor stops. After every event
 //! the core's invariants are checked, and an oracle that knows only events and effects checks what is
 //! promised to users.
 //!
@@ -8,6 +8,7 @@
 mod dice;
 mod oracle;
 mod shell;
+mod transport;
 mod world;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,8 @@ use world::World;
 const SEEDS: u64 = 10_000;
 
 /// What a thousand histories must have seen.
-const REACHED: [&str; 14] = [
+const REACHED: [&str; 16] = [
+    "A pack goes on",
     "Cancelled { why: Requested }",
     "Cancelled { why: Stopped }",
     "Crashed",
@@ -29,6 +31,7 @@ const REACHED: [&str; 14] = [
     "Signal Cancelled",
     "Signal Corrupt",
     "Signal Stopping",
+    "Signal Stuck",
     "Signal TimedOut",
     "Stage behind another: true",
     "TimedOut, in a worker: false",

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::{
-    CancelReason, Core, Effect, Ending, PoolId, PoolKind, StopMode, TaskState, Time, WarnLevel,
+    CancelReason, Core, Effect, Ending, PoolId, PoolKind, StopMode, TaskInfo, TaskState, Time,
+    WarnLevel,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Limits, Options, Priority};
@@ -13,16 +14,20 @@ use crate::task::options::{Limits, Options, Priority};
 pub(super) type Payload = Arc<u64>;
 
 /// What the event at hand says; an ending must be justified by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    Finished(Ticket),
+    Finished(Vec<Ticket>),
     Exited(WorkerId),
     Other,
 }
 
+/// One call.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) payload: Payload,
+    /// Of the task whose first call it is.
+    payload: Option<Payload>,
+    /// The number of the pack with which it was submitted: that of its first call.
+    pack: u64,
     pub(super) pool: PoolId,
     pub(super) options: Options,
     pub(super) submitted: Time,
@@ -39,10 +44,14 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) struct Oracle {
     pub(super) known: BTreeMap<u64, Known>,
+    /// By the number of its first call, how many calls each task has.
+    calls: BTreeMap<u64, u32>,
     pub(super) limits: [Limits; 2],
     kinds: [PoolKind; 2],
     places_max: [Option<u32>; 2],
     aging: bool,
+    /// Whether the transport knows at once what has begun.
+    pub(super) prompt: bool,
     dying: BTreeSet<WorkerId>,
     queued: BTreeSet<u64>,
     pub(super) stop: Option<StopMode>,
@@ -58,10 +67,12 @@ impl Oracle {
         let pools = [config.threads, config.processes];
         Self {
             known: BTreeMap::new(),
+            calls: BTreeMap::new(),
             limits: pools.map(|pool| pool.limits),
             kinds: pools.map(|pool| pool.kind),
             places_max: pools.map(|pool| pool.places_max),
             aging: pools.iter().any(|pool| pool.aging.is_some()),
+            prompt: false,
             dying: BTreeSet::new(),
             queued: BTreeSet::new(),
             stop: None,
@@ -76,37 +87,83 @@ impl Oracle {
         self.events
     }
 
-    pub(super) fn on_submitted(&mut self, number: u64, known: (Payload, PoolId, Options, Time)) {
+    pub(super) fn on_submitted(
+        &mut self,
+        number: u64,
+        calls: u32,
+        known: (Payload, PoolId, Options, Time),
+    ) {
         let (payload, pool, options, submitted) = known;
-        let order = None;
-        let known = Known {
-            payload,
-            pool,
-            options,
-            submitted,
-            order,
-            alive: None,
-            begins: 0,
-            cancel_requested: false,
-            resolved: false,
-            warned: [0; 2],
-        };
-        assert!(self.known.insert(number, known).is_none(), "a number is given once");
+        self.calls.insert(number, calls);
+        for call in number..number + u64::from(calls) {
+            let known = Known {
+                payload: None,
+                pack: number,
+                pool,
+                options,
+                submitted,
+                order: None,
+                alive: None,
+                begins: 0,
+                cancel_requested: false,
+                resolved: false,
+                warned: [0; 2],
+            };
+            assert!(self.known.insert(call, known).is_none(), "a number is given once");
+        }
+        self.call(number).payload = Some(payload);
+    }
+
+    /// The core accepted that a task was split.
+    pub(super) fn on_split(&mut self, number: u64, kept: u32, rest: Payload) {
+        let calls = self.calls.insert(number, kept).expect("what is split is known");
+        let first = number + u64::from(kept);
+        assert!(calls > kept, "a split leaves a rest");
+        self.calls.insert(first, calls - kept);
+        let order = self.known[&number].order;
+        for call in first..number + u64::from(calls) {
+            assert_eq!(self.known[&call].begins, 0, "what has begun is never in a rest");
+            self.call(call).order = order;
+        }
+        self.call(first).payload = Some(rest);
+    }
+
+    /// How many calls the task has whose first is this.
+    pub(super) fn calls(&self, number: u64) -> u32 {
+        self.calls[&number]
+    }
+
+    pub(super) fn is_resolved(&self, number: u64) -> bool {
+        self.known[&number].resolved
     }
 
     pub(super) fn unresolved(&self) -> impl Iterator<Item = u64> {
         self.known.iter().filter(|(_, known)| !known.resolved).map(|(&number, _)| number)
     }
 
-    /// An attempt has really begun.
-    pub(super) fn on_really_begun(&mut self, ticket: Ticket) {
-        let known = self.task(ticket.task);
+    /// A call has really begun.
+    pub(super) fn on_really_begun(&mut self, number: u64) {
+        let known = self.call(number);
         known.begins += 1;
         assert!(
             known.begins <= known.options.retry.retries + 1,
-            "task {} ran more often than it allows",
-            ticket.task
+            "call {number} ran more often than it allows"
         );
+    }
+
+    /// A call of a running pack begins that is not its first. Effects are performed at once.
+    pub(super) fn on_pack_goes_on(&mut self, core: &Core<Payload>, task: TaskId) {
+        self.census.insert("A pack goes on".to_owned());
+        let class = core.task(task).expect("what runs is not resolved").class;
+        assert!(self.stop < Some(StopMode::CancelQueued), "nothing begins while all is cancelled");
+        let waits =
+            |it: &TaskInfo<'_, _>| it.pool == PoolId::Processes && it.state == TaskState::Queued;
+        let urgent = core.tasks().any(|it| waits(&it) && it.class > class);
+        assert!(!urgent, "nothing urgent waits for the rest of a pack");
+        let info = core.info(PoolId::Processes);
+        let idle = info.workers.idle as usize > core.packs_asked();
+        let idle = idle && info.busy < self.ceiling(PoolId::Processes, class);
+        assert!(!idle, "no worker is idle while another has the rest of a pack");
     }
 
     /// Attempts whose end is certain by this event.
@@ -149,7 +206,10 @@ impl Oracle {
                 }
                 Effect::Resolve { task, ending, payload, history } => {
                     assert_eq!(*payload, task.number, "a task is resolved with its own payload");
-                    self.on_resolved(task, ending, history.attempts, now, cause);
+                    for call in task.number..task.number + u64::from(self.calls[&task.number]) {
+                        self.on_resolved(call, ending, history.attempts, now, &cause);
+                    }
+                    justify_finish(task, ending, &cause);
                     gone.push(task.number);
                 }
                 Effect::Signal { worker, why } => {
@@ -168,8 +228,8 @@ impl Oracle {
             }
         }
         for number in gone {
-            let holders = Arc::strong_count(&self.known[&number].payload);
-            assert_eq!(holders, 1, "a resolved task's payload is not kept");
+            let holders = self.known[&number].payload.as_ref().map(Arc::strong_count);
+            assert_eq!(holders, Some(1), "a resolved task's payload is not kept");
         }
         assert!(self.drained <= 1, "`Drained` is told once");
         assert!(
@@ -204,9 +264,12 @@ impl Oracle {
             self.aging || least_urgent.is_none_or(|ahead| ahead >= class),
             "nothing is staged behind less urgent work"
         );
+        for call in number..number + u64::from(self.calls[&number]) {
+            let known = self.call(call);
+            assert!(!known.resolved, "what is resolved never starts");
+            assert!(!known.cancel_requested, "what was to be cancelled is not started again");
+        }
         let known = self.task(ticket.task);
-        assert!(!known.resolved, "what is resolved never starts");
-        assert!(!known.cancel_requested, "what was to be cancelled is not started again");
         assert_eq!(known.pool, pool, "a task starts in its pool");
         assert_eq!(known.alive, None, "two attempts at task {number} must not overlap");
         known.alive = Some((ticket, worker));
@@ -258,16 +321,18 @@ impl Oracle {
 
     fn on_resolved(
         &mut self,
-        task: TaskId,
+        number: u64,
         ending: Ending,
         attempts: u32,
         now: Time,
-        cause: Cause,
+        cause: &Cause,
     ) {
-        let (stop, failed) = (self.stop, self.pool_failed > 0);
-        let known = self.task(task);
-        assert!(!known.resolved, "task {task} is resolved twice");
+        let (stop, failed, prompt) = (self.stop, self.pool_failed > 0, self.prompt);
+        let known = self.call(number);
+        assert!(!known.resolved, "call {number} is resolved twice");
         known.resolved = true;
+        let ran = matches!(ending, Ending::Crashed { .. } | Ending::TimedOut { worker: Some(_) });
+        assert!(!ran || !prompt || known.begins > 0, "what never began did not crash or time out");
         let options = &known.options;
         let ending_name = match ending {
             Ending::Crashed { .. } => "Crashed".to_owned(),
@@ -275,14 +340,9 @@ impl Oracle {
             other => format!("{other:?}"),
         };
         match ending {
-            Ending::Finished => {
-                assert!(
-                    matches!(cause, Cause::Finished(ticket) if ticket.task == task),
-                    "it did not finish"
-                );
-            }
+            Ending::Finished => {}
             Ending::Crashed { worker } => {
-                assert_eq!(cause, Cause::Exited(worker), "its worker did not die");
+                assert_eq!(*cause, Cause::Exited(worker), "its worker did not die");
             }
             Ending::TimedOut { .. } => assert!(options.timeout.is_some(), "it has no timeout"),
             Ending::Cancelled { why: CancelReason::Requested } => {
@@ -329,8 +389,13 @@ impl Oracle {
                     waiter.pool != beginner.pool || high <= low,
                     "task {number} ({low}) overtakes task {waiting} ({high})"
                 );
+                let in_order = if beginner.pack == waiter.pack {
+                    number < waiting
+                } else {
+                    beginner.order <= waiter.order
+                };
                 assert!(
-                    waiter.pool != beginner.pool || high < low || waiter.order >= beginner.order,
+                    waiter.pool != beginner.pool || high < low || in_order,
                     "task {number} overtakes task {waiting} of its class"
                 );
             }
@@ -338,6 +403,16 @@ impl Oracle {
     }
 
     pub(super) fn task(&mut self, task: TaskId) -> &mut Known {
-        self.known.get_mut(&task.number).expect("effects are about accepted tasks")
+        self.call(task.number)
     }
+
+    pub(super) fn call(&mut self, number: u64) -> &mut Known {
+        self.known.get_mut(&number).expect("effects are about accepted tasks")
+    }
+}
+
+/// Only what is said to have finished is resolved as finished.
+fn justify_finish(task: TaskId, ending: Ending, cause: &Cause) {
+    let told = matches!(cause, Cause::Finished(all) if all.iter().any(|it| it.task == task));
+    assert!(ending != Ending::Finished || told, "it did not finish");
 }

@@ -1,41 +1,38 @@
-//! What goes on by itself: effects are performed, answers and outcomes reach the core, workers begin,
-//! complete, die.
+//! What goes on by itself: answers and outcomes reach the core, workers begin, complete, hang, die.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
-use super::dice::finish;
+use super::dice::{Dice, finish};
 use super::world::World;
-use crate::core::Finish;
+use crate::core::{Finished, Killed};
 use crate::task::id::{Ticket, WorkerId};
-
-/// An effect without its payload, on its way to be performed.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
-    Run(Ticket),
-    Stage(WorkerId, Ticket),
-    Revoke(WorkerId, Ticket),
-    Kill(WorkerId, Ticket),
-    Signal(WorkerId),
-    Spawn(WorkerId),
-    Retire(WorkerId),
-}
 
 /// What the shell tells the core.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
-    Finished(Ticket, Finish),
+    Finished(Vec<Finished>),
     Begun(WorkerId, Ticket),
     RevokeSettled(WorkerId, Ticket, bool),
-    KillSettled(WorkerId, Ticket, bool),
+    KillSettled(WorkerId, Ticket, Killed),
+    /// How many calls were kept.
+    PackSplit(Ticket, u32),
+    ClaimChecked(WorkerId, Ticket, bool),
     Ready(WorkerId),
     Corrupt(WorkerId),
     Exited(WorkerId, Vec<Ticket>),
 }
 
+/// One task in a worker's queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) ticket: Ticket,
-    pub(super) begun: bool,
+    /// How many of its calls have begun.
+    pub(super) begun: u32,
+    /// Up to which the worker may go.
+    pub(super) limit: u32,
+    /// The call begun last has not come to its end.
+    pub(super) runs: bool,
     pub(super) committed: bool,
     pub(super) killed: bool,
 }
@@ -51,6 +48,8 @@ pub(super) struct Process {
     pub(super) signalled: bool,
     pub(super) retired: bool,
     pub(super) dead: bool,
+    /// It takes up nothing any more.
+    pub(super) stuck: bool,
     pub(super) entries: VecDeque<Entry>,
     /// Revoked or killed before they arrived.
     pub(super) unwelcome: BTreeSet<Ticket>,
@@ -71,12 +70,25 @@ impl World {
     }
 
     fn answer_some(&mut self) -> bool {
+        if self.dice.one_in(2) && self.tell_split(|_| true) {
+            return true;
+        }
         if self.answers.is_empty() {
-            return false;
+            return self.tell_split(|_| true);
         }
         let index = self.dice.index(self.answers.len());
         let answer = self.answers.swap_remove(index);
         self.tell(answer);
+        true
+    }
+
+    /// Tells the core of the first split that it does not know of.
+    pub(super) fn tell_split(&mut self, of: impl Fn(&(WorkerId, Ticket, u32)) -> bool) -> bool {
+        let Some(at) = self.splits.iter().position(of) else {
+            return false;
+        };
+        let (_, ticket, kept) = self.splits.remove(at).expect("it was just found");
+        self.tell(Event::PackSplit(ticket, kept));
         true
     }
 
@@ -86,99 +98,9 @@ impl World {
         }
         let index = self.dice.index(self.running.len());
         let ticket = self.running.swap_remove(index);
-        let finish = finish(&mut self.dice);
-        self.tell(Event::Finished(ticket, finish));
+        let finished = finished(&mut self.dice, ticket);
+        self.tell(Event::Finished(vec![finished]));
         true
-    }
-
-    fn perform_some(&mut self) -> bool {
-        if self.batches.is_empty() {
-            return false;
-        }
-        let index = self.dice.index(self.batches.len());
-        let action = self.batches[index].pop_front().expect("empty batches are dropped");
-        if self.batches[index].is_empty() {
-            self.batches.swap_remove(index);
-        }
-        self.perform(action);
-        true
-    }
-
-    fn perform(&mut self, action: Action) {
-        let worker = match action {
-            Action::Run(ticket) => {
-                self.oracle.on_really_begun(ticket);
-                self.running.push(ticket);
-                return;
-            }
-            Action::Stage(worker, _)
-            | Action::Revoke(worker, _)
-            | Action::Kill(worker, _)
-            | Action::Signal(worker)
-            | Action::Spawn(worker)
-            | Action::Retire(worker) => worker,
-        };
-        let Some(process) = self.processes.get_mut(&worker) else {
-            self.answer_for_the_dead(action);
-            return;
-        };
-        match action {
-            Action::Run(_) => {}
-            Action::Stage(_, ticket) => {
-                if !process.dead && !process.unwelcome.contains(&ticket) {
-                    let begun = self.config.staged_is_begun;
-                    process.entries.push_back(Entry {
-                        ticket,
-                        begun,
-                        committed: false,
-                        killed: false,
-                    });
-                    if begun {
-                        self.oracle.on_really_begun(ticket);
-                    }
-                }
-            }
-            Action::Revoke(_, ticket) => {
-                let begun =
-                    process.entries.iter().any(|entry| entry.ticket == ticket && entry.begun);
-                if !begun {
-                    process.entries.retain(|entry| entry.ticket != ticket);
-                    process.unwelcome.insert(ticket);
-                }
-                self.answers.push(Event::RevokeSettled(worker, ticket, !begun));
-            }
-            Action::Kill(_, ticket) => {
-                let entry = process.entries.iter_mut().find(|entry| entry.ticket == ticket);
-                let won = match entry {
-                    Some(entry) => {
-                        entry.killed = !entry.committed;
-                        entry.killed
-                    }
-                    None => process.unwelcome.insert(ticket),
-                };
-                self.answers.push(Event::KillSettled(worker, ticket, won));
-            }
-            Action::Signal(_) => process.signalled = true,
-            Action::Spawn(_) => process.spawned = true,
-            Action::Retire(_) => process.retired = true,
-        }
-    }
-
-    /// What is asked of a worker that is gone may be answered, or not; nobody cares.
-    fn answer_for_the_dead(&mut self, action: Action) {
-        let luck = self.dice.one_in(2);
-        match action {
-            Action::Revoke(worker, ticket) if luck => {
-                self.tell_core(Event::RevokeSettled(worker, ticket, true));
-            }
-            Action::Revoke(worker, ticket) => {
-                self.tell_core(Event::RevokeSettled(worker, ticket, false));
-            }
-            Action::Kill(worker, ticket) if luck => {
-                self.tell_core(Event::KillSettled(worker, ticket, true));
-            }
-            _ => {}
-        }
     }
 
     fn advance_some_process(&mut self) -> bool {
@@ -201,7 +123,7 @@ impl World {
         if process.dead || (!process.outbox.is_empty() && dice.one_in(2)) {
             return match process.outbox.pop_front() {
                 Some(event) => {
-                    self.tell(event);
+                    self.drain(worker, event);
                     true
                 }
                 None => self.exit(worker),
@@ -225,9 +147,25 @@ impl World {
         self.work(worker)
     }
 
-    /// The worker begins, or completes, the first entry that is not done.
+    /// Tells what a worker has committed, by luck as much as there is at once.
+    fn drain(&mut self, worker: WorkerId, event: Event) {
+        let Event::Finished(mut all) = event else {
+            return self.tell(event);
+        };
+        let process = self.processes.get_mut(&worker).expect("whose outbox it was");
+        while self.dice.one_in(2)
+            && let Some(Event::Finished(more)) = process.outbox.front_mut()
+        {
+            all.append(more);
+            process.outbox.pop_front();
+        }
+        self.tell(Event::Finished(all));
+    }
+
+    /// The worker begins, or completes, what is next in the first entry that is not done.
     fn work(&mut self, worker: WorkerId) -> bool {
         let (dice, healthy) = (&mut self.dice, self.healthy);
+        let gets_stuck = !healthy && self.config.claim_deadline.is_some() && dice.one_in(30);
         let Some(process) = self.processes.get_mut(&worker) else {
             return false;
         };
@@ -235,28 +173,48 @@ impl World {
         let Some(entry) = process.entries.iter_mut().find(|entry| !entry.committed) else {
             return parked_or_idle;
         };
-        if entry.killed {
+        if entry.killed || (process.stuck && entry.begun == 0) {
             return parked_or_idle;
         }
-        if !entry.begun {
-            entry.begun = true;
-            let ticket = entry.ticket;
-            self.oracle.on_really_begun(ticket);
-            if dice.one_in(2) {
+        if entry.runs {
+            entry.runs = !healthy && dice.one_in(2);
+        } else if entry.begun > 0 && entry.begun == entry.limit {
+            entry.committed = true;
+            process.outbox.push_back(Event::Finished(vec![finished(dice, entry.ticket)]));
+        } else if entry.begun == 0 && gets_stuck {
+            process.stuck = true;
+        } else {
+            (entry.begun, entry.runs) = (entry.begun + 1, true);
+            let Entry { ticket, begun, .. } = *entry;
+            if begun == 1 && dice.one_in(2) {
                 process.outbox.push_back(Event::Begun(worker, ticket));
             }
-        } else if healthy || dice.one_in(2) {
-            entry.committed = true;
-            process.outbox.push_back(Event::Finished(entry.ticket, finish(dice)));
+            if begun > 1 && self.prompt {
+                self.oracle.on_pack_goes_on(&self.core, ticket.task);
+            }
+            self.oracle.on_really_begun(ticket.task.number + u64::from(begun - 1));
         }
         true
     }
 
     fn exit(&mut self, worker: WorkerId) -> bool {
+        // What a pack had not begun is told before the death.
+        let process = self.processes.get_mut(&worker).expect("a process exits once");
+        let packs = process.entries.iter_mut().filter(|entry| entry.begun > 0 && !entry.committed);
+        for entry in packs.filter(|entry| entry.begun < entry.limit) {
+            entry.limit = entry.begun;
+            self.splits.push_back((worker, entry.ticket, entry.begun));
+        }
+        while self.tell_split(|split| split.0 == worker) {}
         let process = self.processes.remove(&worker).expect("a process exits once");
-        let lost = process.entries.iter().filter(|entry| entry.begun && !entry.committed);
+        let lost = process.entries.iter().filter(|entry| entry.begun > 0 && !entry.committed);
         let begun = lost.map(|entry| entry.ticket).collect();
         self.tell(Event::Exited(worker, begun));
         true
     }
+}
+
+fn finished(dice: &mut Dice, ticket: Ticket) -> Finished {
+    let ran = Duration::from_micros([0, 1, 5, 20, 1000][dice.index(5)]);
+    Finished { ticket, finish: finish(dice), ran }
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use super::dice::{Dice, limits, options};
 use super::oracle::{Cause, Oracle, Payload};
-use super::shell::{Action, Event, Process};
+use super::shell::{Event, Process};
+use super::transport::Action;
 use crate::core::sabotage::Sabotage;
 use crate::core::{
-    Cancel, Core, CoreConfig, Effect, Killed, PoolConfig, PoolId, PoolKind, StopMode, Submission,
-    Time, WorkersConfig,
+    Cancel, Core, CoreConfig, Effect, Finished, Killed, PoolConfig, PoolId, PoolKind, StopMode,
+    Submission, TaskState, Time, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
-use crate::task::options::Backoff;
+use crate::task::options::{Backoff, Options};
 
 pub(super) struct World {
     pub(super) dice: Dice,
@@ -26,6 +27,12 @@ pub(super) struct World {
     pub(super) processes: BTreeMap<WorkerId, Process>,
     pub(super) running: Vec<Ticket>,
     pub(super) answers: Vec<Event>,
+    /// Splits that the core does not know of, with what was kept.
+    pub(super) splits: VecDeque<(WorkerId, Ticket, u32)>,
+    /// Whether what only changes a ring is done, and answered, at once.
+    pub(super) prompt: bool,
+    pub(super) prompts: VecDeque<Action>,
+    pub(super) is_prompting: bool,
     pub(super) past: Vec<Event>,
     pub(super) tasks: Vec<TaskId>,
     /// How likely a worker dies before it is ready: one in this many.
@@ -43,9 +50,9 @@ impl World {
         let rings = dice.one_in(2);
         let workers = WorkersConfig {
             burst: dice.below(3) as u32,
-            entries_per_worker: if rings { 4 } else { 1 },
-            prefetch: Duration::MAX,
-            claim_deadline: None,
+            entries_per_worker: if rings { 4 + dice.index(13) } else { 1 },
+            prefetch: [Duration::ZERO, Duration::from_micros(20), Duration::MAX][dice.index(3)],
+            claim_deadline: (rings && dice.one_in(2)).then_some(Duration::from_millis(7)),
             staged_is_begun: !rings,
             restart_limit: 1 + dice.below(8) as u32,
             restart_backoff: Backoff::fixed(Duration::from_millis(dice.below(3))),
@@ -76,19 +83,26 @@ impl World {
             timeout_warning: warn(&mut dice),
             timeout_critical: warn(&mut dice),
         };
+        let prompt = rings && dice.one_in(2);
         let sickness = [2, 8, 50][dice.index(3)];
         let mut core = Core::new(config);
         core.sabotage = sabotage;
+        let mut oracle = Oracle::new(&config);
+        oracle.prompt = prompt;
         Self {
             dice,
             core,
-            oracle: Oracle::new(&config),
+            oracle,
             now: Time::ZERO,
             config: workers,
             batches: Vec::new(),
             processes: BTreeMap::new(),
             running: Vec::new(),
             answers: Vec::new(),
+            splits: VecDeque::new(),
+            prompt,
+            prompts: VecDeque::new(),
+            is_prompting: false,
             past: Vec::new(),
             tasks: Vec::new(),
             sickness,
@@ -115,6 +129,7 @@ impl World {
                 0..8 => self.submit(),
                 8..10 => self.cancel(),
                 10..12 => self.pass_time(),
+                16 => self.split_some(),
                 12 if self.dice.one_in(4) => self.resize(),
                 13 if self.dice.one_in(8) => self.stop(),
                 14 => self.repeat_the_past(),
@@ -179,6 +194,8 @@ impl World {
                 Effect::Stage { worker, ticket, .. } => Action::Stage(worker, ticket),
                 Effect::Revoke { worker, ticket } => Action::Revoke(worker, ticket),
                 Effect::Kill { worker, ticket } => Action::Kill(worker, ticket),
+                Effect::Split { worker, ticket } => Action::Split(worker, ticket),
+                Effect::CheckClaim { worker, ticket } => Action::CheckClaim(worker, ticket),
                 Effect::Signal { worker, .. } => Action::Signal(worker),
                 Effect::Retire { worker } => Action::Retire(worker),
                 Effect::Spawn { worker, .. } => {
@@ -189,11 +206,9 @@ impl World {
                 _ => continue,
             });
         }
-        if !batch.is_empty() {
-            self.batches.push(batch);
-        }
         self.core.check_invariants();
         self.oracle.check(&self.core, self.now, cause, out);
+        self.take_actions(batch);
     }
 
     fn start_workers(&mut self) {
@@ -203,24 +218,29 @@ impl World {
     }
 
     fn submit(&mut self) {
-        let options = options(&mut self.dice);
         let pool = PoolId::ALL[self.dice.index(2)];
+        let calls = if self.dice.one_in(3) { 1 + self.dice.below(6) as u32 } else { 1 };
+        let mut options = options(&mut self.dice);
+        if calls > 1 {
+            options = Options { priority: options.priority, ..Options::DEFAULT };
+        }
         let number = self.tasks.len() as u64 + 1;
         let payload = Arc::new(number);
         let mut out = Vec::new();
-        let submission = Submission { pool, options, payload: payload.clone(), calls: 1 };
+        let submission = Submission { pool, options, payload: payload.clone(), calls };
         match self.core.on_submitted(self.now, submission, &mut out) {
             Ok(task) => {
                 assert_eq!(task.number(), number, "numbers count what was accepted");
-                self.oracle.on_submitted(number, (payload, pool, options, self.now));
-                self.tasks.push(task);
+                self.oracle.on_submitted(number, calls, (payload, pool, options, self.now));
+                let call = |index| TaskId { number: number + u64::from(index), ..task };
+                self.tasks.extend((0..calls).map(call));
             }
             Err(refused) => {
                 assert!(out.is_empty() && *refused.payload == number, "a refusal changes nothing");
             }
         }
         if self.tells {
-            println!("submitted {number} to {pool:?}: {options:?}");
+            println!("submitted {number} to {pool:?}: {calls} calls, {options:?}");
         }
         self.take(Cause::Other, out);
     }
@@ -229,18 +249,45 @@ impl World {
         let Some(task) = self.dice.pick(&self.tasks) else {
             return;
         };
-        self.oracle.task(task).cancel_requested = true;
-        let was_resolved = !self.oracle.unresolved().any(|number| number == task.number());
+        let was_resolved = self.oracle.is_resolved(task.number());
+        let found = self.core.task(task).map(|task| (task.id.number, task.calls));
+        assert_eq!(found.is_none(), was_resolved, "what is not resolved is found by any call's id");
+        if let Some((first, calls)) = found {
+            for number in first..first + u64::from(calls) {
+                self.oracle.call(number).cancel_requested = true;
+            }
+        }
         let mut out = Vec::new();
         let outcome = self.core.on_cancelled(self.now, task, &mut out);
-        self.take(Cause::Other, out);
-        let is_resolved = !self.oracle.unresolved().any(|number| number == task.number());
-        let expected = match (was_resolved, is_resolved) {
+        let resolves = out.iter().any(|effect| {
+            matches!(effect, Effect::Resolve { task, .. } if Some(task.number) == found.map(|it| it.0))
+        });
+        let expected = match (was_resolved, resolves) {
             (true, _) => Cancel::TooLate,
             (false, true) => Cancel::Resolved,
             (false, false) => Cancel::InProgress,
         };
         assert_eq!(outcome, expected, "a cancellation says what came of it");
+        self.take(Cause::Other, out);
+    }
+
+    /// The shell takes a part of a pack back for reasons of its own.
+    fn split_some(&mut self) {
+        let packs = self.core.tasks().filter(|task| task.calls > 1);
+        let packs: Vec<_> = packs.map(|it| (it.latest, it.calls, it.state, it.worker)).collect();
+        let Some((ticket, calls, state, worker)) = self.dice.pick(&packs) else {
+            return;
+        };
+        if state == TaskState::Queued {
+            let kept = 1 + self.dice.below(u64::from(calls) - 1) as u32;
+            self.tell(Event::PackSplit(ticket, kept));
+        } else if let Some(worker) = worker
+            && let Some(entry) = self.entry(worker, ticket).copied()
+            && !entry.committed
+        {
+            let kept = entry.begun + self.dice.below(6) as u32;
+            self.split(worker, ticket, kept.max(1));
+        }
     }
 
     fn pass_time(&mut self) {
@@ -254,8 +301,9 @@ impl World {
             return;
         }
         self.event(Cause::Other, Core::on_deadline);
+        // A prompt answer may put back what has expired meanwhile.
         assert!(
-            self.core.next_deadline().is_none_or(|due| due > self.now),
+            self.prompt || self.core.next_deadline().is_none_or(|due| due > self.now),
             "everything due has happened"
         );
     }
@@ -293,14 +341,29 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, event: Event) {
-        self.past.push(event.clone());
         match &event {
-            Event::Finished(ticket, _) | Event::RevokeSettled(_, ticket, true) => {
-                self.oracle.on_attempt_over(*ticket);
+            Event::Finished(all) => {
+                for Finished { ticket, .. } in all.clone() {
+                    while self.tell_split(|split| split.1 == ticket) {}
+                    self.oracle.on_attempt_over(ticket);
+                }
+            }
+            Event::RevokeSettled(_, ticket, revoked) => {
+                while self.tell_split(|split| split.1 == *ticket) {}
+                if *revoked {
+                    self.oracle.on_attempt_over(*ticket);
+                }
+            }
+            Event::KillSettled(_, ticket, killed) => {
+                while self.tell_split(|split| split.1 == *ticket) {}
+                if *killed == Killed::NotBegun {
+                    self.oracle.on_attempt_over(*ticket);
+                }
             }
             Event::Exited(worker, _) => self.oracle.on_exited(*worker),
             _ => {}
         }
+        self.past.push(event.clone());
         self.tell_core(event);
     }
 
@@ -308,26 +371,40 @@ impl World {
         if self.tells {
             println!("{event:?}");
         }
-        let cause = match event {
-            Event::Finished(ticket, _) => Cause::Finished(ticket),
-            Event::Exited(worker, _) => Cause::Exited(worker),
+        let cause = match &event {
+            Event::Finished(all) => Cause::Finished(all.iter().map(|it| it.ticket).collect()),
+            Event::Exited(worker, _) => Cause::Exited(*worker),
             _ => Cause::Other,
         };
-        self.event(cause, |core, now, out| match event {
-            Event::Finished(ticket, finish) => {
-                core.on_finished(now, ticket, finish, Duration::ZERO, out);
-            }
+        let (core, now, mut out) = (&mut self.core, self.now, Vec::new());
+        match event {
+            Event::Finished(all) => match all[..] {
+                [Finished { ticket, finish, ran }] => {
+                    core.on_finished(now, ticket, finish, ran, &mut out);
+                }
+                _ => core.on_all_finished(now, &all, &mut out),
+            },
             Event::Begun(worker, ticket) => core.on_begun(now, worker, ticket),
             Event::RevokeSettled(worker, ticket, revoked) => {
-                core.on_revoke_settled(now, worker, ticket, revoked, out);
+                core.on_revoke_settled(now, worker, ticket, revoked, &mut out);
             }
-            Event::KillSettled(worker, ticket, won) => {
-                let killed = if won { Killed::Won } else { Killed::Lost };
-                core.on_kill_settled(now, worker, ticket, killed, out);
+            Event::KillSettled(worker, ticket, killed) => {
+                core.on_kill_settled(now, worker, ticket, killed, &mut out);
             }
-            Event::Ready(worker) => core.on_worker_ready(now, worker, out),
-            Event::Corrupt(worker) => core.on_worker_corrupt(now, worker, out),
-            Event::Exited(worker, begun) => core.on_worker_exited(now, worker, &begun, out),
-        });
+            Event::PackSplit(ticket, kept) => {
+                let number = ticket.task.number;
+                let rest = Arc::new(number + u64::from(kept));
+                if core.on_pack_split(now, ticket, kept, rest.clone(), &mut out).is_none() {
+                    self.oracle.on_split(number, kept, rest);
+                }
+            }
+            Event::ClaimChecked(worker, ticket, begun) => {
+                core.on_claim_checked(now, worker, ticket, begun, &mut out);
+            }
+            Event::Ready(worker) => core.on_worker_ready(now, worker, &mut out),
+            Event::Corrupt(worker) => core.on_worker_corrupt(now, worker, &mut out),
+            Event::Exited(worker, begun) => core.on_worker_exited(now, worker, &begun, &mut out),
+        }
+        self.take(cause, out);
     }
 }

@@ -1,6 +1,7 @@
 //! One test per rule, as short stories: what happens, and what the core answers to it.
 
 mod packs;
+mod rings;
 mod slots;
 mod stopping;
 mod time;

@@ -1,4 +1,4 @@
-//! Packs: several calls as one task, until they are split. Workers that do not take up their task.
+//! Packs: several calls as one task, until they are split.
 
 use super::*;
 
@@ -49,38 +49,12 @@ fn what_a_dead_worker_had_not_begun_of_a_pack_is_requeued() {
 }
 
 #[test]
-fn what_was_taken_back_instead_of_killed_never_began() {
-    let mut story = Story::workers(Limits::new(1), WORKERS);
-    story.submit("a", Options::DEFAULT).cancel("a", Cancel::InProgress).is("kill a on 1");
-    story.kill_settled(1, "a", Killed::NotBegun).is("a cancelled (Requested)");
-    story.submit("b", Options { timeout: Some(ms(5)), ..Options::DEFAULT }).is("stage b on 1");
-    story.wait(ms(5)).is("kill b on 1");
-    story.kill_settled(1, "b", Killed::NotBegun).is("signal 1 Stuck, spawn 2");
-    story.ready(2).is("stage b on 2");
-    assert_eq!(story.core.task(story.tasks["b"]).map(|task| task.attempts), Some(1));
-}
-
-#[test]
-fn a_worker_that_does_not_take_up_its_task_is_killed() {
-    let claims = WorkersConfig { claim_deadline: Some(ms(10)), ..RINGS };
-    let mut story = Story::workers(Limits::new(1), claims);
-    story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT);
-    story.wait(ms(10)).is("check a on 1").checked(1, "a", true).is("");
-    story.wait(ms(10)).is("").done("a").is("a finished");
-    story.wait(ms(10)).is("check b on 1").checked(1, "b", false);
-    story.is("revoke b on 1, signal 1 Stuck, spawn 2");
-    story.revoked(1, "b", true).is("").ready(2).is("stage b on 2").done("b");
-    story.wait(ms(10)).is("");
-    assert_eq!(story.core.next_deadline(), None, "an idle pool has no timer");
-}
-
-#[test]
 fn urgent_work_does_not_wait_for_the_rest_of_a_pack() {
     let mut story = Story::workers(Limits::new(1), WORKERS);
     story.submit_pack("pack", 4, priority(Priority::Low));
     story.submit("low", priority(Priority::Low)).is("").submit("high", priority(Priority::High));
     story.is("split pack on 1").submit("high 2", priority(Priority::High)).is("");
-    story.split("pack", 2, "rest").is("split pack on 1");
+    story.split("pack", 2, "rest").is("");
     story.done("pack").is("pack finished, stage high on 1");
     story.done("high").is("high finished, stage high 2 on 1");
     story.done("high 2").is("high 2 finished, stage rest on 1");
@@ -102,8 +76,17 @@ fn an_idle_worker_gets_the_rest_of_a_pack_that_runs_elsewhere() {
     story.split("pack", 1, "rest").is("stage rest on 1");
     story.done("pack").is("pack finished, split rest on 1");
     story.split("rest", 2, "last").is("stage last on 2");
-    story.done("last").is("last finished, split rest on 1").submit("a", Options::DEFAULT);
-    story.is("stage a on 2").done("rest").is("rest finished");
+    // What is left of it has begun.
+    story.done("last").is("last finished").done("rest").is("rest finished");
+}
+
+#[test]
+fn an_idle_worker_of_the_reserve_gets_the_rest_while_others_wait() {
+    let mut story = Story::workers(Limits::new(1).reserve_normal(1), WORKERS);
+    story.submit("a", Options::DEFAULT).submit_pack("pack", 4, Options::DEFAULT);
+    story.submit("low", priority(Priority::Low)).is("");
+    story.done("a").is("a finished, split pack on 1").split("pack", 1, "rest");
+    story.is("stage rest on 2");
 }
 
 #[test]
@@ -156,35 +139,6 @@ fn a_bound_counts_calls_but_takes_a_larger_pack_when_nothing_waits() {
 }
 
 #[test]
-fn what_finishes_together_ends_before_anything_starts() {
-    let mut story = Story::workers(Limits::new(2), WORKERS);
-    story.submit("a", Options::DEFAULT).submit("b", retry(1, RetryOn::Error));
-    story.submit("c", Options::DEFAULT).submit("d", Options::DEFAULT);
-    let finish = [("b", Finish::ReturnedError), ("a", Finish::Returned), ("a", Finish::Returned)];
-    let all = finish.map(|(name, finish)| Finished {
-        ticket: story.tickets[name],
-        finish,
-        ran: Duration::ZERO,
-    });
-    story.event(|core, now, out| core.on_all_finished(now, &all, out));
-    story.is("a finished, stage b on 2, stage c on 1");
-}
-
-#[test]
-fn as_much_is_staged_as_runs_for_the_time_of_prefetch() {
-    let prefetch = WorkersConfig { entries_per_worker: 9, prefetch: ms(10), ..RINGS };
-    let mut story = Story::workers(Limits::new(1), prefetch);
-    for name in ["a", "b", "c", "d", "e", "f"] {
-        story.submit(name, Options::DEFAULT).is(&format!("stage {name} on 1"));
-    }
-    let ticket = story.tickets["a"];
-    story.event(|core, now, out| core.on_finished(now, ticket, Finish::Returned, ms(4), out));
-    story.submit("g", Options::DEFAULT).is("").done("b").is("b finished");
-    // Two short ones later the estimate has fallen to three milliseconds.
-    story.done("c").is("c finished, stage g on 1").submit("h", Options::DEFAULT).is("");
-}
-
-#[test]
 fn a_split_that_comes_too_late_gives_its_rest_back() {
     let mut story = Story::workers(Limits::new(1), WORKERS);
     story.submit_pack("pack", 4, Options::DEFAULT).is("stage pack on 1");
@@ -199,4 +153,13 @@ fn a_split_that_comes_too_late_gives_its_rest_back() {
     assert_eq!(split(&mut story, 2), Some("rest"));
     story.done("pack");
     assert_eq!(split(&mut story, 1), Some("rest"));
+}
+
+#[test]
+fn only_what_is_less_urgent_makes_way() {
+    let mut story = Story::workers(Limits::new(2), WORKERS);
+    story.submit("a", Options::DEFAULT).submit_pack("high", 4, priority(Priority::High));
+    story.is("stage high on 1").submit_pack("low", 4, priority(Priority::Low)).is("");
+    story.done("a").is("a finished, stage low on 2");
+    story.submit("normal", Options::DEFAULT).is("split low on 2");
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::registry::entry::{RegisteredTask, TaskEntry};
 use crate::registry::init::WorkerInit;
 use crate::sys::faults;
@@ -10,7 +10,7 @@ use crate::task::options::Declared;
 use crate::transport::frame::Outcome;
 
 fn returned(value: impl Into<Vec<u8>>) -> Outcome {
-    Outcome::Returned { value: value.into(), error: None }
+    Outcome::Returned { value: Bytes::from_vec(value.into()), error: None }
 }
 
 fn text(arguments: &[u8]) -> &str {
@@ -29,7 +29,10 @@ macro_rules! functions {
                 line: line!(),
                 digest: || 0,
                 declared: Declared::DEFAULT,
-                run: { let run: fn(CodecId, &[u8]) -> Outcome = $run; run },
+                run: |codec, arguments, _buffer| {
+                    let run: fn(CodecId, &[u8]) -> Outcome = $run;
+                    run(codec, arguments)
+                },
             })
         })*
     };
@@ -37,7 +40,12 @@ macro_rules! functions {
 
 functions! {
     echo = |_, arguments| returned(arguments);
-    fail = |_, _| Outcome::Returned { value: vec![1], error: Some(vec!["top".into(), "cause".into()]) };
+    act = |_, arguments| {
+        act(arguments);
+        returned(arguments)
+    };
+    produce = |_, arguments| returned(vec![9; text(arguments).parse().expect("a length")]);
+    fail = |_, _| Outcome::Returned { value: Bytes::from_slice(&[1]), error: Some(vec!["top".into(), "cause".into()]) };
     panicking = |_, _| Outcome::Panicked { message: "oh".into(), location: Some("here:1:1".into()) };
     segfault = |_, _| {
         faults::write_to_nowhere();
@@ -89,6 +97,22 @@ functions! {
         returned("")
     };
     initialised_with = |_, _| returned(std::env::var("TEST_INITIALISED").unwrap_or_default());
+}
+
+/// What one call of a pack does, which all have the same function.
+fn act(arguments: &[u8]) {
+    let text = text(arguments);
+    match text.split_once(' ').unwrap_or((text, "")) {
+        // Opening waits until the test opens the other end, and reading until it lets go of that.
+        ("wait", path) => _ = std::fs::read(path).expect("a fifo"),
+        ("note", path) => {
+            let mut notes = std::fs::File::options().append(true).open(path).expect("a file");
+            notes.write_all(b"begun\n").expect("it can be written");
+        }
+        ("abort", _) => std::process::abort(),
+        ("exit", code) => std::process::exit(code.parse().expect("a code")),
+        _ => {}
+    }
 }
 
 #[expect(unconditional_recursion, reason = "the stack is to overflow")]

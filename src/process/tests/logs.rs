@@ -71,12 +71,15 @@ impl Subscriber for Ear {
     fn exit(&self, _: &Id) {}
 }
 
-#[test]
-fn what_workers_log_is_heard_here_as_if_it_had_been_logged_here() {
+on_every_transport! { what_workers_log_is_heard_here_as_if_it_had_been_logged_here }
+
+fn what_workers_log_is_heard_here_as_if_it_had_been_logged_here(transport: Transport) {
     let _watchdog = Watchdog::new();
     let ear = Ear::default();
     let heard = Arc::clone(&ear.0);
-    let pool = tracing_core::dispatcher::with_default(&Dispatch::new(ear), || Pool::new(config()));
+    let pool = tracing_core::dispatcher::with_default(&Dispatch::new(ear), || {
+        Pool::new(config(transport))
+    });
     let (worker, _) = pool.spawn_ready();
     let ticket = pool.stage(worker, "log", b"hello");
     pool.outcome(ticket);

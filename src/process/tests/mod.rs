@@ -1,29 +1,61 @@
 //! Worker processes in earnest: the test binary starts itself.
+//!
+//! What holds for every transport is tested over every transport: the tests named in
+//! `on_every_transport!` are the suite that a new one has to pass. `ring` has what only the ring can do.
 
 mod functions;
+mod pool;
+mod recorder;
 
 mod calls;
 mod deaths;
 mod logs;
+mod promises;
+mod ring;
 mod starts;
 
-use std::sync::{Arc, Condvar, Weak};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+use pool::{Pool, config};
+use recorder::{Recorder, Told};
 
 use super::*;
 use crate::codec::CodecId;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
-use crate::sync::{Mutex, wait_on};
+use crate::sync::Mutex;
 use crate::task::cause::ExitCause;
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::transport::frame::Outcome;
-use crate::transport::{CallFrame, OutcomeFrame};
+use crate::transport::{CallFrame, Fate, Link, OutcomeFrame};
 
 crate::test_worker!();
 
 /// Longer than anything here takes, however slow the machine.
 const PATIENCE: Duration = Duration::from_secs(50);
+
+/// Makes tests of these functions, one for each transport.
+macro_rules! on_every_transport {
+    ($($test:ident),* $(,)?) => {
+        mod over_ring {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::Transport::Ring);
+            })*
+        }
+
+        mod over_channel {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::Transport::Channel);
+            })*
+        }
+    };
+}
+use on_every_transport;
 
 /// Ends the process if a test hangs.
 pub(super) struct Watchdog {
@@ -48,170 +80,6 @@ impl Watchdog {
     }
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum Told {
-    Ready { pid: u32 },
-    Outcome(Ticket, OutcomeFrame),
-    Corrupt(#[expect(dead_code, reason = "shown when an assertion fails")] String),
-    Exited(Arc<Exit>),
-}
-
-/// An owner that remembers what it was told.
-#[derive(Debug, Default)]
-pub(super) struct Recorder {
-    told: Mutex<Vec<(WorkerId, Told)>>,
-    more: Condvar,
-}
-
-impl Recorder {
-    fn tell(&self, worker: WorkerId, told: Told) {
-        self.told.lock().push((worker, told));
-        self.more.notify_all();
-    }
-
-    /// Wait until something that was told answers `find`, and take it out.
-    #[track_caller]
-    pub(super) fn wait_for<T>(&self, what: &str, find: impl Fn(WorkerId, &Told) -> Option<T>) -> T {
-        let until = Instant::now() + PATIENCE;
-        let mut told = self.told.lock();
-        loop {
-            let found = told
-                .iter()
-                .enumerate()
-                .find_map(|(at, (worker, told))| Some((at, find(*worker, told)?)));
-            if let Some((at, found)) = found {
-                told.remove(at);
-                return found;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no {what} in {:?}", *told);
-            told = wait_on(&self.more, told, Some(left));
-        }
-    }
-
-    pub(super) fn rest(&self) -> Vec<(WorkerId, Told)> {
-        self.told.lock().clone()
-    }
-}
-
-impl Owner for Recorder {
-    fn on_outcome(&self, worker: WorkerId, ticket: Ticket, outcome: OutcomeFrame) {
-        self.tell(worker, Told::Outcome(ticket, outcome));
-    }
-
-    fn on_ready(&self, worker: WorkerId, pid: u32, _: Option<Vec<FunctionInfo>>) {
-        self.tell(worker, Told::Ready { pid });
-    }
-
-    fn on_corrupt(&self, worker: WorkerId, what: String) {
-        self.tell(worker, Told::Corrupt(what));
-    }
-
-    fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>) {
-        self.tell(worker, Told::Exited(exit));
-    }
-}
-
-pub(super) fn config() -> ProcessConfig {
-    ProcessConfig {
-        program: Program::Current,
-        output: Output::Silent,
-        worker_data: None,
-        start_timeout: Duration::from_secs(30),
-        places: 2,
-    }
-}
-
-/// A pool and the owner that it reports to.
-pub(super) struct Pool {
-    pub(super) processes: Processes,
-    pub(super) recorder: Arc<Recorder>,
-    workers: std::cell::Cell<u64>,
-    tasks: std::cell::Cell<u64>,
-}
-
-impl Pool {
-    pub(super) fn new(config: ProcessConfig) -> Self {
-        let recorder = Arc::new(Recorder::default());
-        let weak = Arc::downgrade(&recorder);
-        let owner: Weak<dyn Owner> = weak;
-        let processes = Processes::start(config, owner).expect("the pool starts");
-        Self { processes, recorder, workers: 0.into(), tasks: 0.into() }
-    }
-
-    pub(super) fn spawn(&self) -> WorkerId {
-        self.workers.set(self.workers.get() + 1);
-        let worker = WorkerId(self.workers.get());
-        self.processes.spawn(worker, Duration::ZERO);
-        worker
-    }
-
-    #[track_caller]
-    pub(super) fn spawn_ready(&self) -> (WorkerId, u32) {
-        let worker = self.spawn();
-        let ready = |of: WorkerId, told: &Told| match told {
-            Told::Ready { pid, .. } if of == worker => Some(Ok(*pid)),
-            Told::Exited(exit) if of == worker => Some(Err(Arc::clone(exit))),
-            _ => None,
-        };
-        match self.recorder.wait_for("ready worker", ready) {
-            Ok(pid) => (worker, pid),
-            Err(exit) => panic!("it did not start: {exit:?}"),
-        }
-    }
-
-    pub(super) fn ticket(&self) -> Ticket {
-        self.tasks.set(self.tasks.get() + 1);
-        Ticket { task: TaskId { number: self.tasks.get(), slot: 7 }, attempt: 1 }
-    }
-
-    pub(super) fn stage(&self, worker: WorkerId, name: &str, arguments: &[u8]) -> Ticket {
-        let ticket = self.ticket();
-        let function = &format!("process::tests::functions::{name}");
-        self.processes.stage(
-            worker,
-            ticket,
-            CallFrame { function, codec: CodecId::Postcard, arguments },
-        );
-        ticket
-    }
-
-    #[track_caller]
-    pub(super) fn outcome(&self, ticket: Ticket) -> Outcome {
-        let frame = self.recorder.wait_for("outcome", |_, told| match told {
-            Told::Outcome(of, frame) if *of == ticket => Some(frame.clone()),
-            _ => None,
-        });
-        frame.outcome
-    }
-
-    #[track_caller]
-    pub(super) fn call(&self, worker: WorkerId, function: &str, arguments: &[u8]) -> Vec<u8> {
-        let ticket = self.stage(worker, function, arguments);
-        match self.outcome(ticket) {
-            Outcome::Returned { value, error: None } => value,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[track_caller]
-    pub(super) fn call_text(&self, worker: WorkerId, function: &str, arguments: &str) -> String {
-        String::from_utf8(self.call(worker, function, arguments.as_bytes())).expect("text")
-    }
-
-    #[track_caller]
-    pub(super) fn exit(&self, worker: WorkerId) -> Arc<Exit> {
-        self.recorder.wait_for("exit", |of, told| match told {
-            Told::Exited(exit) if of == worker => Some(Arc::clone(exit)),
-            _ => None,
-        })
-    }
-
-    pub(super) fn kill(&self, worker: WorkerId) {
-        self.processes.signal(worker, SignalReason::Cancelled);
-    }
-}
-
 /// Wait for something that nobody tells of.
 #[track_caller]
 pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -224,8 +92,85 @@ pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Whether a process is there, and not just waiting to be reaped.
 pub(super) fn is_alive(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return false;
-    };
-    !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
+    state_of(pid).is_some_and(|state| state != 'Z')
+}
+
+/// As ps(1) has it.
+pub(super) fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
+}
+
+pub(super) fn send_signal(pid: u32, signal: rustix::process::Signal) {
+    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+    rustix::process::kill_process(raw, signal).expect("it lives");
+}
+
+/// Where a call of `functions::act` waits until it is let on.
+pub(super) struct Gate {
+    path: PathBuf,
+}
+
+impl Gate {
+    pub(super) fn new() -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("atasker-gate-{}-{count}", std::process::id()));
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).expect("a fifo");
+        Self { path }
+    }
+
+    /// The arguments of the call that waits here.
+    pub(super) fn arguments(&self) -> Vec<u8> {
+        format!("wait {}", self.path.display()).into_bytes()
+    }
+
+    /// Wait until a call has come here. It goes on when the answer is dropped.
+    pub(super) fn entered(&self) -> File {
+        // Opening the end for writing waits for a reader.
+        File::options().write(true).open(&self.path).expect("a reader comes")
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A file to which calls of `functions::act` add a line each.
+pub(super) struct Notes {
+    path: PathBuf,
+}
+
+impl Notes {
+    pub(super) fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("atasker-notes-{}-{name}", std::process::id()));
+        File::create(&path).expect("a file");
+        Self { path }
+    }
+
+    /// The arguments of a call that notes that it began.
+    pub(super) fn arguments(&self) -> Vec<u8> {
+        format!("note {}", self.path.display()).into_bytes()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        lines(&self.path)
+    }
+}
+
+fn lines(path: &Path) -> usize {
+    std::fs::read_to_string(path).expect("it is there").lines().count()
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
 }

@@ -3,20 +3,39 @@
 use std::sync::mpsc;
 
 use super::*;
+use crate::transport::Delivery;
 
-#[test]
-fn a_worker_has_nothing_that_was_not_meant_for_it() {
+on_every_transport! {
+    a_worker_has_nothing_that_was_not_meant_for_it,
+    a_start_that_is_no_longer_wanted_ends,
+    two_pools_do_not_know_of_each_other,
+    a_pool_dropped_by_its_own_callback_ends,
+}
+
+/// For what has nothing to do with the transport.
+fn default_config() -> ProcessConfig {
+    config(Transport::default())
+}
+
+fn a_worker_has_nothing_that_was_not_meant_for_it(transport: Transport) {
     let _watchdog = Watchdog::new();
     // A descriptor that programs inherit.
     let (read, write) = rustix::pipe::pipe().expect("a pipe");
-    let pool = Pool::new(config());
+    let pool = Pool::new(config(transport));
     let (worker, _) = pool.spawn_ready();
     let open = pool.call_text(worker, "descriptors", "");
     let kinds: Vec<_> = open.lines().map(|line| line.split_once(' ').expect("two words")).collect();
     let sockets = kinds.iter().filter(|(_, target)| target.starts_with("socket:")).count();
-    // The lifeline, the control channel, one channel for calls and one for outcomes.
-    assert_eq!(sockets, 4, "{open}");
-    assert_eq!(kinds.len(), 4 + 3, "besides those only the standard ones: {open}");
+    let segments = kinds.iter().filter(|(_, target)| target.contains("memfd:")).count();
+    let expected = match transport {
+        // The lifeline, and the control channel.
+        Transport::Ring => (2, 1),
+        // One channel more for calls and one for outcomes.
+        Transport::Channel => (4, 0),
+    };
+    assert_eq!((sockets, segments), expected, "{open}");
+    let others = kinds.len() - sockets - segments;
+    assert_eq!(others, 3, "besides those only the standard ones: {open}");
     assert!(kinds.contains(&("0", "/dev/null")), "{open}");
     let marker = protocol::MARKER_VARIABLE;
     assert_eq!(pool.call_text(worker, "environment", marker), "unset");
@@ -30,7 +49,7 @@ fn a_worker_has_nothing_that_was_not_meant_for_it() {
 #[test]
 fn environment_and_directory_are_those_of_the_pools_start() {
     let _watchdog = Watchdog::new();
-    let pool = Pool::new(ProcessConfig { places: 1, ..config() });
+    let pool = Pool::new(ProcessConfig { places: 1, ..default_config() });
     let (worker, _) = pool.spawn_ready();
     let here = std::env::current_dir().expect("a directory");
     assert_eq!(pool.call_text(worker, "directory", ""), here.display().to_string());
@@ -46,7 +65,7 @@ fn environment_and_directory_are_those_of_the_pools_start() {
 fn initialisers_get_their_data() {
     let _watchdog = Watchdog::new();
     let worker_data = Some(("a::Type".to_owned(), b"model.bin".to_vec()));
-    let pool = Pool::new(ProcessConfig { worker_data, ..config() });
+    let pool = Pool::new(ProcessConfig { worker_data, ..default_config() });
     let (worker, _) = pool.spawn_ready();
     assert_eq!(pool.call_text(worker, "initialised_with", ""), "a::Type: model.bin");
 }
@@ -67,7 +86,7 @@ fn an_initialiser_that_fails_is_told() {
     let _watchdog = Watchdog::new();
     let with = |data: &[u8]| ProcessConfig {
         worker_data: Some(("T".to_owned(), data.to_vec())),
-        ..config()
+        ..default_config()
     };
     let error = start_error(with(b"fail"));
     assert!(
@@ -94,7 +113,7 @@ fn programs_that_are_no_workers_are_told_from_workers() {
             path: path.into(),
             arguments: arguments.iter().map(Into::into).collect(),
         },
-        ..config()
+        ..default_config()
     };
     let error = start_error(program("true", &[]));
     assert!(
@@ -144,19 +163,18 @@ fn a_program_that_is_not_there_is_told_at_once() {
     for path in ["/no/such/program", "no_such_program_anywhere"] {
         let program = Program::Separate { path: path.into(), arguments: Vec::new() };
         let owner: Weak<dyn Owner> = Weak::<Recorder>::new();
-        let error = Processes::start(ProcessConfig { program, ..config() }, owner)
+        let error = Processes::start(ProcessConfig { program, ..default_config() }, owner)
             .expect_err("it is not there");
         assert!(error.to_string().contains("is it built"), "{error}");
     }
     let not_executable = Program::Separate { path: "/etc/passwd".into(), arguments: Vec::new() };
-    let error = start_error(ProcessConfig { program: not_executable, ..config() });
+    let error = start_error(ProcessConfig { program: not_executable, ..default_config() });
     assert!(error.to_string().contains("may it be executed"), "{error}");
 }
 
-#[test]
-fn a_start_that_is_no_longer_wanted_ends() {
+fn a_start_that_is_no_longer_wanted_ends(transport: Transport) {
     let _watchdog = Watchdog::new();
-    let pool = Pool::new(config());
+    let pool = Pool::new(config(transport));
     let later = WorkerId(1000);
     pool.processes.spawn(later, Duration::from_hours(1));
     pool.processes.retire(later);
@@ -188,7 +206,10 @@ fn output_is_captured_line_by_line() {
     let handler = move |line: OutputLine<'_>| {
         let _ = sender.lock().send((line.pid, line.text.to_owned()));
     };
-    let pool = Pool::new(ProcessConfig { output: Output::Captured(Arc::new(handler)), ..config() });
+    let pool = Pool::new(ProcessConfig {
+        output: Output::Captured(Arc::new(handler)),
+        ..default_config()
+    });
     let (worker, pid) = pool.spawn_ready();
     pool.call(worker, "stderr", b"one\ntw");
     pool.call(worker, "stderr", b"o\r\n");
@@ -202,10 +223,9 @@ fn output_is_captured_line_by_line() {
     }
 }
 
-#[test]
-fn two_pools_do_not_know_of_each_other() {
+fn two_pools_do_not_know_of_each_other(transport: Transport) {
     let _watchdog = Watchdog::new();
-    let (one, other) = (Pool::new(config()), Pool::new(config()));
+    let (one, other) = (Pool::new(config(transport)), Pool::new(config(transport)));
     let (worker, _) = one.spawn_ready();
     let (same_number, _) = other.spawn_ready();
     assert_eq!(worker, same_number);
@@ -220,23 +240,26 @@ struct Holder {
 }
 impl Owner for Holder {
     fn on_outcome(&self, _: WorkerId, _: Ticket, _: OutcomeFrame) {}
-    fn on_ready(&self, _: WorkerId, _: u32, _: Option<Vec<FunctionInfo>>) {
+    fn collect(&self, _: bool, drain: &mut dyn FnMut(&mut Vec<Delivery>)) -> bool {
+        drain(&mut Vec::new());
+        false
+    }
+    fn on_ready(&self, _: WorkerId, _: u32, _: Option<Vec<FunctionInfo>>, _: Arc<dyn Link>) {
         drop(self.processes.lock().take());
         let _ = self.done.lock().send(());
     }
     fn on_corrupt(&self, _: WorkerId, _: String) {}
-    fn on_exited(&self, _: WorkerId, _: Arc<Exit>) {
+    fn on_exited(&self, _: WorkerId, _: Arc<Exit>, _: Vec<Fate>) {
         let _ = self.done.lock().send(());
     }
 }
 
-#[test]
-fn a_pool_dropped_by_its_own_callback_ends() {
+fn a_pool_dropped_by_its_own_callback_ends(transport: Transport) {
     let _watchdog = Watchdog::new();
     let (sender, done) = mpsc::channel();
     let holder = Arc::new(Holder { processes: Mutex::new(None), done: Mutex::new(sender) });
     let weak = Arc::downgrade(&holder);
-    let processes = Processes::start(config(), weak).expect("it starts");
+    let processes = Processes::start(config(transport), weak).expect("it starts");
     let mut held = holder.processes.lock();
     processes.spawn(WorkerId(1), Duration::ZERO);
     *held = Some(processes);

@@ -10,7 +10,9 @@ use crate::shm::attachment::Attachment;
 use crate::shm::{Blob, BufferError, SealedBlob, SealedSlice, SharedSlice, attachments, pool};
 
 fn encoded<T: Serialize>(value: &T) -> (Vec<u8>, Vec<Attachment>) {
-    attachments::collect(|| codec::encode(CodecId::BINARY, value).expect("it is encoded"))
+    attachments::collect(|| {
+        codec::encode(CodecId::BINARY, value).expect("it is encoded").into_vec()
+    })
 }
 
 fn decoded<T: for<'de> Deserialize<'de>>(

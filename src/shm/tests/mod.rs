@@ -81,7 +81,7 @@ impl Link {
         let announced =
             attachments.iter().map(|attachment| self.send_attachment(way, attachment)).collect();
         let notices = self.ends(way).0.take_notices(usize::MAX);
-        Message { bytes, announced, notices }
+        Message { bytes: bytes.into_vec(), announced, notices }
     }
 
     fn receive<T: DeserializeOwned>(&self, way: Way, message: Message) -> T {

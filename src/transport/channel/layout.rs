@@ -13,6 +13,7 @@
 //!
 //! Decoding takes nothing for granted: what a worker sends is the input of a stranger.
 
+use crate::codec::Bytes;
 use crate::task::id::Ticket;
 use crate::transport::frame::{CallFrame, Outcome, OutcomeFrame};
 use crate::transport::outcome::{self, LayoutError, Reader, text};
@@ -133,10 +134,10 @@ fn returned(
 ) -> FromWorker {
     let start = bytes.len() - length;
     let value = if length < COPY_OUT_MAX {
-        bytes[start..].to_vec()
+        Bytes::from_slice(&bytes[start..])
     } else {
         bytes.drain(..start);
-        bytes
+        Bytes::from_vec(bytes)
     };
     FromWorker::Outcome(
         ticket,
@@ -161,7 +162,7 @@ mod tests {
         let value = prop::collection::vec(any::<u8>(), 0..200);
         prop_oneof![
             (value, prop::option::of(prop::collection::vec(any::<String>(), 0..4)))
-                .prop_map(|(value, error)| Outcome::Returned { value, error }),
+                .prop_map(|(value, error)| Outcome::Returned { value: value.into(), error }),
             (any::<String>(), prop::option::of(any::<String>()))
                 .prop_map(|(message, location)| Outcome::Panicked { message, location }),
             any::<String>().prop_map(|message| Outcome::Unencodable { message }),
@@ -185,7 +186,14 @@ mod tests {
 
         #[test]
         fn a_call_comes_back_whole(ticket in tickets(), function: String, arguments: Vec<u8>) {
-            let call = CallFrame { function: &function, codec: CodecId::Postcard, arguments: &arguments };
+            let call = CallFrame {
+                function: &function,
+                index: 0,
+                calls: 1,
+                is_pack: false,
+                codec: CodecId::Postcard,
+                arguments: &arguments,
+            };
             let bytes = encode_call(ticket, call).expect("a short name");
             let ToWorker::Call { ticket: got, codec, function: name, arguments: rest } =
                 decode_to_worker(&bytes).expect("a call") else { panic!("a call") };

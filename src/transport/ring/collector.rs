@@ -1,8 +1,8 @@
 //! Who looks after the rings of a pool: a thread that waits for a task, or else the pool's own thread.
 //!
 //! Looking after them is a *role* that one thread has at a time. A waiting thread takes it if it is free and
-//! gets its outcome without anybody in between: a hot round trip costs no wake at all. It hands the role on
-//! when it leaves while anything is outstanding: it has the workers ring the collector from then on, which
+//! gets its outcome without anybody in between: a hot round trip costs no wake at all. When it leaves while
+//! anything is outstanding that others wait for, it has the workers ring the collector from then on, which
 //! sleeps meanwhile and need not be woken for that.
 //!
 //! Whoever has the role may have to sleep: it sets the flags of all rings, looks once more, and sleeps on
@@ -10,8 +10,10 @@
 //! announces no more often than that; once it has passed without a bell, the next completion is surely
 //! announced, and the sleep needs no limit.
 //!
-//! A call that is staged for a worker that is awake, while nobody has the role, may be awaited in a moment
-//! or never. So no bell is asked for, but the collector looks after a tick whether somebody has come.
+//! What is outstanding while nobody has the role, and nobody is known to wait for it, may be awaited in a
+//! moment or never. As long as threads keep coming by, to submit or to wait, no bell is asked for: every bell
+//! costs a wake, and the collector would only be in their way. But it looks once a tick whether somebody has
+//! come since, and takes over if not.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
@@ -45,6 +47,10 @@ pub(crate) struct Collector {
     held: AtomicBool,
     /// The collector will look within a tick.
     ticking: AtomicBool,
+    /// Somebody has come by since the last tick.
+    visited: AtomicBool,
+    /// Somebody waits otherwise than by looking after the rings, and for what is outstanding.
+    relied_on: AtomicBool,
     stopping: AtomicBool,
     cores: usize,
 }
@@ -73,6 +79,8 @@ impl Collector {
             role: Mutex::new(Role { view: View::default(), patience: Patience::NEW }),
             held: AtomicBool::new(false),
             ticking: AtomicBool::new(false),
+            visited: AtomicBool::new(false),
+            relied_on: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         })
@@ -108,7 +116,7 @@ impl Collector {
         if self.held.load(Ordering::SeqCst) {
             return;
         }
-        if asleep {
+        if asleep && !self.visited.load(Ordering::Relaxed) {
             // It takes long enough to wake up for a waiter to come and take this back.
             sleep::listen(link.listening(), Listener::Collector);
         } else if !self.ticking.load(Ordering::SeqCst) {
@@ -126,6 +134,8 @@ impl Collector {
 
     /// Nobody will come to wait for what is outstanding: have the collector rung.
     pub(crate) fn attend(&self, gather: &Gather<'_>) {
+        // Pairs with the load of who leaves the role: either that one hands over, or this one sees it gone.
+        self.relied_on.swap(true, Ordering::SeqCst);
         if self.held.load(Ordering::SeqCst) {
             return;
         }
@@ -137,6 +147,7 @@ impl Collector {
 
     /// Deliver what there is, if nobody has the role.
     pub(crate) fn look(&self, gather: &Gather<'_>) {
+        self.visited.store(true, Ordering::Relaxed);
         if let Some(mut role) = self.try_role() {
             role.view.refresh(self);
             if role.view.has_news() {
@@ -163,16 +174,38 @@ impl Collector {
             self.look_after(&mut role, wish, gather);
             // Before the look at what is outstanding; pairs with the loads in `on_staged`, `attend` and `run`.
             self.held.swap(false, Ordering::SeqCst);
-            let outstanding = hand_over(&role.view.links);
+            let outstanding = self.leave(&role.view);
             drop(role);
             // Committed between the last look and the handing over: nobody was rung for that.
-            if outstanding {
+            if outstanding == Outstanding::HandedOver {
                 self.look(gather);
             }
             if (wish.is_done)() || is_past(wish.until) {
                 return true;
             }
         }
+    }
+
+    /// The role is free again.
+    fn leave(&self, view: &View) -> Outstanding {
+        if !view.is_outstanding() {
+            self.visited.store(false, Ordering::Relaxed);
+            self.relied_on.store(false, Ordering::Relaxed);
+            // Something may have been staged and be relied on just before that.
+            if !view.is_outstanding() {
+                return Outstanding::Nothing;
+            }
+            self.relied_on.store(true, Ordering::Relaxed);
+        }
+        // Pairs with the swap in `attend`.
+        if self.relied_on.load(Ordering::SeqCst) && hand_over(&view.links) {
+            return Outstanding::HandedOver;
+        }
+        self.visited.store(true, Ordering::Relaxed);
+        if !self.ticking.load(Ordering::SeqCst) {
+            self.start_ticking();
+        }
+        Outstanding::LeftToTicks
     }
 
     fn look_after(self: &Arc<Self>, role: &mut Role, wish: &Wish<'_>, gather: &Gather<'_>) {
@@ -248,7 +281,9 @@ impl Collector {
             let Some((words, covered)) = view.bells(Listener::Collector, &self.version) else {
                 continue;
             };
-            let mine = !self.held.load(Ordering::SeqCst) && hand_over(&view.links);
+            let mine = !self.held.load(Ordering::SeqCst)
+                && (!self.visited.load(Ordering::Relaxed) || self.relied_on.load(Ordering::SeqCst))
+                && hand_over(&view.links);
             if mine && (view.has_news() || (curious && view.is_computing())) {
                 match self.try_role() {
                     Some(_role) => _ = gather(&view.links, true),
@@ -265,7 +300,8 @@ impl Collector {
             if !limited {
                 // Before the look at what is outstanding; pairs with the load in `on_staged`, which comes
                 // after that was written.
-                self.ticking.swap(false, Ordering::SeqCst);
+                let keeps = self.visited.swap(false, Ordering::SeqCst);
+                self.ticking.swap(keeps, Ordering::SeqCst);
             }
         }
     }
@@ -286,7 +322,21 @@ impl Wake for Collector {
     }
 }
 
+/// What somebody who leaves the role leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outstanding {
+    Nothing,
+    /// The collector is rung for it.
+    HandedOver,
+    /// The collector looks after it if nobody comes for a tick.
+    LeftToTicks,
+}
+
 impl View {
+    fn is_outstanding(&self) -> bool {
+        self.links.iter().any(|link| link.is_outstanding())
+    }
+
     fn refresh(&mut self, collector: &Collector) {
         let version = collector.version.load(Ordering::Acquire);
         if self.version != Some(version) {

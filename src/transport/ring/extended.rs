@@ -7,9 +7,9 @@ use super::link::{Ring, RingLink};
 use super::parcels::{Fault, Header, Inbox, is_crowded, is_gone};
 use super::pending::{Need, OwnedCall, take_wish};
 use super::records::Records;
-use crate::shm::Encoded;
 use crate::shm::attachment::{Attachment, Parcel};
-use crate::shm::encoded::fetch;
+use crate::codec::encoded::{Encoded, fetch};
+use crate::codec::Bytes;
 use crate::sys::descriptors::IfNotReady;
 use crate::task::id::Ticket;
 use crate::transport::frame::{CallFrame, Outcome};
@@ -219,7 +219,7 @@ impl RingLink {
             }
             Some((parcel, length)) => match fetch(&parcel, length) {
                 Ok(bytes) if variant == outcome::RETURNED => {
-                    return Ok(returned(Encoded::new(bytes, attachments)));
+                    return Ok(returned(Encoded::new(Bytes::from_vec(bytes), attachments)));
                 }
                 Ok(bytes) => outcome::decode(variant, &bytes),
                 Err(error) => return Ok(Outcome::Undeliverable { message: error.to_string() }),

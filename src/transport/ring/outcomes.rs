@@ -167,7 +167,7 @@ mod tests {
     fn outcomes_are_read_one_after_the_other() {
         let panicked = Outcome::Panicked { message: "oh".into(), location: None };
         let mut bytes = Vec::new();
-        append(&Outcome::Returned { value: vec![7], error: None }, &mut bytes);
+        append(&Outcome::Returned { value: vec![7].into(), error: None }, &mut bytes);
         append(&panicked, &mut bytes);
         let length = bytes.len();
         bytes.extend([9, 9]);

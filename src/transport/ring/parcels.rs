@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::codec::{self, CodecId};
 use crate::shm::attachment::Attachment;
 use crate::shm::buffer::{Announced, BufferId};
-use crate::shm::encoded::ATTACHMENTS_MAX;
+use crate::codec::encoded::ATTACHMENTS_MAX;
 use crate::shm::peer::{Notice, Peer, Trust};
 use crate::sys::descriptors::{IfNotReady, Received, receive_with_descriptors, send_with_descriptors};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::layout::{AREA_BYTES, Form};
 use super::parcels::HEADER_BYTES_MAX;
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::shm::attachment::Attachment;
 use crate::task::id::Ticket;
 use crate::transport::frame::CallFrame;
@@ -29,8 +29,8 @@ pub(super) struct OwnedCall {
 
 #[derive(Clone, Debug)]
 enum Arguments {
-    Owned(Vec<u8>),
-    Shared(Arc<Vec<u8>>),
+    Owned(Bytes),
+    Shared(Arc<Bytes>),
 }
 
 impl Arguments {
@@ -61,8 +61,8 @@ impl OwnedCall {
         };
         let arguments = match call.shared {
             Some(shared) => Arguments::Shared(Arc::clone(shared)),
-            None if too_long => Arguments::Shared(Arc::new(call.arguments.to_vec())),
-            None => Arguments::Owned(call.arguments.to_vec()),
+            None if too_long => Arguments::Shared(Arc::new(call.arguments.into())),
+            None => Arguments::Owned(call.arguments.into()),
         };
         let parcel = if too_long { Need::Wanted } else { Need::None };
         let attachments = call.attachments.to_vec();
@@ -105,7 +105,7 @@ impl OwnedCall {
 }
 
 /// The next call that wants a parcel, which the caller makes.
-pub(super) fn take_wish(pending: &mut VecDeque<OwnedCall>) -> Option<(Ticket, Arc<Vec<u8>>)> {
+pub(super) fn take_wish(pending: &mut VecDeque<OwnedCall>) -> Option<(Ticket, Arc<Bytes>)> {
     let call = pending.iter_mut().find(|call| matches!(call.parcel, Need::Wanted))?;
     let Arguments::Shared(bytes) = &call.arguments else { return None };
     call.parcel = Need::BeingMade;

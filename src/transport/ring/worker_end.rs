@@ -14,6 +14,7 @@ use super::parcels::{Inbox, Parcels};
 use super::patience::Patience;
 use super::sleep::{self, Listener};
 use super::word::{self, Begin, Commit, Word};
+use crate::codec::Bytes;
 use crate::shm::Segment;
 use crate::shm::attachment::Attachment;
 use crate::shm::peer::Trust;
@@ -45,7 +46,7 @@ pub(crate) struct RingEnd {
     /// Private copy of the arguments of the present entry.
     pub(super) arguments: Vec<u8>,
     /// What was encoded last; kept for its memory.
-    body: Vec<u8>,
+    body: Bytes,
     /// Slots whose half for outcomes has memory.
     allocated: [bool; ENTRIES],
     announced: Instant,
@@ -88,7 +89,7 @@ impl RingEnd {
             position: 0,
             patience: Patience::NEW,
             arguments: Vec::new(),
-            body: Vec::new(),
+            body: Bytes::new(),
             allocated: [false; ENTRIES],
             announced: Instant::now(),
             unannounced: 0,
@@ -98,7 +99,7 @@ impl RingEnd {
     }
 
     /// Run calls until no more will come. `run` gets an empty vector to encode into, for its memory.
-    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, Vec<u8>) -> Outcome) {
+    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, Bytes) -> Outcome) {
         while let Some(word) = self.next() {
             self.serve_entry(word, &mut run);
         }
@@ -110,34 +111,34 @@ impl RingEnd {
             if self.is_called() {
                 self.hear();
             }
-            let now = word::look(self.word(Entry::at(self.position)));
+            let entry = Entry::at(self.position);
+            // Before the look at the entry: nothing is staged after this is set.
+            let retired = self.is_retired();
+            let now = word::look(self.word(entry));
             if now.is_staged() {
                 return Some(now);
             }
-            if self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0 {
-                // What was staged before that is seen now.
-                let now = word::look(self.word(Entry::at(self.position)));
-                return now.is_staged().then_some(now);
-            }
             self.announce(true);
             self.finished = None;
-            self.wait();
+            if retired {
+                return None;
+            }
+            // What is staged then may be taken back before the look at it above.
+            self.await_news(entry);
         }
     }
 
     /// Whether there is something to [`hear`](Self::hear).
     #[inline]
     fn is_called(&self) -> bool {
-        self.segment.u32_at(CALLING).load(Ordering::Relaxed) != 0
+        // Sequentially consistent for the looks that follow a raised sleep flag, see `sleep`.
+        self.segment.u32_at(CALLING).load(Ordering::SeqCst) != 0
     }
 
-    /// Wait for something to do.
-    fn wait(&mut self) {
-        let entry = Entry::at(self.position);
+    /// Wait until something was staged or said, or no more will come.
+    fn await_news(&mut self, entry: Entry) {
         let word = self.segment.u64_at(entry.word());
-        let retired = || self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0;
-        let called = || self.segment.u32_at(CALLING).load(Ordering::SeqCst) != 0;
-        let ready = || word::look(word).is_staged() || retired() || called();
+        let ready = || word::look(word).is_staged() || self.is_retired() || self.is_called();
         if self.patience.look_until(false, ready) {
             self.patience.succeeded();
         } else {
@@ -152,7 +153,12 @@ impl RingEnd {
         }
     }
 
-    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, Vec<u8>) -> Outcome) {
+    fn is_retired(&self) -> bool {
+        // Pairs with the store in `RingLink::retire`.
+        self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0
+    }
+
+    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, Bytes) -> Outcome) {
         let entry = Entry::at(self.position);
         let begun = match word::begin(self.word(entry), seen) {
             Begin::Begun(word) => self.run_calls(entry, word, run),
@@ -177,7 +183,7 @@ impl RingEnd {
         &mut self,
         entry: Entry,
         mut word: Word,
-        run: &mut impl FnMut(RingCall<'_>, Vec<u8>) -> Outcome,
+        run: &mut impl FnMut(RingCall<'_>, Bytes) -> Outcome,
     ) -> Word {
         let started = self.finished.take().unwrap_or_else(Instant::now);
         let head = self.copy_arguments(entry);
@@ -278,10 +284,9 @@ impl RingEnd {
                 (outcome::RETURNED, body, attachments)
             }
             outcome => {
-                let mut body = std::mem::take(&mut self.body);
-                body.clear();
+                let mut body = Vec::new();
                 let variant = outcome::encode(&outcome, &mut body);
-                (variant, body, outcome.into_attachments())
+                (variant, Bytes::from_vec(body), outcome.into_attachments())
             }
         };
         let is_plain = attachments.is_empty() && !self.parcels.peer().has_notices();

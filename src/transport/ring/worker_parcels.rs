@@ -10,7 +10,7 @@ use super::parcels::{Fault, Header, is_crowded};
 use super::worker_end::{NO_MEMORY, Place, RingEnd};
 use crate::shm::attachment::{Attachment, Parcel};
 use crate::shm::buffer::Announced;
-use crate::shm::encoded::fetch_into;
+use crate::codec::encoded::fetch_into;
 use crate::sys::descriptors::IfNotReady;
 use crate::sys::futex;
 use crate::transport::frame::Outcome;

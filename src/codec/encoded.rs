@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use super::attachment::Attachment;
-use super::attachments;
-use super::memfd::invalid;
+use super::Bytes;
+use crate::shm::attachment::Attachment;
+use crate::shm::attachments;
 
 /// No call and no result carries more buffers.
 pub(crate) const ATTACHMENTS_MAX: usize = 128;
@@ -18,7 +18,7 @@ pub(crate) fn too_many(count: usize) -> String {
 /// Arguments or a result. Small, since every task has one, and most are nothing but a few bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     rest: Option<Box<Rest>>,
 }
 
@@ -35,7 +35,7 @@ enum Body {
     #[default]
     Here,
     /// So many that they are not cloned.
-    Shared(Arc<Vec<u8>>),
+    Shared(Arc<Bytes>),
     /// Still with the worker, in the first so many bytes of a parcel.
     InParcel(Attachment, usize),
 }
@@ -45,7 +45,7 @@ impl Encoded {
     pub(crate) const NEEDS_RING: &str = "shared buffers cross over rings only: build the supervisor with \
                                          `Transport::Ring`, which is the default";
 
-    pub(crate) fn new(bytes: Vec<u8>, attachments: Vec<Attachment>) -> Self {
+    pub(crate) fn new(bytes: Bytes, attachments: Vec<Attachment>) -> Self {
         let rest = (!attachments.is_empty())
             .then(|| Box::new(Rest { attachments, body: Body::default() }));
         Self { bytes, rest }
@@ -57,7 +57,7 @@ impl Encoded {
         attachments: Vec<Attachment>,
     ) -> Self {
         let body = Body::InParcel(parcel, length);
-        Self { bytes: Vec::new(), rest: Some(Box::new(Rest { attachments, body })) }
+        Self { bytes: Bytes::new_const(), rest: Some(Box::new(Rest { attachments, body })) }
     }
 
     /// From now on clones are cheap if it is longer than `length`.
@@ -81,7 +81,7 @@ impl Encoded {
     }
 
     /// The bytes, if they are [shared](Self::share_above).
-    pub(crate) fn shared(&self) -> Option<&Arc<Vec<u8>>> {
+    pub(crate) fn shared(&self) -> Option<&Arc<Bytes>> {
         match self.rest.as_deref() {
             Some(Rest { body: Body::Shared(shared), .. }) => Some(shared),
             _ => None,
@@ -89,7 +89,7 @@ impl Encoded {
     }
 
     /// The bytes alone, to be sent away, and the buffers.
-    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<Attachment>) {
+    pub(crate) fn into_parts(self) -> (Bytes, Vec<Attachment>) {
         let Self { bytes, rest } = self;
         let Some(Rest { attachments, body }) = rest.map(|rest| *rest) else {
             return (bytes, Vec::new());
@@ -110,19 +110,19 @@ impl Encoded {
         };
         let fetched;
         let bytes = match &body {
-            Body::Here => &self.bytes,
-            Body::Shared(shared) => &**shared,
+            Body::Here => &self.bytes[..],
+            Body::Shared(shared) => &shared[..],
             Body::InParcel(parcel, length) => {
                 fetched = fetch(parcel, *length)?;
-                &fetched
+                &fetched[..]
             }
         };
         Ok(attachments::with_received(attachments, || decode(bytes)))
     }
 }
 
-impl From<Vec<u8>> for Encoded {
-    fn from(bytes: Vec<u8>) -> Self {
+impl From<Bytes> for Encoded {
+    fn from(bytes: Bytes) -> Self {
         Self { bytes, rest: None }
     }
 }
@@ -140,9 +140,6 @@ pub(crate) fn fetch_into(
     length: usize,
     bytes: &mut Vec<u8>,
 ) -> io::Result<()> {
-    if length > parcel.announced().committed as usize {
-        return Err(invalid("more bytes than there are in a parcel"));
-    }
     bytes.try_reserve_exact(length).map_err(io::Error::other)?;
     parcel.copy_out(0..length, bytes)
 }

@@ -1,0 +1,99 @@
+//! What a ring adds: staging by time, taking back from the back to the front, several ends in one event, and
+//! workers that do not take up their task.
+
+use super::*;
+
+#[test]
+fn what_was_taken_back_instead_of_killed_never_began() {
+    let mut story = Story::workers(Limits::new(1), WORKERS);
+    story.submit("a", Options::DEFAULT).cancel("a", Cancel::InProgress).is("kill a on 1");
+    story.kill_settled(1, "a", Killed::NotBegun).is("a cancelled (Requested)");
+    story.submit("b", Options { timeout: Some(ms(5)), ..Options::DEFAULT }).is("stage b on 1");
+    story.wait(ms(5)).is("kill b on 1");
+    story.kill_settled(1, "b", Killed::NotBegun).is("signal 1 Stuck, spawn 2");
+    story.ready(2).is("stage b on 2");
+    assert_eq!(story.core.task(story.tasks["b"]).map(|task| task.attempts), Some(1));
+}
+
+#[test]
+fn a_worker_that_does_not_take_up_its_task_is_killed() {
+    let claims = WorkersConfig { claim_deadline: Some(ms(10)), ..RINGS };
+    let mut story = Story::workers(Limits::new(1), claims);
+    story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT);
+    story.wait(ms(10)).is("check a on 1").checked(1, "a", true).is("");
+    story.wait(ms(10)).is("").done("a").is("a finished");
+    story.wait(ms(10)).is("check b on 1").checked(1, "b", false);
+    story.is("revoke b on 1, signal 1 Stuck, spawn 2");
+    story.revoked(1, "b", true).is("").ready(2).is("stage b on 2").done("b");
+    story.wait(ms(10)).is("");
+    assert_eq!(story.core.next_deadline(), None, "an idle pool has no timer");
+}
+
+#[test]
+fn what_finishes_together_ends_before_anything_starts() {
+    let mut story = Story::workers(Limits::new(2), WORKERS);
+    story.submit("a", Options::DEFAULT).submit("b", retry(1, RetryOn::Error));
+    story.submit("c", Options::DEFAULT).submit("d", Options::DEFAULT);
+    let finish = [("b", Finish::ReturnedError), ("a", Finish::Returned), ("a", Finish::Returned)];
+    let all = finish.map(|(name, finish)| Finished {
+        ticket: story.tickets[name],
+        finish,
+        ran: Duration::ZERO,
+    });
+    story.event(|core, now, out| core.on_all_finished(now, &all, out));
+    story.is("a finished, stage b on 2, stage c on 1");
+}
+
+#[test]
+fn as_much_is_staged_as_runs_for_the_time_of_prefetch() {
+    let prefetch = WorkersConfig { entries_per_worker: 9, prefetch: ms(10), ..RINGS };
+    let mut story = Story::workers(Limits::new(1), prefetch);
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        story.submit(name, Options::DEFAULT).is(&format!("stage {name} on 1"));
+    }
+    let ticket = story.tickets["a"];
+    story.event(|core, now, out| core.on_finished(now, ticket, Finish::Returned, ms(4), out));
+    story.submit("g", Options::DEFAULT).is("").done("b").is("b finished");
+    // Two short ones later the estimate has fallen to three milliseconds.
+    story.done("c").is("c finished, stage g on 1").submit("h", Options::DEFAULT).is("");
+}
+
+#[test]
+fn what_began_lately_is_not_asked_about() {
+    let claims = WorkersConfig { claim_deadline: Some(ms(10)), ..RINGS };
+    let mut story = Story::workers(Limits::new(2), claims);
+    story.submit("a", Options::DEFAULT).wait(ms(4)).submit("b", Options::DEFAULT);
+    story.wait(ms(6)).is("check a on 2").checked(2, "a", true);
+    story.wait(ms(10)).is("check b on 1").checked(1, "b", true).wait(ms(10)).is("");
+}
+
+#[test]
+fn a_program_that_takes_up_nothing_is_given_up() {
+    let claims = WorkersConfig { claim_deadline: Some(ms(10)), restart_limit: 1, ..RINGS };
+    let mut story = Story::workers(Limits::new(1), claims);
+    story.submit("a", Options::DEFAULT).wait(ms(10)).checked(1, "a", false);
+    story.is("revoke a on 1, signal 1 Stuck, spawn 2").revoked(1, "a", true).exited(1, &[]);
+    story.ready(2).is("stage a on 2").wait(ms(10)).wait(ms(10)).checked(2, "a", false);
+    story.revoked(2, "a", true).exited(2, &[]).is("pool failed, a lost its pool, retire 3");
+}
+
+#[test]
+fn what_is_taken_back_is_taken_from_the_back() {
+    let low = || priority(Priority::Low);
+    let mut story = Story::workers(Limits::new(1), RINGS);
+    story.submit("a", low()).submit("b", low()).submit("c", low()).is("stage c on 1");
+    story.submit("high", priority(Priority::High)).is("revoke c on 1, revoke b on 1");
+    story.revoked(1, "c", true).revoked(1, "b", true).done("a");
+    story.is("a finished, stage high on 1, stage b on 1, stage c on 1");
+    story.event(|core, now, out| core.on_worker_corrupt(now, WorkerId(1), out));
+    story.is("revoke c on 1, revoke b on 1, revoke high on 1, signal 1 Corrupt, spawn 2");
+    story.revoked(1, "c", true).revoked(1, "b", true).revoked(1, "high", true).ready(2);
+    story.is("stage high on 2, stage b on 2, stage c on 2");
+}
+
+#[test]
+fn each_critical_task_that_waits_gets_an_extra_worker() {
+    let mut story = Story::workers(Limits::new(1), WorkersConfig { burst: 2, ..RINGS });
+    story.submit("a", Options::DEFAULT).submit("b", priority(Priority::Critical)).is("spawn 2");
+    story.submit("c", priority(Priority::Critical)).is("spawn 3");
+}
