@@ -121,6 +121,12 @@ impl Encoded {
     }
 }
 
+impl From<Vec<u8>> for Encoded {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from_vec(bytes).into()
+    }
+}
+
 impl From<Bytes> for Encoded {
     fn from(bytes: Bytes) -> Self {
         Self { bytes, rest: None }

@@ -15,7 +15,7 @@ use crate::{Backoff, TaskFailure, TaskResult, task};
 /// The encoded arguments of a call for a worker.
 fn encoded<T>(call: Call<T>) -> Result<Vec<u8>, crate::codec::EncodeError> {
     let Work::Encoded { arguments, .. } = call.work else { panic!("not for a worker") };
-    arguments.map(|arguments| arguments.into_vec())
+    arguments.map(|arguments| arguments.into_parts().0.into_vec())
 }
 
 /// Runs in this process, through the bytes.
@@ -30,7 +30,7 @@ impl<T> RunHere<T> for Call<T> {
         let encoded = encoded(self).map_err(|error| error.to_string())?;
         let codec = CodecId::Postcard;
         match (entry.run)(codec, &encoded, Bytes::new()) {
-            Outcome::Returned { value: bytes, .. } => read.read(Stored::Encoded { codec, bytes }),
+            Outcome::Returned { value: bytes, .. } => read.read(Stored::Encoded { codec, value: bytes }),
             other => Err(format!("{other:?}")),
         }
     }
@@ -127,7 +127,7 @@ fn run_json(name: &str, json: &str) -> Outcome {
 /// The returned JSON, or what was said instead of it.
 fn check(name: &str, json: &str, expected: Result<&str, &str>) {
     let outcome = match run_json(name, json) {
-        Outcome::Returned { value, .. } => Ok(String::from_utf8(value.into_vec()).expect("JSON is text")),
+        Outcome::Returned { value, .. } => Ok(String::from_utf8(value.into_parts().0.into_vec()).expect("JSON is text")),
         Outcome::BadArguments { message } => Err(message),
         other => Err(format!("{other:?}")),
     };
@@ -241,7 +241,7 @@ fn bytes_that_are_no_arguments_are_refused() {
 #[test]
 fn an_error_tells_its_chain_beside_the_value() {
     let told = |name: &str, json: &str| match run_json(name, json) {
-        Outcome::Returned { value, error } => (String::from_utf8(value.into_vec()).expect("text"), error),
+        Outcome::Returned { value, error } => (String::from_utf8(value.into_parts().0.into_vec()).expect("text"), error),
         other => panic!("{other:?}"),
     };
     let (value, error) = told("thumbnail", r#"["a", 0]"#);

@@ -49,10 +49,8 @@ fn run(marker: &Marker) -> io::Result<()> {
     set_title();
     let announced = lifeline.try_clone()?;
     // Before its thread listens there, which would take the message for nothing.
-    let ring = match marker.protocol == PROTOCOL_VERSION {
-        true => receive_ring(&lifeline)?,
-        false => None,
-    };
+    let is_known = marker.protocol == PROTOCOL_VERSION;
+    let ring = if is_known { receive_ring(&lifeline)? } else { None };
     lifeline::watch(lifeline)?;
 
     let announce = |server: &str| {

@@ -410,7 +410,7 @@ fn many_long_calls_go_in_their_order_and_can_be_taken_back() {
         for (n, task) in tasks.into_iter().enumerate() {
             match task.wait() {
                 Ok(seen) => assert_eq!((n % 2, seen), (1, (3 << 20, Some(1)))),
-                Err(error) => assert!(n % 2 == 0 && *error.kind() == TaskErrorKind::Cancelled, "{error}"),
+                Err(error) => assert!(n % 2 == 0 && matches!(error.kind(), TaskErrorKind::Cancelled), "{error}"),
             }
         }
     });

@@ -193,6 +193,8 @@ mod tests {
                 is_pack: false,
                 codec: CodecId::Postcard,
                 arguments: &arguments,
+                shared: None,
+                attachments: &[],
             };
             let bytes = encode_call(ticket, call).expect("a short name");
             let ToWorker::Call { ticket: got, codec, function: name, arguments: rest } =

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 
 use super::layout::{ANSWERING, CALLING, Form};
 use super::link::{Ring, RingLink};
-use super::parcels::{Fault, Header, Inbox, is_crowded, is_gone};
+use super::parcels::{Fault, Header, Inbox, Taken, is_crowded, is_gone};
 use super::pending::{Need, OwnedCall, take_wish};
 use super::records::Records;
-use crate::shm::attachment::{Attachment, Parcel};
+use crate::shm::attachment::Parcel;
 use crate::codec::encoded::{Encoded, fetch};
 use crate::codec::Bytes;
 use crate::sys::descriptors::IfNotReady;
@@ -45,10 +45,7 @@ impl RingLink {
         while !state.records.is_full()
             && let Some(call) = state.pending.pop_front()
         {
-            let put = match call.is_ready() {
-                true => self.put_owned(state, &call),
-                false => Put::Later,
-            };
+            let put = if call.is_ready() { self.put_owned(state, &call) } else { Put::Later };
             match put {
                 Put::Done(sleeps) => asleep |= sleeps,
                 Put::Refused(message) => self.refuse(state, call.ticket, message),
@@ -190,7 +187,7 @@ impl RingLink {
         let (header, rest) = Header::split(rest)?;
         self.parcels().read(inbox)?;
         let outcome = match self.parcels().receive(inbox, &header) {
-            Ok((attachments, parcel)) => self.assemble(variant, attachments, parcel, rest)?,
+            Ok(taken) => self.assemble(variant, taken, rest)?,
             Err(Fault::Lie(what)) => return Err(what),
             Err(Fault::Lack(what)) => {
                 Outcome::Undeliverable { message: format!("the buffers that came with it: {what}") }
@@ -203,8 +200,7 @@ impl RingLink {
     fn assemble(
         &self,
         variant: u8,
-        attachments: Vec<Attachment>,
-        parcel: Option<(Attachment, usize)>,
+        Taken { attachments, parcel }: Taken,
         behind: &[u8],
     ) -> Result<Outcome, String> {
         let returned = |value| Outcome::Returned { value, error: None };

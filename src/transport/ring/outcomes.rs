@@ -156,6 +156,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn no_header(_body: &[u8]) -> Result<Outcome, String> {
+        Err("nothing here is extended".to_owned())
+    }
+
     fn append(outcome: &Outcome, bytes: &mut Vec<u8>) {
         let mut body = Vec::new();
         let variant = outcome::encode(outcome, &mut body);
@@ -171,7 +175,7 @@ mod tests {
         append(&panicked, &mut bytes);
         let length = bytes.len();
         bytes.extend([9, 9]);
-        let pack = PackOutcomes::check(bytes, 2).expect("they are whole");
+        let pack = PackOutcomes::check(bytes, 2, &mut no_header).expect("they are whole");
         assert_eq!((pack.count(), pack.byte_count()), (2, length));
         let (Read::Value(value), next) = pack.read(0).expect("the first") else { panic!("a value") };
         assert_eq!(value, [7]);
@@ -185,8 +189,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_refused_or_read(bytes: Vec<u8>, count in 0_u32..5) {
-            let _ = check_one(&bytes, 0);
-            if let Ok(pack) = PackOutcomes::check(bytes, count) {
+            let _ = check_one(&bytes, 0, &mut no_header);
+            if let Ok(pack) = PackOutcomes::check(bytes, count, &mut no_header) {
                 let mut offset = 0;
                 for _ in 0..count {
                     offset = pack.read(offset).expect("it was checked").1;

@@ -46,6 +46,14 @@ enum Message {
     Notices(Vec<Notice>),
 }
 
+/// What an extended call or outcome came with.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) attachments: Vec<Attachment>,
+    /// And how long the encoded value is that is in it.
+    pub(super) parcel: Option<(Attachment, usize)>,
+}
+
 /// The other side's buffers could not be had.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -129,7 +137,9 @@ impl Parcels {
 
     /// What announced these was never begun.
     pub(super) fn take_back<'a>(&self, attachments: impl IntoIterator<Item = &'a Attachment>) {
-        attachments.into_iter().for_each(|attachment| self.peer.take_back(attachment));
+        for attachment in attachments {
+            self.peer.take_back(attachment);
+        }
     }
 
     /// Tell what is to be told, through the socket. Whether anything was.
@@ -153,10 +163,7 @@ impl Parcels {
 
     /// What to tell with the next message.
     pub(super) fn take_notices(&self) -> Vec<Notice> {
-        match self.peer.has_notices() {
-            true => self.peer.take_notices(NOTICES_MAX),
-            false => Vec::new(),
-        }
+        if self.peer.has_notices() { self.peer.take_notices(NOTICES_MAX) } else { Vec::new() }
     }
 
     /// Read all that is in the socket. An error is a lie.
@@ -209,7 +216,7 @@ impl Parcels {
         &self,
         inbox: &mut Inbox,
         header: &Header,
-    ) -> Result<(Vec<Attachment>, Option<(Attachment, usize)>), Fault> {
+    ) -> Result<Taken, Fault> {
         let mut lack = None;
         let mut receive = |announced: Announced| {
             if let Some((id, why)) = inbox.lost.iter().find(|(id, _)| *id == announced.id) {
@@ -235,12 +242,14 @@ impl Parcels {
         };
         match lack {
             Some(why) => Err(Fault::Lack(why)),
-            None => Ok((attachments, parcel)),
+            None => Ok(Taken { attachments, parcel }),
         }
     }
 
     pub(super) fn apply(&self, notices: Vec<Notice>) {
-        notices.into_iter().for_each(|notice| self.peer.on_notice(notice));
+        for notice in notices {
+            self.peer.on_notice(notice);
+        }
     }
 
     fn send(

@@ -55,10 +55,8 @@ pub(super) enum Need {
 impl OwnedCall {
     pub(super) fn new(ticket: Ticket, call: CallFrame<'_>) -> Self {
         let CallFrame { index, codec, calls, is_pack, .. } = call;
-        let too_long = match call.attachments.is_empty() {
-            true => call.arguments.len() > AREA_BYTES,
-            false => call.arguments.len() > BESIDE_HEADER_MAX,
-        };
+        let room = if call.attachments.is_empty() { AREA_BYTES } else { BESIDE_HEADER_MAX };
+        let too_long = call.arguments.len() > room;
         let arguments = match call.shared {
             Some(shared) => Arguments::Shared(Arc::clone(shared)),
             None if too_long => Arguments::Shared(Arc::new(call.arguments.into())),
@@ -78,10 +76,12 @@ impl OwnedCall {
     }
 
     pub(super) fn form(&self) -> Form {
-        match self.is_pack {
-            true => Form::Pack,
-            false if self.is_extended() => Form::Extended,
-            false => Form::Single,
+        if self.is_pack {
+            Form::Pack
+        } else if self.is_extended() {
+            Form::Extended
+        } else {
+            Form::Single
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::layout::{ANSWERING, CALLING, COLLECTOR_BELL, Entry, Slot};
 use super::outcomes::{EXTENDED, HEAD_BYTES};
-use super::parcels::{Fault, Header, is_crowded};
+use super::parcels::{Fault, Header, Taken, is_crowded};
 use super::worker_end::{NO_MEMORY, Place, RingEnd};
 use crate::shm::attachment::{Attachment, Parcel};
 use crate::shm::buffer::Announced;
@@ -31,7 +31,7 @@ impl RingEnd {
         self.parcels.read(&mut self.inbox)?;
         let received = self.parcels.receive(&mut self.inbox, &header);
         self.parcels.apply(std::mem::take(&mut self.inbox.heard));
-        let (attachments, parcel) = received.map_err(|fault| match fault {
+        let Taken { attachments, parcel } = received.map_err(|fault| match fault {
             Fault::Lie(what) | Fault::Lack(what) => format!("the buffers in the arguments: {what}"),
         })?;
         match parcel {
