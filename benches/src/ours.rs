@@ -12,9 +12,8 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Those that this version of atasker has, its default first. **The place to switch**, together with
-    /// [`supervisor`], when it has another one.
-    pub const ALL: &[Self] = &[Self::Channel];
+    /// The default first.
+    pub const ALL: &[Self] = &[Self::Ring, Self::Channel];
 
     /// What tables call it.
     pub fn name(self) -> &'static str {
@@ -28,13 +27,13 @@ impl Transport {
 /// A supervisor with `workers` worker processes over that transport.
 ///
 /// # Panics
-/// If it can't start, or has no such transport.
+/// If it can't start.
 pub fn supervisor(workers: u32, transport: Transport) -> Supervisor {
-    let builder = Supervisor::builder().processes(Limits::new(workers));
-    let builder = match transport {
-        Transport::Channel => builder,
-        Transport::Ring => unreachable!("this version has no ring; see Transport::ALL"),
+    let transport = match transport {
+        Transport::Ring => atasker::Transport::Ring,
+        Transport::Channel => atasker::Transport::Channel,
     };
+    let builder = Supervisor::builder().processes(Limits::new(workers)).transport(transport);
     builder.start().expect("the supervisor starts")
 }
 

@@ -162,6 +162,7 @@ impl Line {
         self.calls -= by as usize;
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, nodes: &mut Nodes, slot: u32) {
         let Node { prev, next, weight, .. } = *nodes.at(slot);
         for level in 0..WARN_LEVELS {
@@ -185,6 +186,7 @@ impl Line {
         std::iter::successors(some(self.head), |&at| some(nodes.at(at).next))
     }
 
+    #[inline]
     fn link_after(&mut self, nodes: &mut Nodes, prev: u32, slot: u32) {
         let next = if prev == NIL { self.head } else { nodes.at(prev).next };
         let node = nodes.at_mut(slot);

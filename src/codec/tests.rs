@@ -225,7 +225,7 @@ fn paths_need_not_be_text() {
 fn a_codec_crosses_as_its_number() {
     for codec in CODECS {
         let bytes = encode(CodecId::Postcard, codec).expect("it can be encoded");
-        assert_eq!(bytes[..], [u8::from(*codec)]);
+        assert_eq!(*bytes, [u8::from(*codec)]);
         assert_eq!(decode::<CodecId>(CodecId::Postcard, &bytes), Ok(*codec));
     }
     let error = decode::<CodecId>(CodecId::Postcard, &[9]).expect_err("there is no 9");

@@ -84,6 +84,7 @@ impl<P: Clone> Core<P> {
         self.pool_mut(pool_id).admission.vacate();
     }
 
+    #[inline]
     fn on_worker_finished(
         &mut self,
         slot: u32,
@@ -109,6 +110,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// What has left its slot or worker is retried or resolved.
+    #[inline]
     fn finish(&mut self, slot: u32, finish: Finish, now: Time, out: &mut Vec<Effect<P>>) {
         let record = &mut self.tasks[slot];
         let failure = match finish {

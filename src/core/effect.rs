@@ -30,8 +30,8 @@ pub(crate) enum Effect<P> {
     /// `on_kill_settled`; for a pack, whose calls behind the one that runs are taken back, by `on_pack_split`
     /// before.
     Kill { worker: WorkerId, ticket: Ticket },
-    /// Take back those calls of a running pack that have not begun. Answered by `on_pack_split`, or not at
-    /// all if there are none.
+    /// Take back those calls of a running pack that have not begun, all but one if none has. Answered by
+    /// `on_pack_split`, or not at all if there are none.
     Split { worker: WorkerId, ticket: Ticket },
     /// Look whether the worker has begun what it was given long ago. Answered by `on_claim_checked`.
     CheckClaim { worker: WorkerId, ticket: Ticket },

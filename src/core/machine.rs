@@ -131,6 +131,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// Sets the one timer that goes with a task's state, or clears it: `Time::NEVER`.
+    #[inline]
     pub(super) fn set_alarm(&mut self, slot: u32, time: Time) {
         let before = std::mem::replace(&mut self.tasks[slot].alarm, time);
         if before != Time::NEVER {
@@ -152,6 +153,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// Gives a task that does not wait in order of age a timer for the report of its wait.
+    #[inline]
     pub(super) fn set_warn_timer(&mut self, slot: u32) {
         if !self.warns {
             return;
@@ -164,6 +166,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// Must precede every change to what the due time depends on.
+    #[inline]
     pub(super) fn clear_warn_timer(&mut self, slot: u32) {
         if std::mem::take(&mut self.tasks[slot].warn_timer) {
             let due = self.warn_due(slot).expect("a timer is set for a report that is due");
@@ -210,6 +213,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// Leaves its line.
+    #[inline]
     pub(super) fn leave_line(&mut self, slot: u32) {
         let pool = self.tasks[slot].pool;
         self.pools[pool as usize].admission.remove(&mut self.nodes, slot);
@@ -217,10 +221,14 @@ impl<P: Clone> Core<P> {
     }
 
     /// Presumes, or knows, that the attempt has begun.
+    #[inline]
     pub(super) fn begin(&mut self, slot: u32, now: Time) {
-        if self.tasks[slot].begun() {
-            return;
+        if !self.tasks[slot].begun() {
+            self.begin_now(slot, now);
         }
+    }
+
+    fn begin_now(&mut self, slot: u32, now: Time) {
         self.clear_warn_timer(slot);
         if self.tasks[slot].state != State::Running {
             self.leave_staged(slot);
@@ -334,6 +342,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// The terminal state of a task that has left its line, slot or worker.
+    #[inline]
     pub(super) fn resolve(
         &mut self,
         slot: u32,
@@ -361,6 +370,7 @@ impl<P: Clone> Core<P> {
         self.pool_mut(pool).detached += 1;
     }
 
+    #[inline]
     fn tell_ending(&mut self, slot: u32, ending: Ending, now: Time, out: &mut Vec<Effect<P>>) {
         self.set_alarm(slot, Time::NEVER);
         self.clear_warn_timer(slot);

@@ -8,9 +8,9 @@
 //! may arrive late or twice: one that names a ticket or worker that is no longer current changes nothing.
 //!
 //! Reading order: `effect`, `event` (what comes in), `task` (the record and its states), `workers` (the
-//! bookkeeping of worker processes, with `prediction`), `machine` (the core itself and the primitives), then one file per
-//! group of events: `submit`, `attempt`, `pack`, `process`, `claim`, `deadline`, `stop`. All of them end with `schedule` and
-//! `fleet`. `info` answers questions, `invariants` says what must always hold.
+//! bookkeeping of worker processes) with `prediction`, `machine` (the core itself and the primitives), then
+//! one file per group of events: `submit`, `attempt`, `pack`, `process`, `claim`, `deadline`, `stop`. All of
+//! them end with `schedule` and `fleet`. `info` answers questions, `invariants` says what must always hold.
 
 mod attempt;
 #[doc(hidden)]

@@ -113,8 +113,8 @@ impl<P: Clone> Core<P> {
     }
 
     /// A worker behind whose tasks one of `class` may be staged: none of them is of a lower class (the last
-    /// is the least urgent), and the limits will let it start when the one in front is done. Critical tasks wait for a worker of their
-    /// own.
+    /// is the least urgent), and the limits will let it start when the one in front is done. Critical tasks
+    /// wait for a worker of their own.
     fn place_behind(&self, pool: PoolId, class: Priority) -> Option<WorkerId> {
         let pool = self.pool(pool);
         if class == Priority::Critical || pool.admission.busy() > pool.admission.ceiling(class) {
@@ -125,8 +125,8 @@ impl<P: Clone> Core<P> {
         })
     }
 
-    /// What is with a worker and has not begun must not start before a more urgent task that waits, nor beyond
-    /// its limits.
+    /// What is with a worker and has not begun must not start before a more urgent task that waits, nor
+    /// beyond its limits.
     fn take_back_for_urgent(&mut self, pool_id: PoolId, out: &mut Vec<Effect<P>>) {
         let stopped = self.stop >= Some(StopMode::CancelQueued);
         let pool = self.pool(pool_id);
@@ -135,10 +135,21 @@ impl<P: Clone> Core<P> {
         else {
             return;
         };
-        let yielding = Priority::ALL.map(|class| class == lowest || pool.must_yield(class));
+        let yields = |class| stopped || class == lowest || pool.must_yield(class);
+        self.take_back(pool_id, Priority::ALL.map(yields), out);
+    }
+
+    /// Takes back what is with a worker and has not begun, of these classes.
+    #[cold]
+    fn take_back(
+        &mut self,
+        pool: PoolId,
+        classes: [bool; Priority::ALL.len()],
+        out: &mut Vec<Effect<P>>,
+    ) {
         let staged: Vec<u32> = self
-            .staged_slots(pool_id, usize::MAX)
-            .filter(|&slot| yielding[self.nodes.class(slot) as usize])
+            .staged_slots(pool, usize::MAX)
+            .filter(|&slot| classes[self.nodes.class(slot) as usize])
             .collect();
         for slot in staged {
             self.start_revoke(slot, Revoke::Requeue, out);
@@ -147,7 +158,7 @@ impl<P: Clone> Core<P> {
         if self.is_sabotaged(super::sabotage::Sabotage::UrgentBehindRest) {
             return;
         }
-        self.split_packs(pool_id, yielding.map(|yields| yields || stopped), out);
+        self.split_packs(pool, classes, out);
     }
 
     /// An idle worker gets what is staged behind another's task, or the rest of a pack that runs there. What
@@ -162,18 +173,27 @@ impl<P: Clone> Core<P> {
         if idle == 0 || !Priority::ALL.into_iter().any(may_move) {
             return;
         }
+        // As many as each would have had, or every single one would have to be fetched when the last is done.
+        let workers = pool.workers();
+        let staged: usize =
+            workers.iter().map(|worker| worker.entries.len().saturating_sub(1)).sum();
+        let most = idle * (staged / workers.iter().len()).max(1);
         // In any worker the first are the most urgent and, but for what was taken back, the oldest.
         let candidates: Vec<u32> = self
-            .staged_slots(pool_id, idle)
+            .staged_slots(pool_id, most)
             .filter(|&slot| pool.admission.has_place(self.nodes.class(slot)))
             .collect();
-        let mut chosen = candidates.clone();
-        chosen.sort_by_key(|&slot| (Reverse(self.nodes.class(slot)), self.nodes.order(slot)));
-        chosen.truncate(idle);
-        for slot in candidates.into_iter().filter(|slot| chosen.contains(slot)) {
+        let key = |slot: u32| (Reverse(self.nodes.class(slot)), self.nodes.order(slot));
+        let mut keys: Vec<_> = candidates.iter().map(|&slot| key(slot)).collect();
+        keys.sort_unstable();
+        keys.truncate(most);
+        let last = keys.last().copied();
+        let chosen: Vec<u32> =
+            candidates.into_iter().filter(|&slot| Some(key(slot)) <= last).collect();
+        for &slot in &chosen {
             self.start_revoke(slot, Revoke::Requeue, out);
         }
-        self.split_for_idle(pool_id, idle - chosen.len(), out);
+        self.split_for_idle(pool_id, idle.saturating_sub(chosen.len()), out);
     }
 
     /// In each worker the first `most` that wait behind another and are not being taken back already, from

@@ -18,9 +18,10 @@ impl<P: Clone> Core<P> {
         submission: Submission<P>,
         out: &mut Vec<Effect<P>>,
     ) -> Result<TaskId, Refused<P>> {
-        let Submission { pool: pool_id, options, payload, calls } = submission;
+        // By reference: the options are large.
+        let Submission { pool: pool_id, ref options, calls, .. } = submission;
         debug_assert!(calls > 0, "a task is one call at least");
-        debug_assert!(calls == 1 || is_plain(&options), "a pack has neither timers nor retries");
+        debug_assert!(calls == 1 || is_plain(options), "a pack has neither timers nor retries");
         let delay = options.delay.filter(|delay| !delay.is_zero());
         let pool = self.pool(pool_id);
         let reason = if self.stop.is_some() {
@@ -32,13 +33,19 @@ impl<P: Clone> Core<P> {
                 .then_some(RefuseReason::QueueFull)
         };
         if let Some(reason) = reason {
-            return Err(Refused { payload, reason });
+            return Err(Refused { payload: submission.payload, reason });
         }
         let number = self.last_number + 1;
         self.last_number += u64::from(calls);
         let queued_from = now + delay.unwrap_or(Duration::ZERO);
-        let slot =
-            self.tasks.insert(Record::new(number, pool_id, &options, queued_from, payload, calls));
+        let slot = self.tasks.insert(Record::new(
+            number,
+            pool_id,
+            options,
+            queued_from,
+            submission.payload,
+            calls,
+        ));
         self.nodes.ensure(slot);
         let task = self.tasks.id(slot);
         let pool = self.pool_mut(pool_id);

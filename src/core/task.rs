@@ -113,6 +113,7 @@ const _: () = {
 };
 
 impl<P> Record<P> {
+    #[inline]
     pub(super) fn new(
         number: u64,
         pool: PoolId,
@@ -247,6 +248,7 @@ impl<P> Tasks<P> {
     pub(super) const EMPTY: Self =
         Self { records: Vec::new(), vacant: Vec::new(), rests: BTreeMap::new() };
 
+    #[inline]
     pub(super) fn insert(&mut self, record: Record<P>) -> u32 {
         if let Some(slot) = self.vacant.pop() {
             self[slot] = record;
@@ -267,6 +269,7 @@ impl<P> Tasks<P> {
     }
 
     /// The record's payload must have been taken.
+    #[inline]
     pub(super) fn vacate(&mut self, slot: u32) {
         let record = &mut self[slot];
         debug_assert!(record.payload.is_none(), "a payload is never dropped in the core");

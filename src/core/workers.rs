@@ -49,7 +49,7 @@ impl Worker {
 
     /// Whether something may be staged behind what it has.
     fn has_room(&self, held_max: usize) -> bool {
-        self.state == WorkerState::Ready && (1..held_max).contains(&self.entries.len())
+        matches!(self.state, WorkerState::Ready) && (1..held_max).contains(&self.entries.len())
     }
 }
 
@@ -116,6 +116,7 @@ impl Workers {
     }
 
     /// Gives the worker an entry. Whether it is its only one.
+    #[inline]
     pub(super) fn push(&mut self, id: WorkerId, slot: u32) -> bool {
         self.change(id, |worker| {
             worker.entries.push_back(slot);
@@ -125,6 +126,7 @@ impl Workers {
 
     /// Takes an entry from a worker, which is idle then if it was the only one of a worker that is ready.
     /// The worker's state and what is first with it now.
+    #[inline]
     pub(super) fn pull(&mut self, id: WorkerId, slot: u32) -> (WorkerState, Option<u32>) {
         let (state, front) = self.change(id, |worker| {
             let entries = &mut worker.entries;
@@ -238,6 +240,7 @@ impl Workers {
         cold.or_else(|| self.idle.first().copied())
     }
 
+    #[inline]
     fn at(&self, id: WorkerId) -> Option<usize> {
         // Where it is if none of those that came after the first is gone.
         let guess = id.0.checked_sub(self.all.first()?.id.0)? as usize;

@@ -13,9 +13,9 @@ use crate::transport::frame::Outcome;
 use crate::{Backoff, TaskFailure, TaskResult, task};
 
 /// The encoded arguments of a call for a worker.
-fn encoded<T>(call: Call<T>) -> Result<Vec<u8>, crate::codec::EncodeError> {
+fn encoded<T>(call: Call<T>) -> Result<Bytes, crate::codec::EncodeError> {
     let Work::Encoded { arguments, .. } = call.work else { panic!("not for a worker") };
-    arguments.map(|arguments| arguments.into_parts().0.into_vec())
+    arguments.map(|arguments| arguments.into_parts().0)
 }
 
 /// Runs in this process, through the bytes.
@@ -127,7 +127,7 @@ fn run_json(name: &str, json: &str) -> Outcome {
 /// The returned JSON, or what was said instead of it.
 fn check(name: &str, json: &str, expected: Result<&str, &str>) {
     let outcome = match run_json(name, json) {
-        Outcome::Returned { value, .. } => Ok(String::from_utf8(value.into_parts().0.into_vec()).expect("JSON is text")),
+        Outcome::Returned { value, .. } => Ok(String::from_utf8(value.bytes().to_vec()).expect("JSON is text")),
         Outcome::BadArguments { message } => Err(message),
         other => Err(format!("{other:?}")),
     };
@@ -241,7 +241,7 @@ fn bytes_that_are_no_arguments_are_refused() {
 #[test]
 fn an_error_tells_its_chain_beside_the_value() {
     let told = |name: &str, json: &str| match run_json(name, json) {
-        Outcome::Returned { value, error } => (String::from_utf8(value.into_parts().0.into_vec()).expect("text"), error),
+        Outcome::Returned { value, error } => (String::from_utf8(value.bytes().to_vec()).expect("text"), error),
         other => panic!("{other:?}"),
     };
     let (value, error) = told("thumbnail", r#"["a", 0]"#);
@@ -328,7 +328,7 @@ fn code_of_the_users_types_may_panic_anywhere() {
     let Outcome::BadArguments { message } = explode(2) else { panic!("2") };
     assert!(message.starts_with("decoding the arguments panicked: "), "{message}");
     // It was encoded before.
-    assert_eq!(explode(3), Outcome::Returned { value: b"3".to_vec().into(), error: None });
+    assert_eq!(explode(3), Outcome::Returned { value: Bytes::from_slice(b"3"), error: None });
     assert_eq!(explode(4), Outcome::Unencodable { message: "not this bomb".into() });
     let Outcome::Panicked { message, .. } = explode(5) else { panic!("5") };
     assert!(message.contains("ran a bomb"), "{message}");
@@ -391,6 +391,7 @@ fn options_of_the_attribute() {
 
     let call = all::call("a", "b".into(), Some(b"c"), "d");
     assert_eq!(call.name(), "atasker::registry::tests::all");
+    assert!(call.wanted.is_none(), "it says nothing that is not declared");
     let options = call.options();
     let Work::Repeatable(closure) = call.work else { panic!("it has retries") };
     for _ in 0..2 {

@@ -27,9 +27,10 @@ use crate::transport::ring::layout::ENTRIES;
 
 /// How many entries of a ring are used: some are left for those that were taken back from between others.
 const ENTRIES_MAX: usize = ENTRIES * 3 / 4;
-/// How much work is staged ahead for a worker. Twice what a worker takes to announce outcomes while it has
-/// more to do, so that it does not run dry before.
-const PREFETCH: Duration = Duration::from_millis(2);
+/// How much work is staged ahead for a worker. With all cores busy, the thread that is to fill up the rings
+/// may have to wait some milliseconds for one; until then no worker should run dry. What is staged can be
+/// taken back, so this delays nothing that is more urgent.
+const PREFETCH: Duration = Duration::from_millis(20);
 /// How long a worker may leave a call untouched that is next.
 const CLAIM_DEADLINE: Duration = Duration::from_secs(10);
 

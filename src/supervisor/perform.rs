@@ -115,7 +115,7 @@ impl Shared {
         if cell.is_pack {
             return self.resolve_pack(cell, ending, history);
         }
-        let mut pid = None;
+        let pid;
         let fail = |kind| TaskError::new(Some(task), cell.name.clone(), history.attempts, kind);
         let mut ran = history.ran;
         let mut returned_error = None;

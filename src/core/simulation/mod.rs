@@ -1,7 +1,7 @@
 //! The whole core in a world made of dice: tasks of all kinds are submitted and cancelled, workers start,
-//! work, race, hang, crash and answer late or at once, packs are split, limits change, time jumps, the supervisor stops. After every event
-//! the core's invariants are checked, and an oracle that knows only events and effects checks what is
-//! promised to users.
+//! work, race, hang, crash and answer late or at once, packs are split, limits change, time jumps, the
+//! supervisor stops. After every event the core's invariants are checked, and an oracle that knows only
+//! events and effects checks what is promised to users.
 //!
 //! Each seed is one history. `ATASKER_SEEDS=n` sets how many are tried, `ATASKER_SEED=n` reruns one.
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::codec::{Bytes, CodecId};
+use crate::codec::CodecId;
 use crate::registry::entry::{RegisteredTask, TaskEntry};
 use crate::registry::init::WorkerInit;
 use crate::sys::faults;
@@ -10,7 +10,7 @@ use crate::task::options::Declared;
 use crate::transport::frame::Outcome;
 
 fn returned(value: impl Into<Vec<u8>>) -> Outcome {
-    Outcome::Returned { value: Bytes::from_vec(value.into()).into(), error: None }
+    Outcome::Returned { value: value.into().into(), error: None }
 }
 
 fn text(arguments: &[u8]) -> &str {
@@ -45,7 +45,7 @@ functions! {
         returned(arguments)
     };
     produce = |_, arguments| returned(vec![9; text(arguments).parse().expect("a length")]);
-    fail = |_, _| Outcome::Returned { value: Bytes::from_slice(&[1]).into(), error: Some(vec!["top".into(), "cause".into()]) };
+    fail = |_, _| Outcome::Returned { value: vec![1].into(), error: Some(vec!["top".into(), "cause".into()]) };
     panicking = |_, _| Outcome::Panicked { message: "oh".into(), location: Some("here:1:1".into()) };
     segfault = |_, _| {
         faults::write_to_nowhere();

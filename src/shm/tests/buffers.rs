@@ -9,10 +9,8 @@ use crate::registry::shape::{Shapes, digest};
 use crate::shm::attachment::Attachment;
 use crate::shm::{Blob, BufferError, SealedBlob, SealedSlice, SharedSlice, attachments, pool};
 
-fn encoded<T: Serialize>(value: &T) -> (Vec<u8>, Vec<Attachment>) {
-    attachments::collect(|| {
-        codec::encode(CodecId::BINARY, value).expect("it is encoded").into_vec()
-    })
+fn encoded<T: Serialize>(value: &T) -> (codec::Bytes, Vec<Attachment>) {
+    attachments::collect(|| codec::encode(CodecId::BINARY, value).expect("it is encoded"))
 }
 
 fn decoded<T: for<'de> Deserialize<'de>>(

@@ -36,7 +36,7 @@ struct Link {
 
 /// What goes over.
 struct Message {
-    bytes: Vec<u8>,
+    bytes: codec::Bytes,
     announced: Vec<Announced>,
     notices: Vec<Notice>,
 }
@@ -81,7 +81,7 @@ impl Link {
         let announced =
             attachments.iter().map(|attachment| self.send_attachment(way, attachment)).collect();
         let notices = self.ends(way).0.take_notices(usize::MAX);
-        Message { bytes: bytes.into_vec(), announced, notices }
+        Message { bytes, announced, notices }
     }
 
     fn receive<T: DeserializeOwned>(&self, way: Way, message: Message) -> T {

@@ -174,7 +174,9 @@ impl<I: Iterator<Item = Call<T>>, T> Iterator for Map<'_, I, T> {
             Slot::Pack(reader) => {
                 if let Some(result) = reader.try_next() {
                     if reader.next == reader.pack.calls() {
+                        let pace_ns = reader.pack.pace_ns();
                         self.slots.pop_front();
+                        self.learn(pace_ns);
                     }
                     result
                 } else {
@@ -206,11 +208,15 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
         let shared = Arc::clone(&self.source.shared);
         let Some(Slot::Pack(reader)) = self.slots.front_mut() else { return None };
         reader.wait(&*shared);
-        if let Some(pace_ns) = reader.pack.pace_ns() {
+        self.next()
+    }
+
+    /// A pack has been read.
+    fn learn(&mut self, pace_ns: Option<u64>) {
+        if let Some(pace_ns) = pace_ns {
             self.packer.learn(pace_ns);
             self.window = self.packer.window();
         }
-        self.next()
     }
 }
 

@@ -1,8 +1,7 @@
 //! How large packs are to be, and how many calls are to be on their way.
 //!
-//! A pack is never predicted to run longer than [`PACK_RUNS`], so that what it delays is delayed by no more;
-//! and enough packs are on their way that no worker runs dry while this thread sleeps for as long as a busy
-//! worker takes to announce what it has finished.
+//! A pack is never predicted to run longer than [`PACK_RUNS_NS`], so that what it delays is delayed by no more;
+//! and enough packs are on their way that no worker runs dry while this thread has to wait for a core.
 
 use crate::task::pack::PackBuilder;
 use crate::transport::PackOutcomes;
@@ -10,9 +9,9 @@ use crate::transport::PackOutcomes;
 /// How long a pack may run, as far as can be predicted.
 const PACK_RUNS_NS: u64 = 100_000;
 /// How much predicted work is on its way for each place.
-const AHEAD_NS: u64 = 4_000_000;
+const AHEAD_NS: u64 = 20_000_000;
 /// However quick the calls are, no more than this many are on their way for each place.
-const AHEAD_CALLS_MAX: usize = 16 * PackOutcomes::CALLS_MAX as usize;
+const AHEAD_CALLS_MAX: usize = 12 * PackOutcomes::CALLS_MAX as usize;
 /// Larger packs save nothing more, and would leave less to share among workers.
 const CALLS_MAX: u32 = PackOutcomes::CALLS_MAX / 2;
 
@@ -22,8 +21,9 @@ pub(super) struct Packer {
     places: usize,
     /// Said by the user: how many calls may be on their way.
     fixed: Option<usize>,
-    /// Nanoseconds per call.
-    pace_ns: Option<u64>,
+    /// Nanoseconds per call in the last packs.
+    paces_ns: [u64; 3],
+    learned: usize,
     /// How many calls the next pack is to have.
     calls: u32,
     /// The pack that is being filled.
@@ -32,7 +32,8 @@ pub(super) struct Packer {
 
 impl Packer {
     pub(super) fn new(places: usize) -> Self {
-        Self { places: places.max(1), fixed: None, pace_ns: None, calls: 1, filling: None }
+        let places = places.max(1);
+        Self { places, fixed: None, paces_ns: [0; 3], learned: 0, calls: 1, filling: None }
     }
 
     pub(super) fn fix_window(&mut self, calls: usize) {
@@ -45,9 +46,9 @@ impl Packer {
             return calls;
         }
         let least = (self.places * super::source::PER_PLACE).max(super::source::WINDOW_MIN);
-        let ahead = self.pace_ns.map_or(1, |pace| AHEAD_NS / pace.max(1)) as usize;
+        let ahead = self.pace_ns().map_or(1, |pace| AHEAD_NS / pace) as usize;
         // Packs that were sent before their pace was known are small, and so are windows then.
-        let ahead = ahead.min(AHEAD_CALLS_MAX).min(self.calls as usize * 64);
+        let ahead = ahead.min(AHEAD_CALLS_MAX).min(self.calls as usize * 256);
         least.max(self.places * ahead)
     }
 
@@ -72,15 +73,24 @@ impl Packer {
         }
     }
 
-    /// Calls have taken so long each.
+    /// The calls of a pack have taken so long each.
     pub(super) fn learn(&mut self, pace_ns: u64) {
-        // At once to what is slower, slowly to what is quicker.
-        let before = self.pace_ns.unwrap_or(pace_ns);
-        let pace = pace_ns.max(before - before / 4 + pace_ns / 4).max(1);
-        self.pace_ns = Some(pace);
-        let wanted = u32::try_from(PACK_RUNS_NS / pace).unwrap_or(u32::MAX);
+        self.paces_ns[self.learned % self.paces_ns.len()] = pace_ns;
+        self.learned += 1;
+        let wanted = self.pace_ns().map_or(1, |pace| PACK_RUNS_NS / pace);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         // Not all at once: the first calls need not be like the others.
         self.calls = wanted.min(self.calls * 4).clamp(1, CALLS_MAX);
+    }
+
+    /// What the next calls are likely to take: the median, because a pack during which its worker had to wait
+    /// for a core says nothing of the calls.
+    fn pace_ns(&self) -> Option<u64> {
+        let known = self.learned.min(self.paces_ns.len());
+        let mut paces = self.paces_ns;
+        let known = &mut paces[..known];
+        known.sort_unstable();
+        known.get(known.len() / 2).map(|&pace| pace.max(1))
     }
 }
 
@@ -89,12 +99,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packs_grow_with_quick_calls_and_shrink_at_the_first_slow_one() {
+    fn packs_grow_with_quick_calls_and_shrink_with_slow_ones() {
         let mut packer = Packer::new(2);
         assert_eq!(packer.target(), 1);
         (0..8).for_each(|_| packer.learn(50));
         assert_eq!(packer.target(), CALLS_MAX);
         assert!(packer.window() >= 2 * 4 * CALLS_MAX as usize);
+        packer.learn(5_000_000);
+        assert_eq!(packer.target(), CALLS_MAX, "one may have waited for a core");
         packer.learn(5_000_000);
         assert_eq!(packer.target(), 1);
         assert_eq!(packer.window(), super::super::source::WINDOW_MIN);

@@ -168,7 +168,17 @@ impl Collector {
     /// otherwise.
     pub(crate) fn wait_for(self: &Arc<Self>, wish: &Wish<'_>, gather: &Gather<'_>) -> bool {
         loop {
-            let Some(mut role) = self.try_role() else { return false };
+            let Some(mut role) = self.try_role() else {
+                if self.held.load(Ordering::Relaxed) {
+                    return false;
+                }
+                // Somebody delivers just now, which does not take long.
+                if (wish.is_done)() {
+                    return true;
+                }
+                std::thread::yield_now();
+                continue;
+            };
             // A hint to others, who else only ask for bells that nobody needs.
             self.held.store(true, Ordering::Relaxed);
             self.look_after(&mut role, wish, gather);

@@ -38,7 +38,10 @@ impl Link for RingLink {
     fn revoke(&self, ticket: Ticket) -> Revoke {
         let mut state = self.lock();
         let revoked = self.take_back(&mut state, ticket);
+        let refilled = self.refill(&mut state);
         self.publish(&state);
+        drop(state);
+        self.on_refilled(refilled);
         revoked
     }
 
@@ -48,7 +51,7 @@ impl Link for RingLink {
         let word = self.segment().u64_at(Entry::at(position).word());
         let staged = record.calls;
         match word::take_back(word, record.generation, keep.max(1)) {
-            Taken::Kept(kept) if kept < staged => {
+            Taken::Kept(kept) if (record.begun_min()..staged).contains(&kept) => {
                 record.calls = kept;
                 Some(kept)
             }
@@ -66,22 +69,33 @@ impl Link for RingLink {
     fn try_kill(&self, ticket: Ticket) -> Kill {
         let mut state = self.lock();
         if self.take_back(&mut state, ticket) == Revoke::Revoked {
+            let refilled = self.refill(&mut state);
             self.publish(&state);
+            drop(state);
+            self.on_refilled(refilled);
             return Kill::NotBegun;
         }
         // What is not there any more has been delivered, or is being delivered.
         let Ring { records, inbox, .. } = &mut *state;
         let Some((position, record)) = records.find(ticket) else { return Kill::Lost };
         let entry = Entry::at(position);
-        match word::kill(self.segment().u64_at(entry.word()), record.generation) {
-            word::Kill::Won { begun } => {
+        let killed = word::kill(self.segment().u64_at(entry.word()), record.generation);
+        let possible = record.begun_min()..=record.calls;
+        match killed {
+            word::Kill::Lost(word) if word.is_done() && word.has_generation(record.generation) => {
+                Kill::Lost
+            }
+            word::Kill::Won { begun } if possible.contains(&begun) => {
                 record.state = State::Killed;
-                let begun = begun.min(record.calls);
                 let finished = self.finished_of_killed(entry, record, inbox, begun);
                 Kill::Won { begun, finished }
             }
-            // It had begun, and no worker undoes that. Its outcome is worth nothing.
-            word::Kill::NotBegun | word::Kill::Lost(_) => Kill::Lost,
+            // What had begun is not undone, and no entry becomes another's: the worker is mad. If nobody won
+            // here, nobody would ever be told. Any of it may have begun.
+            word::Kill::Won { .. } | word::Kill::NotBegun | word::Kill::Lost(_) => {
+                record.state = State::Killed;
+                Kill::Won { begun: record.calls, finished: None }
+            }
         }
     }
 
@@ -108,7 +122,8 @@ impl RingLink {
         let tail = state.records.tail();
         let Some((position, record)) = state.records.find(ticket) else { return Revoke::Begun };
         let word = self.segment().u64_at(Entry::at(position).word());
-        if record.state == State::Killed || word::look(word).begun() > 0 {
+        let has_begun = record.delivered > 0 || word::look(word).begun() > 0;
+        if record.state == State::Killed || has_begun {
             return Revoke::Begun;
         }
         if position + 1 < tail {

@@ -13,7 +13,7 @@ use crate::codec::Bytes;
 use crate::sys::descriptors::IfNotReady;
 use crate::task::id::Ticket;
 use crate::transport::frame::{CallFrame, Outcome};
-use crate::transport::outcome;
+use crate::transport::{Staged, outcome};
 
 /// A longer result stays in its parcel until somebody reads it, since copying it takes a while.
 const FETCHED_AT_ONCE_MAX: usize = 1 << 20;
@@ -36,18 +36,20 @@ impl RingLink {
             self.set_wanting();
         }
         state.pending.push_back(call);
-        self.flush(state)
+        self.flush(state) == Some(Staged::Asleep)
     }
 
-    /// Put what can be put into the ring. Whether the worker must be woken for it.
-    pub(super) fn flush(&self, state: &mut Ring) -> bool {
-        let mut asleep = false;
+    /// Put what can be put into the ring.
+    #[cold]
+    pub(super) fn flush(&self, state: &mut Ring) -> Option<Staged> {
+        let mut flushed = None;
         while !state.records.is_full()
             && let Some(call) = state.pending.pop_front()
         {
             let put = if call.is_ready() { self.put_owned(state, &call) } else { Put::Later };
             match put {
-                Put::Done(sleeps) => asleep |= sleeps,
+                Put::Done(true) => flushed = Some(Staged::Asleep),
+                Put::Done(false) => _ = flushed.get_or_insert(Staged::Quietly),
                 Put::Refused(message) => self.refuse(state, call.ticket, message),
                 Put::Later => {
                     state.pending.push_front(call);
@@ -55,7 +57,7 @@ impl RingLink {
                 }
             }
         }
-        asleep
+        flushed
     }
 
     fn put_owned(&self, state: &mut Ring, call: &OwnedCall) -> Put {
@@ -145,13 +147,10 @@ impl RingLink {
                     }
                 }
             }
-            let asleep = self.flush(&mut state);
+            let refilled = self.refill(&mut state);
             self.publish(&state);
             drop(state);
-            self.collector().on_staged(self, asleep);
-            if asleep {
-                self.wake_sleeper();
-            }
+            self.on_refilled(refilled);
         }
     }
 

@@ -12,7 +12,7 @@
 //! allocated when it is first used.
 
 /// How many entries a ring has.
-pub(crate) const ENTRIES: usize = 256;
+pub(crate) const ENTRIES: usize = 1024;
 
 const HEADER_BYTES: usize = 4096;
 const ENTRY_BYTES: usize = 128;
@@ -181,7 +181,7 @@ mod tests {
                 function: u32::MAX,
                 attempt: 7,
                 arguments_length: AREA_BYTES as u32,
-                slot: Slot(255),
+                slot: Slot(ENTRIES as u16 - 1),
                 codec: 3,
                 form,
             };
@@ -194,6 +194,6 @@ mod tests {
         let last = Entry::at(ENTRIES as u64 - 1);
         assert!(last.outcomes() + OUTCOMES_INLINE <= SLOTS_OFFSET);
         assert_eq!(Entry::at(ENTRIES as u64).word(), Entry::at(0).word());
-        assert_eq!(Slot(255).outcomes() + AREA_BYTES, SEGMENT_BYTES);
+        assert_eq!(Slot(ENTRIES as u16 - 1).outcomes() + AREA_BYTES, SEGMENT_BYTES);
     }
 }

@@ -25,7 +25,8 @@ use crate::shm::peer::Trust;
 use crate::sync::Mutex;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::frame::{CallFrame, Outcome, OutcomeFrame};
-use crate::transport::{Delivery, Fate, Link, Outcomes};
+use crate::sys::futex;
+use crate::transport::{Delivery, Fate, Outcomes, Staged};
 
 /// The coordinator's end of one worker's ring.
 #[derive(Debug)]
@@ -158,13 +159,11 @@ impl RingLink {
         deliveries: &mut Vec<Delivery>,
     ) -> Result<(), CorruptRing> {
         let mut state = self.state.lock();
-        let mut wake = false;
-        let drained = self.drain_locked(&mut state, partly, deliveries, &mut wake);
+        let drained = self.drain_locked(&mut state, partly, deliveries);
+        let refilled = self.refill(&mut state);
         self.publish(&state);
         drop(state);
-        if wake {
-            self.wake();
-        }
+        self.on_refilled(refilled);
         drained
     }
 
@@ -173,7 +172,6 @@ impl RingLink {
         state: &mut Ring,
         partly: bool,
         deliveries: &mut Vec<Delivery>,
-        wake: &mut bool,
     ) -> Result<(), CorruptRing> {
         if state.over || state.corrupt {
             return Ok(());
@@ -187,19 +185,29 @@ impl RingLink {
         let heard = std::mem::take(&mut state.inbox.heard);
         let delivered = read.and_then(|()| self.deliver_committed(state, partly, deliveries));
         state.corrupt = delivered.is_err();
-        if state.corrupt {
-            return delivered;
-        }
-        if !heard.is_empty() {
+        if delivered.is_ok() && !heard.is_empty() {
             self.parcels.apply(heard);
         }
         if !state.inbox.heard.is_empty() {
             self.set_busy();
         }
-        if !state.pending.is_empty() {
-            *wake |= self.flush(state);
-        }
         delivered
+    }
+
+    /// What waits for a place gets one, if there are any. To be called whenever there may be, since nobody
+    /// looks into a ring in which nothing is outstanding.
+    pub(super) fn refill(&self, state: &mut Ring) -> Option<Staged> {
+        if state.pending.is_empty() || state.is_ended() { None } else { self.flush(state) }
+    }
+
+    /// To be called after the lock is released.
+    pub(super) fn on_refilled(&self, refilled: Option<Staged>) {
+        let Some(staged) = refilled else { return };
+        let asleep = staged == Staged::Asleep;
+        self.collector.on_staged(self, asleep);
+        if asleep {
+            self.wake_sleeper();
+        }
     }
 
     fn deliver_committed(
@@ -241,8 +249,12 @@ impl RingLink {
         last: bool,
     ) -> Result<Delivery, CorruptRing> {
         let count = end - record.delivered;
-        let ran_ns = self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed);
         let unpack = &mut |body: &[u8]| self.unpack(inbox, body);
+        // Written when the last call of the entry has ended.
+        let ran_ns = match last {
+            true => self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed),
+            false => 0,
+        };
         let broken = |error| corrupt(&format!("{error} as an outcome"), record);
         let (place, length) = self.outcome_place(entry, record)?;
         let outcomes = if record.pack {
@@ -293,22 +305,28 @@ impl RingLink {
     pub(crate) fn on_worker_died(&self, deliveries: &mut Vec<Delivery>) -> Vec<Fate> {
         let mut state = self.state.lock();
         // What it had committed before a lie counts; a lie now costs what is behind it.
-        let _lie = self.drain_locked(&mut state, true, deliveries, &mut false);
+        let _lie = self.drain_locked(&mut state, true, deliveries);
         state.over = true;
         state.pending.clear();
         state.lent.clear();
         // After all that it had committed was read.
         self.parcels.peer().on_died();
-        let begun = state.records.iter().filter_map(|(position, record)| {
-            let word = word::look(self.word(Entry::at(position).word()));
-            let believed = record.state == State::Staged && check_word(word, record).is_ok();
-            let begun = if believed { word.begun() } else { 0 };
-            // What a liar says of its entries is worth nothing: all may have begun.
-            let begun = if state.corrupt { record.calls } else { begun };
-            (begun > 0).then_some(Fate { ticket: record.ticket, begun })
-        });
-        let fates = begun.collect();
         self.outstanding.store(0, Ordering::Relaxed);
+        let mut believed = !state.corrupt;
+        let mut fates = Vec::new();
+        // What was taken back or killed has been settled.
+        let staged = state.records.iter().filter(|(_, record)| record.state == State::Staged);
+        for (position, record) in staged.clone() {
+            match check_word(word::look(self.word(Entry::at(position).word())), record) {
+                Ok(word) if word.begun() == 0 => {}
+                Ok(word) => fates.push(Fate { ticket: record.ticket, begun: word.begun() }),
+                Err(_lie) => believed = false,
+            }
+        }
+        if !believed {
+            // What a liar says of its entries is worth nothing: all may have begun.
+            fates = staged.map(|(_, record)| record.in_doubt()).collect();
+        }
         fates
     }
 
@@ -332,6 +350,11 @@ impl RingLink {
     ) -> bool {
         let (slot, fresh) = state.records.next_slot();
         let length = call.arguments.len();
+        if length > AREA_BYTES {
+            let message = format!("{length} bytes of arguments, more than {AREA_BYTES}");
+            self.refuse(state, ticket, message);
+            return false;
+        }
         if length > ARGUMENTS_INLINE && fresh {
             if let Err(error) = self.segment.commit(slot.arguments()..slot.outcomes()) {
                 let message = format!("no memory for its arguments: {error}");
@@ -371,6 +394,14 @@ impl RingLink {
         let Self { worker, pid, .. } = *self;
         state.refused.push(Delivery { worker, pid, ticket, outcomes, ran_ns: 0, begun: Some(1) });
         self.set_busy();
+        self.publish(state);
+        // No worker will ring for it.
+        for who in [Listener::Collector, Listener::Waiter] {
+            let bell = self.bell(who);
+            // Release: pairs with the load of the bell before a listener sleeps.
+            bell.fetch_add(1, Ordering::Release);
+            futex::wake_all(bell);
+        }
     }
 
     /// There is something to do at the next drain that is in no entry.
@@ -394,7 +425,8 @@ impl RingLink {
 
     /// For looks without the lock.
     pub(super) fn publish(&self, state: &Ring) {
-        let outstanding = if state.corrupt { 0 } else { state.records.len() };
+        let to_deliver = state.records.len() + state.refused.len();
+        let outstanding = if state.is_ended() { 0 } else { to_deliver };
         self.head_word.store(Entry::at(state.records.head()).word(), Ordering::Relaxed);
         self.outstanding.store(outstanding, Ordering::Relaxed);
     }
@@ -433,8 +465,9 @@ fn check_word(word: Word, record: &Record) -> Result<Word, CorruptRing> {
         && word.begun() <= limit
         && word.is_skipped() == skipped
         && (word.is_killed() == (record.state == State::Killed));
-    let over = word.is_done() && !skipped && word.begun() <= record.delivered;
-    if fits && !over { Ok(word) } else { Err(corrupt("an entry in a state that no worker puts it in", record)) }
+    let had_begun = record.delivered > 0 || (word.is_done() && !skipped);
+    let undone = had_begun && word.begun() <= record.delivered;
+    if fits && !undone { Ok(word) } else { Err(corrupt("an entry in a state that no worker puts it in", record)) }
 }
 
 fn corrupt(what: &str, record: &Record) -> CorruptRing {

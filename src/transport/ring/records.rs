@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::layout::{ENTRIES, Slot};
 use crate::task::id::Ticket;
+use crate::transport::Fate;
 
 /// One position between head and tail.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,19 @@ pub(super) struct Record {
     /// How many outcomes of a pack have been delivered, and the bytes that they took.
     pub(super) delivered: u32,
     pub(super) consumed: u32,
+}
+
+impl Record {
+    /// So many calls of it have begun at least, whatever the worker says, if any have: before an outcome is
+    /// delivered early, the call behind it has begun.
+    pub(super) fn begun_min(&self) -> u32 {
+        self.delivered + 1
+    }
+
+    /// Any of its calls may have begun.
+    pub(super) fn in_doubt(&self) -> Fate {
+        Fate { ticket: self.ticket, begun: self.calls }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +153,7 @@ impl Records {
     }
 
     /// All that is outstanding, oldest first, with its position.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Record)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Record)> + Clone {
         (self.head..).zip(&self.records)
     }
 }

@@ -25,7 +25,7 @@ use crate::transport::outcome;
 /// With more to do, outcomes are announced together after this time …
 const ANNOUNCED_WITHIN: Duration = Duration::from_millis(1);
 /// … or this many entries, so that the coordinator can fill up the ring before it is empty.
-const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 2;
+const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 4;
 /// So much room is enough for most outcomes.
 const ROOM_MIN: usize = 256;
 /// No more memory than this is kept for arguments and results to come.
