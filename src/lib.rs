@@ -84,6 +84,10 @@ mod codec;
 mod core;
 mod process;
 mod registry;
+#[cfg_attr(
+    all(feature = "named-shm", not(test)),
+    allow(dead_code, reason = "no pool asks for named segments yet")
+)]
 mod shm;
 mod supervisor;
 mod sync;

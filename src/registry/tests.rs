@@ -328,7 +328,7 @@ fn code_of_the_users_types_may_panic_anywhere() {
     let Outcome::BadArguments { message } = explode(2) else { panic!("2") };
     assert!(message.starts_with("decoding the arguments panicked: "), "{message}");
     // It was encoded before.
-    assert_eq!(explode(3), Outcome::Returned { value: Bytes::from_slice(b"3"), error: None });
+    assert_eq!(explode(3), Outcome::Returned { value: Bytes::from_slice(b"3").into(), error: None });
     assert_eq!(explode(4), Outcome::Unencodable { message: "not this bomb".into() });
     let Outcome::Panicked { message, .. } = explode(5) else { panic!("5") };
     assert!(message.contains("ran a bomb"), "{message}");

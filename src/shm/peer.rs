@@ -198,12 +198,6 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether the peer's announcement of this can be [received](Self::receive) already.
-    pub(crate) fn has_sent(&self, id: BufferId) -> bool {
-        let books = self.0.books.lock();
-        books.received.contains_key(&id) || books.lent.contains_key(&id)
-    }
-
     /// What the peer lets this process have the use of: its own buffer, or one that comes back.
     ///
     /// An error of the kind [`InvalidData`](io::ErrorKind::InvalidData) is a lie. So is one that is not found:

@@ -216,7 +216,9 @@ impl Pool {
 #[track_caller]
 pub(super) fn value_of(outcome: Outcome) -> Vec<u8> {
     match outcome {
-        Outcome::Returned { value, error: None } => value.into_parts().0.into_vec(),
+        Outcome::Returned { value, error: None } => {
+            value.decode(<[u8]>::to_vec).expect("there is memory")
+        }
         other => panic!("{other:?}"),
     }
 }

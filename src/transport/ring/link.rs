@@ -43,6 +43,8 @@ pub(crate) struct RingLink {
     head_word: AtomicUsize,
     /// Something is to be done at the next drain that is in no entry.
     is_busy: AtomicBool,
+    /// Nothing is read from the worker any more.
+    is_deaf: AtomicBool,
     /// A call waits for a parcel that nobody makes yet.
     is_wanting: AtomicBool,
 }
@@ -97,6 +99,7 @@ impl RingLink {
             outstanding: AtomicUsize::new(0),
             head_word: AtomicUsize::new(Entry::at(0).word()),
             is_busy: AtomicBool::new(false),
+            is_deaf: AtomicBool::new(false),
             is_wanting: AtomicBool::new(false),
         });
         let weak = Arc::downgrade(&link);
@@ -123,7 +126,8 @@ impl RingLink {
 
     /// Whether there is something to drain that is in no entry.
     fn has_more(&self) -> bool {
-        self.is_busy.load(Ordering::Relaxed) || self.is_answering()
+        self.is_busy.load(Ordering::Relaxed)
+            || (self.is_answering() && !self.is_deaf.load(Ordering::Relaxed))
     }
 
     /// Whether there is something to [`drain`](Self::drain).
@@ -173,11 +177,11 @@ impl RingLink {
         partly: bool,
         deliveries: &mut Vec<Delivery>,
     ) -> Result<(), CorruptRing> {
-        if state.over || state.corrupt {
+        self.is_busy.store(false, Ordering::Relaxed);
+        if state.is_ended() {
             return Ok(());
         }
         deliveries.append(&mut state.refused);
-        self.is_busy.store(false, Ordering::Relaxed);
         let mut read = Ok(());
         if self.is_answering() {
             read = self.read_answers(&mut state.inbox).map_err(CorruptRing);
@@ -185,6 +189,7 @@ impl RingLink {
         let heard = std::mem::take(&mut state.inbox.heard);
         let delivered = read.and_then(|()| self.deliver_committed(state, partly, deliveries));
         state.corrupt = delivered.is_err();
+        self.is_deaf.store(state.corrupt, Ordering::Relaxed);
         if delivered.is_ok() && !heard.is_empty() {
             self.parcels.apply(heard);
         }

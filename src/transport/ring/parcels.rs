@@ -280,3 +280,129 @@ pub(super) fn is_crowded(error: &io::Error) -> bool {
 pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shm::attachment::Parcel;
+    use crate::sys::descriptors::packet_sockets;
+
+    /// The worker as the coordinator sees it, and the coordinator as the worker does.
+    fn pair() -> (Parcels, Parcels) {
+        let (here, there) = packet_sockets().expect("sockets");
+        (Parcels::new(here, Trust::MayGoMad), Parcels::new(there, Trust::Trusted))
+    }
+
+    /// One that the worker has made, lent to the coordinator.
+    fn made(worker: &Parcels) -> (Attachment, Announced) {
+        let parcel = Parcel::from_bytes(b"hello", worker.peer()).expect("memory");
+        let lent = worker.lend([&parcel], IfNotReady::Fail).expect("room");
+        (parcel, lent[0])
+    }
+
+    fn in_parcel(announced: Announced, length: u64) -> Header {
+        Header { parcel: Some((announced, length)), ..Header::default() }
+    }
+
+    #[test]
+    fn headers_of_every_size_survive_and_fit() {
+        let (_coordinator, worker) = pair();
+        let (_parcel, announced) = made(&worker);
+        let largest = Announced { length: u64::MAX, committed: u64::MAX, ..announced };
+        for count in [0, 1, ATTACHMENTS_MAX] {
+            let header = Header {
+                attachments: vec![largest; count],
+                parcel: Some((largest, u64::MAX)),
+                notices: vec![Notice::Released(announced.id); NOTICES_MAX],
+            };
+            let mut bytes = Vec::new();
+            header.append_to(&mut bytes).expect("it fits");
+            assert!(bytes.len() <= HEADER_BYTES_MAX);
+            bytes.push(7);
+            let (read, behind) = Header::split(&bytes).expect("it is whole");
+            assert_eq!((read.attachments, behind), (header.attachments, &[7][..]));
+            assert_eq!((read.parcel, read.notices), (header.parcel, header.notices));
+            assert!((0..bytes.len() - 1).all(|length| Header::split(&bytes[..length]).is_err()));
+        }
+        let mut bytes = Vec::new();
+        let header =
+            Header { attachments: vec![announced; ATTACHMENTS_MAX + 1], ..Header::default() };
+        header.append_to(&mut bytes).expect("it can be written");
+        Header::split(&bytes).expect_err("more than anybody sends");
+    }
+
+    #[test]
+    fn a_parcel_comes_and_its_release_is_told() {
+        let (coordinator, worker) = pair();
+        let (parcel, announced) = made(&worker);
+        let mut inbox = Inbox::default();
+        coordinator.read(&mut inbox).expect("no lie");
+        let taken = coordinator.receive(&mut inbox, &in_parcel(announced, 5)).expect("it was sent");
+        let (received, length) = taken.parcel.expect("one");
+        assert_eq!(codec::encoded::fetch(&received, length).expect("memory"), b"hello");
+        assert!(!coordinator.tell());
+        drop(received);
+        assert!(coordinator.tell());
+        worker.read(&mut inbox).expect("no lie");
+        assert_eq!(inbox.heard, [Notice::Released(parcel.id())]);
+        worker.apply(std::mem::take(&mut inbox.heard));
+        worker.lend([&parcel], IfNotReady::Fail).expect("nobody has it any more");
+    }
+
+    #[test]
+    fn what_could_not_be_taken_is_sent_again() {
+        let (coordinator, worker) = pair();
+        let (parcel, announced) = made(&worker);
+        let lost = vec![(announced.id, "no descriptor left".to_owned())];
+        let mut inbox = Inbox { lost, heard: Vec::new() };
+        let taken = coordinator.receive(&mut inbox, &in_parcel(announced, 5));
+        assert!(matches!(taken, Err(Fault::Lack(_))), "{taken:?}");
+        assert!(coordinator.tell());
+        worker.read(&mut inbox).expect("no lie");
+        worker.apply(std::mem::take(&mut inbox.heard));
+        worker.lend([&parcel], IfNotReady::Fail).expect("the other side has not got it");
+        coordinator.read(&mut inbox).expect("no lie");
+        let taken = coordinator.receive(&mut inbox, &in_parcel(announced, 5));
+        assert!(taken.expect("it was sent").parcel.is_some());
+    }
+
+    #[test]
+    fn lies_are_found_out() {
+        let (coordinator, worker) = pair();
+        let mut inbox = Inbox::default();
+        let null = || std::fs::File::open("/dev/null").expect("it is there");
+        let (_parcel, announced) = made(&worker);
+        coordinator.read(&mut inbox).expect("no lie");
+        for header in [in_parcel(announced, announced.committed + 1), {
+            let id = made(&worker).1.id;
+            in_parcel(Announced { id, ..announced }, 1)
+        }] {
+            let taken = coordinator.receive(&mut inbox, &header);
+            assert!(matches!(taken, Err(Fault::Lie(_))), "{taken:?}");
+        }
+        let notices = Message::Notices(Vec::new());
+        for (message, descriptors) in
+            [(Message::Descriptor(announced), 0), (notices, 1), (Message::Descriptor(announced), 2)]
+        {
+            coordinator.read(&mut Inbox::default()).expect("empty");
+            let null = null();
+            let sent = vec![null.as_fd(); descriptors];
+            worker.send(&message, &sent, IfNotReady::Fail).expect("room");
+            coordinator.read(&mut inbox).expect_err("nobody sends that");
+        }
+        for junk in [&[0xff; 9][..], &[0; MESSAGE_BYTES_MAX + 1]] {
+            let socket = worker.socket.as_fd();
+            send_with_descriptors(socket, junk, &[], IfNotReady::Fail).expect("room");
+            coordinator.read(&mut inbox).expect_err("nobody sends that");
+        }
+        let file = null();
+        let made_up = Announced { id: made(&worker).1.id, ..announced };
+        coordinator.read(&mut Inbox::default()).expect("no lie");
+        let (_here, other) = pair();
+        let (parcel, _) = made(&other);
+        let made_up = Announced { id: parcel.id(), ..made_up };
+        let message = Message::Descriptor(made_up);
+        worker.send(&message, &[file.as_fd()], IfNotReady::Fail).expect("room");
+        coordinator.read(&mut inbox).expect_err("no shared memory at all");
+    }
+}
