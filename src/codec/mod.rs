@@ -91,7 +91,7 @@ pub enum DecodeError {
 }
 
 /// Encoded values. Most are small, and need no memory of their own.
-pub type Bytes = smallvec::SmallVec<[u8; 24]>;
+pub type Bytes = smallvec::SmallVec<[u8; 16]>;
 
 /// Encode one value.
 pub(crate) fn encode<T: Serialize + ?Sized>(
@@ -199,6 +199,8 @@ impl<'de> Decoder<'de> {
     }
 }
 
+const FEW: usize = 4;
+
 /// Appends to a vector that may hold something already.
 struct Appended<'a>(&'a mut Bytes);
 
@@ -213,7 +215,12 @@ impl postcard::ser_flavors::Flavor for Appended<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        // Numbers come in a few bytes, for which a copy of unknown length costs more than a loop.
+        if bytes.len() <= FEW {
+            bytes.iter().for_each(|&byte| self.0.push(byte));
+        } else {
+            self.0.extend_from_slice(bytes);
+        }
         Ok(())
     }
 

@@ -23,6 +23,16 @@ pub(crate) struct Wire<T>(pub(crate) T);
 
 impl<T: Serialize + 'static> Serialize for WireRef<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Decided while the code is generated: for other types nothing of this remains.
+        let special = [
+            TypeId::of::<Vec<u8>>(),
+            TypeId::of::<Option<Vec<u8>>>(),
+            TypeId::of::<PathBuf>(),
+            TypeId::of::<Option<PathBuf>>(),
+        ];
+        if !special.contains(&TypeId::of::<T>()) {
+            return self.0.serialize(serializer);
+        }
         let value = self.0 as &dyn Any;
         if let Some(bytes) = value.downcast_ref::<Vec<u8>>() {
             serializer.serialize_bytes(bytes)

@@ -13,6 +13,7 @@ impl<P: Clone> Core<P> {
     /// When [`on_deadline`](Self::on_deadline) is to be called next. May change with every event.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let mut due = self.timers.first().map_or(Time::NEVER, |&(time, ..)| time);
+        due = due.min(self.staged_report);
         for pool in &self.pools {
             due = due.min(pool.workers.as_ref().map_or(Time::NEVER, |it| it.claim_check));
         }
@@ -36,6 +37,7 @@ impl<P: Clone> Core<P> {
                 }
             }
             self.report_waits(now, out);
+            self.report_staged(now, out);
             self.lift(now);
             self.check_claims(now, out);
             self.schedule(now, out);
@@ -76,13 +78,35 @@ impl<P: Clone> Core<P> {
 
     fn on_warn_timer(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
         self.clear_warn_timer(slot);
+        self.report_due_levels(slot, now, out);
+        self.set_warn_timer(slot);
+    }
+
+    fn report_due_levels(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
         for level in 0..WARN_LEVELS {
             let due = !self.warn_after[level].is_endless() && self.report_due(slot, level) <= now;
             if due && !self.tasks[slot].reported[level] {
                 self.report(slot, level, now, out);
             }
         }
-        self.set_warn_timer(slot);
+    }
+
+    /// Reports the waits of those that wait behind others in workers.
+    fn report_staged(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
+        if self.staged_report > now {
+            return;
+        }
+        self.staged_report = Time::NEVER;
+        let workers = self.pools.iter().filter_map(|pool| pool.workers.as_ref());
+        let entries = workers.flat_map(|workers| workers.iter().flat_map(|it| &it.entries));
+        let waiting: Vec<u32> =
+            entries.copied().filter(|&slot| self.tasks[slot].waits_staged()).collect();
+        for slot in waiting {
+            self.report_due_levels(slot, now, out);
+            if let Some(due) = self.warn_due(slot) {
+                self.staged_report = self.staged_report.min(due);
+            }
+        }
     }
 
     /// Reports the waits of those who wait in order of age.

@@ -87,6 +87,9 @@ pub(crate) struct Core<P> {
     pub(super) tasks: Tasks<P>,
     pub(super) nodes: Nodes,
     pub(super) timers: BTreeSet<(Time, u32, Timer)>,
+    /// When the waits of staged tasks are to be looked at: not later than the first report of one is due. One
+    /// time for all, because most begin within milliseconds.
+    pub(super) staged_report: Time,
     pub(super) pools: [Pool; PoolId::ALL.len()],
     pub(super) last_number: u64,
     pub(super) last_worker: u64,
@@ -108,6 +111,7 @@ impl<P: Clone> Core<P> {
             tasks: Tasks::EMPTY,
             nodes: Nodes::default(),
             timers: BTreeSet::new(),
+            staged_report: Time::NEVER,
             pools: [Pool::new(config.threads), Pool::new(config.processes)],
             last_number: 0,
             last_worker: 0,
@@ -143,7 +147,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// When the next report of a task's wait is due.
-    fn warn_due(&self, slot: u32) -> Option<Time> {
+    pub(super) fn warn_due(&self, slot: u32) -> Option<Time> {
         let record = &self.tasks[slot];
         let levels = self.warn_after.into_iter().zip(record.reported);
         let due = |(after, reported): (Span, bool)| {

@@ -105,8 +105,8 @@ impl<P: Clone> Core<P> {
             if staged_is_begun {
                 self.tasks[slot].progress = Progress::Sure;
             }
-        } else {
-            self.set_warn_timer(slot);
+        } else if let Some(due) = self.warn_due(slot) {
+            self.staged_report = self.staged_report.min(due);
         }
         self.count_splittable(slot, true);
         out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot), payload });

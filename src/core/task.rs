@@ -224,6 +224,15 @@ impl<P> Record<P> {
         if self.attempts == 0 { self.queued_from } else { self.mark }
     }
 
+    /// Whether it waits behind another in a worker.
+    pub(super) fn waits_staged(&self) -> bool {
+        match self.state {
+            State::Staged => true,
+            State::Revoking(_) => !self.begun(),
+            _ => false,
+        }
+    }
+
     #[cfg(test)]
     /// Whether it waits for its begin, in a line or behind another task.
     pub(super) fn is_waiting(&self) -> bool {

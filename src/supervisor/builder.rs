@@ -14,6 +14,7 @@ use super::driven::Driven;
 use super::error::StartError;
 use super::executor::{Executor, Workers};
 use super::info::Counters;
+use super::map::Paces;
 use super::shared::{Drained, Shared, Space};
 use super::timer::Timer;
 use crate::core::{Core, CoreConfig, PoolConfig, PoolKind, WorkersConfig};
@@ -427,6 +428,7 @@ impl SupervisorBuilder {
             drained: Drained::default(),
             chosen: Mutex::new(HashMap::new()),
             counters: Counters::default(),
+            paces: Paces::default(),
             this: this.clone(),
             settings,
         });

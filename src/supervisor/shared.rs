@@ -16,6 +16,7 @@ use super::callbacks::Callbacks;
 use super::driven::Driven;
 use super::executor::Executor;
 use super::info::Counters;
+use super::map::Paces;
 use super::perform::Arrivals;
 use super::receive::Desk;
 use super::timer::Timer;
@@ -75,6 +76,7 @@ pub(crate) struct Shared {
     /// Chosen ids of outstanding tasks.
     pub(crate) chosen: Mutex<HashMap<Box<str>, TaskId>>,
     pub(crate) counters: Counters,
+    pub(crate) paces: Paces,
     pub(crate) this: Weak<Shared>,
 }
 

@@ -145,6 +145,22 @@ impl<T> Call<T> {
         self
     }
 
+    /// The arguments, if this is a call of that function of which nothing is said that is not declared.
+    #[inline]
+    pub(crate) fn plain_arguments(&self, of: &Function, in_codec: CodecId) -> Option<&[u8]> {
+        match &self.work {
+            Work::Encoded { function, codec, arguments: Ok(arguments), .. }
+                if self.wanted.is_none()
+                    && self.name.given.is_none()
+                    && *codec == in_codec
+                    && function.is(of) =>
+            {
+                Some(arguments)
+            }
+            _ => None,
+        }
+    }
+
     /// The function, codec and arguments of a call that may travel with others: one without options of its own
     /// but its priority, of a function of this program.
     pub(crate) fn packable(&self) -> Option<(&Function, CodecId, &[u8])> {

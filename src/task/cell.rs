@@ -75,6 +75,7 @@ pub(crate) enum Function {
 
 impl Function {
     /// Whether both are the same registered function of this program.
+    #[inline]
     pub(crate) fn is(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Typed(one), Self::Typed(another)) if std::ptr::eq(*one, *another))
     }

@@ -71,16 +71,19 @@ impl PackBuilder {
         Self { name, function, codec, arguments: Vec::with_capacity(calls * 4), starts }
     }
 
+    #[inline]
     pub(crate) fn calls(&self) -> u32 {
         self.starts.len() as u32 - 1
     }
 
     /// Whether a call with arguments of this length can still be added.
+    #[inline]
     pub(crate) fn has_room(&self, length: usize) -> bool {
         self.calls() < PackOutcomes::CALLS_MAX
             && self.arguments.len() + LENGTH_BYTES + length <= CallFrame::PACK_BYTES_MAX
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, arguments: &[u8]) {
         debug_assert!(self.has_room(arguments.len()));
         self.arguments.extend_from_slice(&(arguments.len() as u16).to_le_bytes());

@@ -5,11 +5,13 @@
 
 mod ordered;
 mod packer;
+mod paces;
 mod source;
 mod stream;
 mod unordered;
 
 pub use ordered::Map;
+pub(crate) use paces::Paces;
 pub use stream::MapStream;
 pub use unordered::MapUnordered;
 

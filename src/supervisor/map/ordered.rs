@@ -11,7 +11,7 @@ use crate::supervisor::run::judge;
 use crate::supervisor::shared::Shared;
 use crate::sync::Wish;
 use crate::task::call::{Call, ReadResult};
-use crate::task::cell::{Payload, Stored};
+use crate::task::cell::{Function, Payload, Stored};
 use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::handle::{TaskHandle, TaskOwner};
 use crate::task::options::Priority;
@@ -32,6 +32,10 @@ pub struct Map<'s, I, T> {
     packer: Packer,
     /// What the calls of the pack that is being filled have in common.
     kind: Option<(Priority, ReadResult<T>)>,
+    /// Whether nothing was said of them that is not declared.
+    is_plain: bool,
+    /// That of the last pack.
+    function: Option<Function>,
     window: usize,
     supervisor: std::marker::PhantomData<&'s ()>,
 }
@@ -67,6 +71,8 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
             unread: 0,
             packer,
             kind: None,
+            is_plain: false,
+            function: None,
             supervisor: std::marker::PhantomData,
         }
     }
@@ -101,7 +107,25 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     }
 
     /// Put a call into a pack, if it can be packed.
+    #[inline]
     fn pack(&mut self, call: &Call<T>) -> bool {
+        // Most are like the one before.
+        if let Some(pack) = self.packer.filling.as_mut().filter(|_| self.is_plain)
+            && let Some(arguments) = call.plain_arguments(&pack.function, pack.codec)
+            && pack.has_room(arguments.len())
+        {
+            pack.push(arguments);
+            self.unread += 1;
+            if self.packer.is_filled() {
+                self.flush();
+            }
+            return true;
+        }
+        self.pack_another(call)
+    }
+
+    /// The first of its kind, or one with a priority of its own.
+    fn pack_another(&mut self, call: &Call<T>) -> bool {
         let Some((function, codec, arguments)) =
             call.packable().filter(|_| self.source.shared.packs_calls())
         else {
@@ -117,6 +141,12 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
         );
         if !fits {
             self.flush();
+            if self.packer.pace_ns().is_none()
+                && let Some(pace_ns) = self.source.shared.paces.of(function)
+            {
+                self.packer.expect(pace_ns);
+                self.window = self.packer.window();
+            }
             let calls = self.packer.calls_hint();
             let pack = PackBuilder::new(call.name.clone(), function.clone(), codec, calls);
             if !pack.has_room(arguments.len()) {
@@ -124,6 +154,8 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
             }
             self.packer.filling = Some(pack);
             self.kind = Some((call.priority_wanted(), call.read));
+            self.is_plain = call.wanted.is_none();
+            self.function = Some(function.clone());
         }
         if let Some(pack) = &mut self.packer.filling {
             pack.push(arguments);
@@ -295,6 +327,9 @@ impl<T> Reader<T> {
 
 impl<I, T> Drop for Map<'_, I, T> {
     fn drop(&mut self) {
+        if let (Some(function), Some(pace_ns)) = (&self.function, self.packer.pace_ns()) {
+            self.source.shared.paces.note(function, pace_ns);
+        }
         // The last first, so that none of them begins because one before it was cancelled.
         for slot in self.slots.iter().rev() {
             match slot {

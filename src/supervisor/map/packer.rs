@@ -36,6 +36,13 @@ impl Packer {
         Self { places, fixed: None, paces_ns: [0; 3], learned: 0, calls: 1, filling: None }
     }
 
+    /// Calls of the same function took so long each the last time.
+    pub(super) fn expect(&mut self, pace_ns: u64) {
+        self.paces_ns = [pace_ns; 3];
+        self.learned = self.paces_ns.len();
+        self.calls = self.wanted();
+    }
+
     pub(super) fn fix_window(&mut self, calls: usize) {
         self.fixed = Some(calls);
     }
@@ -77,15 +84,18 @@ impl Packer {
     pub(super) fn learn(&mut self, pace_ns: u64) {
         self.paces_ns[self.learned % self.paces_ns.len()] = pace_ns;
         self.learned += 1;
-        let wanted = self.pace_ns().map_or(1, |pace| PACK_RUNS_NS / pace);
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         // Not all at once: the first calls need not be like the others.
-        self.calls = wanted.min(self.calls * 4).clamp(1, CALLS_MAX);
+        self.calls = self.wanted().min(self.calls * 8);
+    }
+
+    fn wanted(&self) -> u32 {
+        let wanted = self.pace_ns().map_or(1, |pace| PACK_RUNS_NS / pace);
+        u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1, CALLS_MAX)
     }
 
     /// What the next calls are likely to take: the median, because a pack during which its worker had to wait
     /// for a core says nothing of the calls.
-    fn pace_ns(&self) -> Option<u64> {
+    pub(super) fn pace_ns(&self) -> Option<u64> {
         let known = self.learned.min(self.paces_ns.len());
         let mut paces = self.paces_ns;
         let known = &mut paces[..known];
