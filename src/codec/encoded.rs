@@ -12,7 +12,9 @@ pub(crate) const ATTACHMENTS_MAX: usize = 128;
 
 /// What is said of more.
 pub(crate) fn too_many(count: usize) -> String {
-    format!("{count} shared buffers in one call or result, of which {ATTACHMENTS_MAX} can be sent together")
+    format!(
+        "{count} shared buffers in one call or result, of which {ATTACHMENTS_MAX} can be sent together"
+    )
 }
 
 /// Arguments or a result. Small, since every task has one, and most are nothing but a few bytes.
@@ -78,6 +80,12 @@ impl Encoded {
             Some(Rest { body: Body::Shared(shared), .. }) => shared,
             _ => &self.bytes,
         }
+    }
+
+    /// The bytes, if there are no buffers and no more than `length` bytes.
+    #[inline]
+    pub(crate) fn plain_up_to(&self, length: usize) -> Option<&[u8]> {
+        (self.rest.is_none() && self.bytes.len() <= length).then_some(&self.bytes)
     }
 
     /// The bytes, if they are [shared](Self::share_above).

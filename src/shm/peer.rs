@@ -198,6 +198,11 @@ impl Peer {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn has_mapped(&self, id: BufferId) -> bool {
+        self.0.books.lock().received.contains_key(&id)
+    }
+
     /// What the peer lets this process have the use of: its own buffer, or one that comes back.
     ///
     /// An error of the kind [`InvalidData`](io::ErrorKind::InvalidData) is a lie. So is one that is not found:

@@ -155,7 +155,7 @@ impl<T> Call<T> {
                     && *codec == in_codec
                     && function.is(of) =>
             {
-                Some(arguments)
+                arguments.plain_up_to(PACKED_BYTES_MAX)
             }
             _ => None,
         }
@@ -173,8 +173,8 @@ impl<T> Call<T> {
                 None => declared_of(&self.work, self.declared.as_deref()).is_plain(),
                 Some(_) => self.options().is_plain(),
             };
-        let small = arguments.bytes().len() <= PACKED_BYTES_MAX && arguments.attachments().is_empty();
-        (plain && small).then_some((function, *codec, arguments.bytes()))
+        let arguments = arguments.plain_up_to(PACKED_BYTES_MAX).filter(|_| plain)?;
+        Some((function, *codec, arguments))
     }
 
     /// Declared and said together.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use atasker::{
-    Blob, BufferError, Limits, SealedBlob, SealedSlice, SharedSlice, SubmitError, Supervisor, TaskErrorKind,
-    TaskResult, Transport, task,
+    Blob, BufferError, Limits, SealedBlob, SealedSlice, SharedSlice, SubmitError, Supervisor,
+    TaskErrorKind, TaskResult, Transport, task,
 };
 use serde::{Deserialize, Serialize};
 
@@ -185,7 +185,8 @@ fn buffers_stand_anywhere_in_arguments_and_results() {
             weights: SealedSlice::from_slice(&[2.0]).expect("memory"),
         };
         let list = vec![Some(series(10)), None, Some(series(100_000)), Some(series(0))];
-        let back = supervisor.submit(scale::call(list, 10.0)).expect("accepted").wait().expect("runs");
+        let back =
+            supervisor.submit(scale::call(list, 10.0)).expect("accepted").wait().expect("runs");
         let lengths = [Some(10), None, Some(100_000), Some(0)];
         for (series, length) in back.into_iter().zip(lengths) {
             assert_eq!(series.as_ref().map(|series| series.samples.len()), length);
@@ -212,7 +213,8 @@ fn workers_make_buffers() {
             let sealed = supervisor.submit(make_sealed::call(length)).expect("accepted");
             let sealed = sealed.wait().expect("runs").expect("memory");
             assert!(sealed.iter().all(|byte| *byte == 9) && sealed.len() == length);
-            let sums = [0, 1].map(|_| supervisor.submit(sum::call(sealed.clone())).expect("accepted"));
+            let sums =
+                [0, 1].map(|_| supervisor.submit(sum::call(sealed.clone())).expect("accepted"));
             for task in sums {
                 assert_eq!(task.wait().expect("runs"), 9 * length as u64);
             }
@@ -250,7 +252,8 @@ fn what_dead_workers_had_is_reclaimed() {
     alone("what_dead_workers_had_is_reclaimed", || {
         let supervisor = supervisor(2);
         let folder = tempfile::tempdir().expect("a folder");
-        let alive = || supervisor.info().workers.iter().filter(|worker| worker.pid.is_some()).count();
+        let alive =
+            || supervisor.info().workers.iter().filter(|worker| worker.pid.is_some()).count();
         eventually("both are there", || alive() == 2);
         drop(Blob::zeroed(100_000).expect("memory"));
         let mut before = None;
@@ -259,10 +262,13 @@ fn what_dead_workers_had_is_reclaimed() {
             let blob = Blob::zeroed(100_000).expect("memory");
             let task = supervisor.submit(hold_buffer::call(blob, &file)).expect("accepted");
             eventually("it runs", || file.exists());
-            let pid: i32 = std::fs::read_to_string(&file).expect("it is written").parse().expect("a pid");
+            let pid: i32 =
+                std::fs::read_to_string(&file).expect("it is written").parse().expect("a pid");
             #[expect(unsafe_code, reason = "signals can only be sent through libc")]
             // SAFETY: kill has no preconditions.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
+            unsafe {
+                libc::kill(pid, libc::SIGKILL)
+            };
             let error = task.wait().expect_err("it was killed");
             assert!(error.crash().is_some(), "{error}");
             let task = made_and_died::call(70_000, Blob::zeroed(100_000).expect("memory"));
@@ -277,7 +283,9 @@ fn what_dead_workers_had_is_reclaimed() {
                 }
                 None => {}
                 Some(before) => {
-                    eventually("descriptors and mappings are back", || alive() == 2 && state() == before);
+                    eventually("descriptors and mappings are back", || {
+                        alive() == 2 && state() == before
+                    });
                 }
             }
         }
@@ -352,7 +360,8 @@ fn ten_thousand_round_trips_take_no_more_than_one() {
         let mut blob = Blob::zeroed(100_000).expect("memory");
         let mut before = None;
         for round in 0..10_000 {
-            blob = supervisor.submit(flip_first::call(blob)).expect("accepted").wait().expect("runs");
+            blob =
+                supervisor.submit(flip_first::call(blob)).expect("accepted").wait().expect("runs");
             let state = (descriptors(), mappings());
             if round == 10 {
                 before = Some(state);
@@ -410,7 +419,10 @@ fn many_long_calls_go_in_their_order_and_can_be_taken_back() {
         for (n, task) in tasks.into_iter().enumerate() {
             match task.wait() {
                 Ok(seen) => assert_eq!((n % 2, seen), (1, (3 << 20, Some(1)))),
-                Err(error) => assert!(n % 2 == 0 && matches!(error.kind(), TaskErrorKind::Cancelled), "{error}"),
+                Err(error) => assert!(
+                    n % 2 == 0 && matches!(error.kind(), TaskErrorKind::Cancelled),
+                    "{error}"
+                ),
             }
         }
     });
@@ -446,7 +458,10 @@ fn a_lack_of_memory_is_an_error() {
         let too_much = 1 << 50;
         let refused = Blob::zeroed(too_much).expect_err("nobody has so much");
         assert!(
-            matches!(refused, BufferError::OutOfMemory { .. } | BufferError::TooLong | BufferError::System { .. }),
+            matches!(
+                refused,
+                BufferError::OutOfMemory { .. } | BufferError::TooLong | BufferError::System { .. }
+            ),
             "{refused:?}"
         );
         let failed = supervisor.submit(make::call(too_much)).expect("accepted").wait();
@@ -477,9 +492,8 @@ fn too_many_buffers_are_an_error_and_many_are_not() {
         let error = supervisor.submit(make_many::call(129)).expect("accepted").wait();
         assert!(error.expect_err("too many").to_string().contains("129 shared buffers"));
         // More at once than the socket between the two takes.
-        let tasks: Vec<_> = (0..12)
-            .map(|_| supervisor.submit(make_many::call(120)).expect("accepted"))
-            .collect();
+        let tasks: Vec<_> =
+            (0..12).map(|_| supervisor.submit(make_many::call(120)).expect("accepted")).collect();
         std::thread::sleep(Duration::from_millis(20));
         for task in tasks {
             assert_eq!(task.wait().expect("runs").expect("memory").len(), 120);

@@ -9,12 +9,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use crate::codec::encoded::ATTACHMENTS_MAX;
 use crate::codec::{self, CodecId};
 use crate::shm::attachment::Attachment;
 use crate::shm::buffer::{Announced, BufferId};
-use crate::codec::encoded::ATTACHMENTS_MAX;
 use crate::shm::peer::{Notice, Peer, Trust};
-use crate::sys::descriptors::{IfNotReady, Received, receive_with_descriptors, send_with_descriptors};
+use crate::sys::descriptors::{
+    IfNotReady, Received, receive_with_descriptors, send_with_descriptors,
+};
 
 /// At most so many notices go with one message.
 const NOTICES_MAX: usize = 128;
@@ -181,7 +183,10 @@ impl Parcels {
                 Err(_nothing) => return Ok(()),
             };
             let message = codec::decode(CodecId::BINARY, &bytes[..received.length]);
-            match (message.map_err(|error| error.to_string())?, received.descriptors.into_iter().next()) {
+            match (
+                message.map_err(|error| error.to_string())?,
+                received.descriptors.into_iter().next(),
+            ) {
                 (Message::Descriptor(announced), Some(descriptor)) => {
                     self.adopt(inbox, announced, descriptor)?;
                 }
@@ -212,11 +217,7 @@ impl Parcels {
     }
 
     /// Take what a message announces: its attachments and its parcel, or none of them.
-    pub(super) fn receive(
-        &self,
-        inbox: &mut Inbox,
-        header: &Header,
-    ) -> Result<Taken, Fault> {
+    pub(super) fn receive(&self, inbox: &mut Inbox, header: &Header) -> Result<Taken, Fault> {
         let mut lack = None;
         let mut receive = |announced: Announced| {
             if let Some((id, why)) = inbox.lost.iter().find(|(id, _)| *id == announced.id) {
@@ -232,7 +233,8 @@ impl Parcels {
         }
         let parcel = match header.parcel {
             Some((announced, length)) => {
-                let length = usize::try_from(length).map_err(|error| Fault::Lie(error.to_string()))?;
+                let length =
+                    usize::try_from(length).map_err(|error| Fault::Lie(error.to_string()))?;
                 if length as u64 > announced.committed {
                     return Err(Fault::Lie("a parcel with less in it than announced".to_owned()));
                 }

@@ -8,9 +8,9 @@ use super::layout::{ANSWERING, CALLING, COLLECTOR_BELL, Entry, Slot};
 use super::outcomes::{EXTENDED, HEAD_BYTES};
 use super::parcels::{Fault, Header, Taken, is_crowded};
 use super::worker_end::{NO_MEMORY, Place, RingEnd};
+use crate::codec::encoded::fetch_into;
 use crate::shm::attachment::{Attachment, Parcel};
 use crate::shm::buffer::Announced;
-use crate::codec::encoded::fetch_into;
 use crate::sys::descriptors::IfNotReady;
 use crate::sys::futex;
 use crate::transport::frame::Outcome;
@@ -119,7 +119,8 @@ impl RingEnd {
             self.append(entry, place, EXTENDED, &[&front, body]);
             return Ok(());
         }
-        let made = Parcel::from_bytes(body, self.parcels.peer()).map_err(|error| error.to_string())?;
+        let made =
+            Parcel::from_bytes(body, self.parcels.peer()).map_err(|error| error.to_string())?;
         let made = parcel.insert(made).clone();
         let announced = self.lend(std::slice::from_ref(&made))?.pop();
         header.parcel = announced.map(|announced| (announced, body.len() as u64));
