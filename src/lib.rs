@@ -103,7 +103,10 @@ mod codec;
 mod core;
 mod process;
 mod registry;
-#[cfg_attr(not(test), allow(dead_code, reason = "what the transport has no use for"))]
+#[cfg_attr(
+    all(feature = "named-shm", not(test)),
+    allow(dead_code, reason = "no pool asks for named segments yet")
+)]
 mod shm;
 mod supervisor;
 mod sync;
@@ -150,7 +153,7 @@ pub mod __private {
         lend_option, parameter_ops,
     };
     pub use crate::codec::lent::{AsBytes, AsDeclared, LendsInWorker};
-    pub use crate::codec::{Bytes, CodecId, UnknownCodec};
+    pub use crate::codec::{Bytes, CodecId, Encoded, UnknownCodec};
     pub use crate::registry::entry::{RegisteredTask, TaskEntry, check_clashes, find};
     pub use crate::registry::init::{RunInit, WorkerInit, init_data, run_init};
     pub use crate::registry::io::{

@@ -10,10 +10,13 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::encoded::{ATTACHMENTS_MAX, Encoded, too_many};
 use super::lent::LendsInWorker;
 use super::wire::{Wire, WireRef};
 use super::{Bytes, CodecId, Decoder, EncodeError, encode_to};
 use crate::registry::shape::Shapes;
+use crate::shm::attachment::Attachment;
+use crate::shm::attachments::encode_beside;
 
 /// A parameter as its function declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,8 @@ pub struct ArgumentsEncoder {
     parameters: &'static [Parameter],
     codec: CodecId,
     bytes: Bytes,
+    /// The buffers in the arguments so far.
+    attachments: Vec<Attachment>,
     error: Option<EncodeError>,
 }
 
@@ -104,21 +109,20 @@ impl ArgumentsEncoder {
     /// For a function with these parameters, in the default codec.
     #[inline]
     pub fn new(parameters: &'static [Parameter]) -> Self {
-        Self { parameters, codec: CodecId::Postcard, bytes: Bytes::new_const(), error: None }
+        let (bytes, attachments) = (Bytes::new_const(), Vec::new());
+        Self { parameters, codec: CodecId::Postcard, bytes, attachments, error: None }
     }
 
     /// Append argument `N`.
     #[inline]
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
-        let done = (P::ops().put)(value, self.codec, &mut self.bytes);
-        self.note(N, done);
+        self.put(N, |codec, bytes| (P::ops().put)(value, codec, bytes));
     }
 
     /// Append argument `N`.
     #[inline]
     pub fn borrowed<P: BorrowedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
-        let done = P::Type::put(value, self.codec, &mut self.bytes);
-        self.note(N, done);
+        self.put(N, |codec, bytes| P::Type::put(value, codec, bytes));
     }
 
     /// Append argument `N`.
@@ -127,21 +131,32 @@ impl ArgumentsEncoder {
         &mut self,
         value: Option<&P::Type>,
     ) {
-        let done = P::Type::put_option(value, self.codec, &mut self.bytes);
-        self.note(N, done);
+        self.put(N, |codec, bytes| P::Type::put_option(value, codec, bytes));
     }
 
     /// All arguments, or what was wrong with the first that could not be encoded.
     #[inline]
-    pub fn finish(self) -> Result<Bytes, EncodeError> {
+    pub fn finish(self) -> Result<Encoded, EncodeError> {
         match self.error {
-            None => Ok(self.bytes),
+            None if self.attachments.len() > ATTACHMENTS_MAX => {
+                Err(EncodeError(too_many(self.attachments.len())))
+            }
+            None => Ok(Encoded::new(self.bytes, self.attachments)),
             Some(error) => Err(error),
         }
     }
 
     #[inline]
-    fn note(&mut self, position: usize, done: Result<(), EncodeError>) {
+    fn put(
+        &mut self,
+        position: usize,
+        encode: impl Fn(CodecId, &mut Bytes) -> Result<(), EncodeError>,
+    ) {
+        let before = self.bytes.len();
+        let done = encode_beside(&mut self.attachments, || {
+            self.bytes.truncate(before);
+            encode(self.codec, &mut self.bytes)
+        });
         if let Err(EncodeError(message)) = done {
             let message = describe(self.parameters, position, &message);
             self.error.get_or_insert(EncodeError(message));

@@ -8,6 +8,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod bytes;
+pub(crate) mod encoded;
 #[cfg(feature = "json")]
 mod json;
 pub(crate) mod lent;
@@ -17,6 +18,7 @@ pub(crate) mod wire;
 use serde::{Deserialize, Serialize};
 
 use crate::shm::attachments;
+pub use encoded::Encoded;
 use limited::Limited;
 
 /// How many values may be nested in one another.
@@ -92,10 +94,7 @@ pub enum DecodeError {
 pub type Bytes = smallvec::SmallVec<[u8; 16]>;
 
 /// Encode one value.
-pub(crate) fn encode<T: Serialize + ?Sized>(
-    id: CodecId,
-    value: &T,
-) -> Result<Bytes, EncodeError> {
+pub(crate) fn encode<T: Serialize + ?Sized>(id: CodecId, value: &T) -> Result<Bytes, EncodeError> {
     let mut bytes = Bytes::new_const();
     encode_to(id, value, &mut bytes)?;
     Ok(bytes)

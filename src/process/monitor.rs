@@ -103,9 +103,9 @@ impl Monitor {
             Err(error) => return incarnation.on_never_spawned(Some(StartFailure::Spawn(error))),
         };
         let connection = spawned.connection;
-        if let Some(segment) = spawned.segment {
+        if let Some(ring) = spawned.ring {
             let pid = connection.child.pid();
-            incarnation.set_ring(self.shared.new_ring(incarnation.id, pid, segment));
+            incarnation.set_ring(self.shared.new_ring(incarnation.id, pid, ring));
         }
         incarnation.on_spawned(Arc::clone(&connection.child), at);
         let pipes = self.shared.outputs().add(connection.child.pid(), spawned.pipes);

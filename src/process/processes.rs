@@ -12,17 +12,19 @@ use super::exit::Exit;
 use super::incarnation::{Incarnation, Way};
 use super::monitor::Monitor;
 use super::output::Outputs;
+use super::spawn::Ring;
 use super::threads::Threads;
 use super::worker_log::WorkerLog;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
-use crate::shm::Segment;
 use crate::sync::{Mutex, Wish};
 use crate::sys::Bell;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::channel::ChannelLink;
 use crate::transport::ring::{Collector, CorruptRing, RingLink};
-use crate::transport::{Attention, CallFrame, Delivery, Fate, Kill, Link, OutcomeFrame, Revoke, Sink};
+use crate::transport::{
+    Attention, CallFrame, Delivery, Fate, Kill, Link, OutcomeFrame, Revoke, Sink,
+};
 
 /// How long [`Processes::shut_down`] waits for deaths. A process in an uninterruptible sleep takes longer.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(5);
@@ -309,9 +311,9 @@ impl Shared {
     }
 
     /// The coordinator's end of a new worker's ring.
-    pub(super) fn new_ring(&self, worker: WorkerId, pid: u32, segment: Segment) -> Arc<RingLink> {
+    pub(super) fn new_ring(&self, worker: WorkerId, pid: u32, ring: Ring) -> Arc<RingLink> {
         let collector = self.collector.as_ref().expect("only a pool with rings makes segments");
-        Arc::new(RingLink::new(worker, pid, segment, Arc::clone(collector)))
+        RingLink::new(worker, pid, ring.segment, ring.parcels, Arc::clone(collector))
     }
 
     /// The worker of this ring is ready.
@@ -326,7 +328,9 @@ impl Shared {
         let Some(owner) = self.owner.upgrade() else { return false };
         let mut corrupt = Vec::new();
         let told = owner.collect(false, &mut |deliveries| {
-            for link in links.iter().filter(|link| link.has_news() || (partly && link.is_computing())) {
+            for link in
+                links.iter().filter(|link| link.has_news() || (partly && link.is_computing()))
+            {
                 if let Err(CorruptRing(what)) = link.drain(partly, deliveries) {
                     corrupt.push((link.worker(), what));
                 }

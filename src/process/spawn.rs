@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,9 +23,17 @@ use crate::transport::ring::layout::{COMMITTED, SEGMENT_BYTES};
 pub(super) struct Spawned {
     pub(super) connection: Connection,
     /// What it shares with this process, if calls go over a ring.
-    pub(super) segment: Option<Segment>,
+    pub(super) ring: Option<Ring>,
     /// Reading ends. Standard error is always among them.
     pub(super) pipes: Vec<(OutputStream, OwnedFd)>,
+}
+
+/// This side of a ring.
+#[derive(Debug)]
+pub(super) struct Ring {
+    pub(super) segment: Segment,
+    /// By which descriptors of buffers cross.
+    pub(super) parcels: OwnedFd,
 }
 
 /// What ties this process to a worker.
@@ -45,11 +53,13 @@ pub(super) struct Connection {
 /// hundred megabytes of it: no `pre_exec`, no search in a changed `PATH`, no ids to change.
 pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     let (lifeline, worker_lifeline) = descriptors::packet_sockets()?;
-    let segment = match launch.transport {
-        Transport::Ring => Some(Segment::create(SEGMENT_BYTES, COMMITTED)?),
-        Transport::Channel => None,
+    let ring = match launch.transport {
+        Transport::Ring => Some(send_ring(&lifeline)?),
+        Transport::Channel => {
+            send_ahead(&lifeline, CHANNEL_MESSAGE, &[])?;
+            None
+        }
     };
-    send_segment(&lifeline, segment.as_ref())?;
     let (stderr, worker_stderr) = descriptors::pipe()?;
     let mut pipes = vec![(OutputStream::Stderr, stderr)];
     let worker_stdout = match &launch.output {
@@ -86,16 +96,19 @@ pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
         .spawn()?;
     let child = Arc::new(Child::adopt(&mut child)?);
     let connection = Connection { child, lifeline: Arc::new(lifeline), directory };
-    Ok(Spawned { connection, segment, pipes })
+    Ok(Spawned { connection, ring, pipes })
+}
+
+fn send_ring(lifeline: &OwnedFd) -> io::Result<Ring> {
+    let segment = Segment::create(SEGMENT_BYTES, COMMITTED)?;
+    let (parcels, worker_parcels) = descriptors::packet_sockets()?;
+    send_ahead(lifeline, RING_MESSAGE, &[segment.descriptor(), worker_parcels.as_fd()])?;
+    Ok(Ring { segment, parcels })
 }
 
 /// It waits in the socket for the worker to start.
-fn send_segment(lifeline: &OwnedFd, segment: Option<&Segment>) -> io::Result<()> {
-    let (message, segment) = match segment {
-        Some(segment) => (RING_MESSAGE, vec![segment.descriptor()]),
-        None => (CHANNEL_MESSAGE, Vec::new()),
-    };
-    descriptors::send_with_descriptors(lifeline.as_fd(), message, &segment, IfNotReady::Fail)
+fn send_ahead(lifeline: &OwnedFd, message: &[u8], sent: &[BorrowedFd<'_>]) -> io::Result<()> {
+    descriptors::send_with_descriptors(lifeline.as_fd(), message, sent, IfNotReady::Fail)
 }
 
 /// A name for a directory in which the worker's socket fits.

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use super::find::{FindError, Names};
-use crate::codec::{Bytes, CodecId};
 use crate::codec::arguments::Parameter;
+use crate::codec::{Bytes, CodecId};
 use crate::task::options::Declared;
 use crate::transport::frame::Outcome;
 
@@ -104,8 +104,11 @@ fn registry() -> &'static Registry {
             inventory::iter::<RegisteredTask>.into_iter().map(|registered| registered.0).collect();
         entries.sort_by_key(|entry| (entry.path, entry.file, entry.line));
         let names = Names::new(entries.iter().map(|entry| (entry.path, Some(entry.location()))));
-        let mut addresses: Vec<_> =
-            entries.iter().zip(0..).map(|(&entry, index)| (std::ptr::from_ref(entry).addr(), index)).collect();
+        let mut addresses: Vec<_> = entries
+            .iter()
+            .zip(0..)
+            .map(|(&entry, index)| (std::ptr::from_ref(entry).addr(), index))
+            .collect();
         addresses.sort_unstable();
         Registry { entries, addresses, names }
     })

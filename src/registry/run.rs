@@ -4,8 +4,11 @@
 use super::entry::TaskEntry;
 use super::panics::{Panicked, catch};
 use super::returned::ReturnOps;
-use crate::codec::{Bytes, CodecId};
+use crate::codec::Encoded;
 use crate::codec::arguments::{Arguments, ArgumentsDecoder, BadArguments};
+use crate::codec::encoded::{ATTACHMENTS_MAX, too_many};
+use crate::codec::{Bytes, CodecId};
+use crate::shm::attachments;
 use crate::transport::frame::Outcome;
 
 /// What `#[task]` says of a function that runs in worker processes. The type that implements it is a helper,
@@ -56,12 +59,22 @@ pub fn call<P: ProcessTask>(
         Err(Panicked { message, location }) => return Outcome::Panicked { message, location },
     };
     let ops = P::returns();
-    let outcome = catch(|| match (ops.encode)(codec, &value, &mut buffer) {
-        Ok(()) => {
-            let value_bytes = std::mem::take(&mut buffer);
-            Outcome::Returned { value: value_bytes, error: (ops.describe)(&value) }
+    let mut buffers = Vec::new();
+    let outcome = catch(|| {
+        let encoded = attachments::encode_beside(&mut buffers, || {
+            buffer.clear();
+            (ops.encode)(codec, &value, &mut buffer)
+        });
+        match encoded {
+            Ok(()) if buffers.len() > ATTACHMENTS_MAX => {
+                Outcome::Unencodable { message: too_many(buffers.len()) }
+            }
+            Ok(()) => Outcome::Returned {
+                value: Encoded::new(std::mem::take(&mut buffer), std::mem::take(&mut buffers)),
+                error: (ops.describe)(&value),
+            },
+            Err(error) => Outcome::Unencodable { message: error.to_string() },
         }
-        Err(error) => Outcome::Unencodable { message: error.to_string() },
     })
     .unwrap_or_else(|Panicked { message, .. }| Outcome::Unencodable {
         message: format!("encoding it panicked: {message}"),

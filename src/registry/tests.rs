@@ -15,7 +15,7 @@ use crate::{Backoff, TaskFailure, TaskResult, task};
 /// The encoded arguments of a call for a worker.
 fn encoded<T>(call: Call<T>) -> Result<Bytes, crate::codec::EncodeError> {
     let Work::Encoded { arguments, .. } = call.work else { panic!("not for a worker") };
-    arguments
+    arguments.map(|arguments| arguments.into_parts().0)
 }
 
 /// Runs in this process, through the bytes.
@@ -30,7 +30,9 @@ impl<T> RunHere<T> for Call<T> {
         let encoded = encoded(self).map_err(|error| error.to_string())?;
         let codec = CodecId::Postcard;
         match (entry.run)(codec, &encoded, Bytes::new()) {
-            Outcome::Returned { value: bytes, .. } => read.read(Stored::Encoded { codec, bytes }),
+            Outcome::Returned { value: bytes, .. } => {
+                read.read(Stored::Encoded { codec, value: bytes })
+            }
             other => Err(format!("{other:?}")),
         }
     }
@@ -128,7 +130,7 @@ fn run_json(name: &str, json: &str) -> Outcome {
 fn check(name: &str, json: &str, expected: Result<&str, &str>) {
     let outcome = match run_json(name, json) {
         Outcome::Returned { value, .. } => {
-            Ok(String::from_utf8(value.to_vec()).expect("JSON is text"))
+            Ok(String::from_utf8(value.bytes().to_vec()).expect("JSON is text"))
         }
         Outcome::BadArguments { message } => Err(message),
         other => Err(format!("{other:?}")),
@@ -244,7 +246,7 @@ fn bytes_that_are_no_arguments_are_refused() {
 fn an_error_tells_its_chain_beside_the_value() {
     let told = |name: &str, json: &str| match run_json(name, json) {
         Outcome::Returned { value, error } => {
-            (String::from_utf8(value.to_vec()).expect("text"), error)
+            (String::from_utf8(value.bytes().to_vec()).expect("text"), error)
         }
         other => panic!("{other:?}"),
     };
@@ -332,7 +334,10 @@ fn code_of_the_users_types_may_panic_anywhere() {
     let Outcome::BadArguments { message } = explode(2) else { panic!("2") };
     assert!(message.starts_with("decoding the arguments panicked: "), "{message}");
     // It was encoded before.
-    assert_eq!(explode(3), Outcome::Returned { value: Bytes::from_slice(b"3"), error: None });
+    assert_eq!(
+        explode(3),
+        Outcome::Returned { value: Bytes::from_slice(b"3").into(), error: None }
+    );
     assert_eq!(explode(4), Outcome::Unencodable { message: "not this bomb".into() });
     let Outcome::Panicked { message, .. } = explode(5) else { panic!("5") };
     assert!(message.contains("ran a bomb"), "{message}");

@@ -69,6 +69,14 @@ impl Attachment {
     }
 }
 
+impl PartialEq for Attachment {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Attachment {}
+
 /// Encoded bytes that are too many to travel with the call: a lent buffer without a type.
 #[derive(Debug)]
 pub(crate) struct Parcel;

@@ -3,7 +3,7 @@
 //!
 //! serde has no way to hand something on from value to value, so this goes by the thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::attachment::Attachment;
 use super::buffer::Grade;
@@ -23,6 +23,35 @@ thread_local! {
 
     /// Why the last buffer could not be sent. A codec may have dropped the words.
     static REFUSAL: RefCell<Option<&'static str>> = const { RefCell::new(None) };
+
+    /// Whether a buffer was met while nobody collected.
+    static MISSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Encode something by `encode`, whose buffers join those in `attachments`, behind which it is numbered.
+///
+/// Most values have no buffers, and those should not pay for any. So `encode` is tried without collecting
+/// first: a buffer that is met then refuses, and everything is done once more. `encode` starts anew each time
+/// that it is called.
+pub(crate) fn encode_beside<E>(
+    attachments: &mut Vec<Attachment>,
+    mut encode: impl FnMut() -> Result<(), E>,
+) -> Result<(), E> {
+    match encode() {
+        Err(_) if MISSED.replace(false) => collect_into(attachments, encode),
+        done => done,
+    }
+}
+
+#[cold]
+fn collect_into<R>(attachments: &mut Vec<Attachment>, encode: impl FnOnce() -> R) -> R {
+    REFUSAL.set(None);
+    let entered = Entered::new(Context::Collecting(std::mem::take(attachments)));
+    let result = encode();
+    if let Context::Collecting(collected) = entered.leave() {
+        *attachments = collected;
+    }
+    result
 }
 
 /// Why a buffer could not be encoded, if that is what an encoder has just failed of.
@@ -32,14 +61,11 @@ pub(crate) fn take_refusal() -> Option<&'static str> {
 }
 
 /// Encode something by `encode`. What it sends away is among the attachments, in the order of its numbers.
+#[cfg(test)]
 pub(crate) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<Attachment>) {
-    REFUSAL.set(None);
-    let entered = Entered::new(Context::Collecting(Vec::new()));
-    let result = encode();
-    match entered.leave() {
-        Context::Collecting(attachments) => (result, attachments),
-        _ => unreachable!("what is entered inside is left inside"),
-    }
+    let mut attachments = Vec::new();
+    let result = collect_into(&mut attachments, encode);
+    (result, attachments)
 }
 
 /// Decode something by `decode` that came with these attachments. Those that it does not take are dropped.
@@ -133,9 +159,12 @@ pub(super) fn write<T>(
     } else {
         CONTEXT.with_borrow_mut(|context| match context {
             Context::Collecting(attachments) => collected::<T>(attachments, take),
-            _ => Err(
-                "a shared buffer can only be sent to a worker as an argument or result of a task",
-            ),
+            Context::Nothing | Context::Received(_) | Context::Tracing => {
+                MISSED.set(true);
+                Err(
+                    "a shared buffer can only be sent to a worker as an argument or result of a task",
+                )
+            }
         })
     };
     if let Err(refusal) = written {
@@ -164,6 +193,8 @@ pub(super) fn read<T>(written: Written, grade: Grade) -> Result<Part, String> {
     CONTEXT.with_borrow_mut(|context| match context {
         Context::Received(slots) => received::<T>(slots, written, grade),
         Context::Tracing => Ok(Part::EMPTY),
+        // Where there is nothing else, nobody has said that there are buffers.
+        _ if written.attachment.is_none() && written.length == 0 => Ok(Part::EMPTY),
         Context::Nothing | Context::Collecting(_) => {
             Err("a shared buffer can only come as an argument or result of a task".to_owned())
         }

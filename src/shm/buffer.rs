@@ -166,7 +166,8 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.exposures.forget_everywhere(self.id);
+        let bytes = self.committed();
+        self.exposures.forget_everywhere(self.id, bytes);
     }
 }
 
@@ -177,11 +178,13 @@ pub(crate) struct Buffer {
     body: Option<Body>,
     /// Whether a handle of the lent grade has it in this process.
     is_held: AtomicBool,
+    /// Whether a peer has the use of it, if it is of the lent grade.
+    is_lent: AtomicBool,
 }
 
 impl Buffer {
     pub(super) fn new(body: Body) -> Self {
-        Self { body: Some(body), is_held: AtomicBool::new(false) }
+        Self { body: Some(body), is_held: AtomicBool::new(false), is_lent: AtomicBool::new(false) }
     }
 
     /// [`Body::open`]
@@ -249,6 +252,18 @@ impl Buffer {
 
     pub(super) fn is_held(&self) -> bool {
         self.is_held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn on_lent(&self) {
+        self.is_lent.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn on_returned(&self) {
+        self.is_lent.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_lent(&self) -> bool {
+        self.is_lent.load(Ordering::Relaxed)
     }
 
     /// For writing.

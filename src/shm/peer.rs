@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::attachment::{Attachment, Lease};
 use super::buffer::{Announced, Buffer, BufferId, Grade};
@@ -15,8 +15,11 @@ use super::memfd::invalid;
 use crate::sync::Mutex;
 
 /// At most so many buffers of a peer's are mapped here that nobody uses. Each takes a descriptor, which a peer
-/// gone mad must not exhaust; one that behaves keeps no more than its pool does.
-const UNUSED_MAX: usize = 256;
+/// gone mad must not exhaust; one that behaves keeps no more than its pool does, and what is on its way.
+const UNUSED_MAX: usize = 1024;
+/// Notices about so many buffers, or so many bytes, do not wait for a message to go with.
+const UNTOLD_MAX: usize = 64;
+const UNTOLD_BYTES_MAX: usize = 16 << 20;
 
 /// Whether a process may go mad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,18 @@ pub(crate) struct Peer(Arc<PeerState>);
 struct PeerState {
     standing: Arc<Standing>,
     books: Mutex<Books>,
+    /// Whether there are notices. For looks without the lock.
+    has_notices: AtomicBool,
+    urge: OnceLock<Urge>,
+}
+
+/// Tells the peer at once. Called with no lock of this module's held, by whichever thread drops a buffer.
+struct Urge(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Urge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Urge")
+    }
 }
 
 /// Outlives the rest, so that a peer that nobody remembers is not taken for dead.
@@ -51,6 +66,8 @@ struct Books {
     /// The peer has made these, and they are mapped here.
     received: HashMap<BufferId, Received>,
     notices: Vec<Notice>,
+    /// How many bytes they are about.
+    untold_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -58,6 +75,14 @@ struct Loan {
     attachment: Attachment,
     /// More than one only if it is sealed.
     count: usize,
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if self.attachment.grade() == Grade::Lent {
+            self.attachment.buffer().on_returned();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -74,12 +99,24 @@ pub(crate) enum Notice {
     Released(BufferId),
     /// The sender has made it, and it is no more: the receiver can unmap it.
     Forget(BufferId),
+    /// The sender could not take its descriptor, and has not got the use of it.
+    Lost(BufferId),
 }
 
 impl Peer {
     pub(crate) fn new(trust: Trust) -> Self {
         let standing = Arc::new(Standing { trust, is_alive: AtomicBool::new(true) });
-        Self(Arc::new(PeerState { standing, books: Mutex::default() }))
+        Self(Arc::new(PeerState {
+            standing,
+            books: Mutex::default(),
+            has_notices: AtomicBool::new(false),
+            urge: OnceLock::new(),
+        }))
+    }
+
+    /// Have `urge` called when notices become so many that the peer is better told at once.
+    pub(crate) fn set_urge(&self, urge: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.urge.set(Urge(Box::new(urge)));
     }
 
     /// Let the peer have the use of `attachment`, and say what to announce it as.
@@ -94,6 +131,9 @@ impl Peer {
         let announced = attachment.announced();
         if attachment.buffer().is_held() {
             return Err(io::Error::other("a shared buffer that is in use here"));
+        }
+        if attachment.buffer().is_lent() {
+            return Err(io::Error::other("a lent buffer that an earlier attempt has kept"));
         }
         if let Some(lease) = attachment.lease_of(self) {
             // It has the descriptor of what it has made.
@@ -110,6 +150,9 @@ impl Peer {
         let mut books = self.0.books.lock();
         // Otherwise nothing would ever take it off the books again.
         if self.is_alive() {
+            if announced.grade == Grade::Lent {
+                attachment.buffer().on_lent();
+            }
             let new = || Loan { attachment: attachment.clone(), count: 0 };
             books.lent.entry(announced.id).or_insert_with(new).count += 1;
         }
@@ -155,10 +198,9 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether the peer's announcement of this can be [received](Self::receive) already.
-    pub(crate) fn has_sent(&self, id: BufferId) -> bool {
-        let books = self.0.books.lock();
-        books.received.contains_key(&id) || books.lent.contains_key(&id)
+    #[cfg(test)]
+    pub(super) fn has_mapped(&self, id: BufferId) -> bool {
+        self.0.books.lock().received.contains_key(&id)
     }
 
     /// What the peer lets this process have the use of: its own buffer, or one that comes back.
@@ -192,15 +234,54 @@ impl Peer {
         Ok(Attachment::leased(buffer, Lease::new(self.clone(), announced.id)))
     }
 
-    /// What to tell the peer with the next message. To be asked after [`lend`](Self::lend) of what that message
-    /// carries.
-    pub(crate) fn take_notices(&self) -> Vec<Notice> {
-        std::mem::take(&mut self.0.books.lock().notices)
+    /// What came with an announcement could not be taken; the peer is told to send it again some time.
+    pub(crate) fn on_lost(&self, id: BufferId) {
+        self.add_notice(&mut self.0.books.lock(), Notice::Lost(id), 0);
+    }
+
+    /// What to tell the peer with the next message, at most so much. To be asked after [`lend`](Self::lend) of
+    /// what that message carries.
+    pub(crate) fn take_notices(&self, max: usize) -> Vec<Notice> {
+        let mut books = self.0.books.lock();
+        let taken = books.notices.len().min(max);
+        let rest = books.notices.split_off(taken);
+        if rest.is_empty() {
+            books.untold_bytes = 0;
+            self.0.has_notices.store(false, Ordering::Relaxed);
+        }
+        std::mem::replace(&mut books.notices, rest)
+    }
+
+    /// They could not be told.
+    pub(crate) fn put_notices_back(&self, notices: Vec<Notice>) {
+        let mut books = self.0.books.lock();
+        books.notices.extend(notices);
+        self.0.has_notices.store(true, Ordering::Relaxed);
     }
 
     /// Whether there is something to tell. It need not be told at once; but what it is about takes memory.
+    #[inline]
     pub(crate) fn has_notices(&self) -> bool {
-        !self.0.books.lock().notices.is_empty()
+        self.0.has_notices.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many of the peer's buffers are here that results had better be copied out of them.
+    pub(crate) fn has_many_here(&self) -> bool {
+        self.0.books.lock().received.len() > UNTOLD_MAX
+    }
+
+    /// Add a notice. Whether the peer is better told at once, by [`urge`](Self::urge) without the lock.
+    fn add_notice(&self, books: &mut Books, notice: Notice, bytes: usize) -> bool {
+        books.notices.push(notice);
+        books.untold_bytes = books.untold_bytes.saturating_add(bytes);
+        self.0.has_notices.store(true, Ordering::Relaxed);
+        books.notices.len() >= UNTOLD_MAX || books.untold_bytes >= UNTOLD_BYTES_MAX
+    }
+
+    fn urge(&self) {
+        if let Some(Urge(urge)) = self.0.urge.get() {
+            urge();
+        }
     }
 
     /// The peer tells. To be called after [`receive`](Self::receive) of what the same message carries.
@@ -212,6 +293,14 @@ impl Peer {
                 let received = self.0.books.lock().received.remove(&id);
                 drop(received);
             }
+            Notice::Lost(id) => {
+                let books = self.0.books.lock();
+                if let Some(loan) = books.lent.get(&id) {
+                    loan.attachment.buffer().exposures().on_descriptor_lost(self);
+                }
+                drop(books);
+                drop(self.end_loan(id));
+            }
         }
     }
 
@@ -220,6 +309,7 @@ impl Peer {
         // Pairs with the load in `is_alive`: whoever sees that the peer is dead sees what was known before.
         self.0.standing.is_alive.store(false, Ordering::Release);
         let books = std::mem::take(&mut *self.0.books.lock());
+        self.0.has_notices.store(false, Ordering::Relaxed);
         drop(books);
     }
 
@@ -245,9 +335,13 @@ impl Peer {
     /// A lease has ended, and the peer does not know.
     pub(super) fn on_lease_ended(&self, id: BufferId) {
         let mut books = self.0.books.lock();
-        if let Some(received) = books.received.get_mut(&id) {
-            received.leases = received.leases.saturating_sub(1);
-            books.notices.push(Notice::Released(id));
+        let Some(received) = books.received.get_mut(&id) else { return };
+        received.leases = received.leases.saturating_sub(1);
+        let bytes = received.buffer.committed();
+        let urgent = self.add_notice(&mut books, Notice::Released(id), bytes);
+        drop(books);
+        if urgent {
+            self.urge();
         }
     }
 
@@ -344,20 +438,32 @@ impl Exposures {
     }
 
     fn on_descriptor_sent(&self, peer: &Peer) {
+        self.set_descriptor(peer, Descriptor::Sent);
+    }
+
+    fn on_descriptor_lost(&self, peer: &Peer) {
+        self.set_descriptor(peer, Descriptor::Missing);
+    }
+
+    fn set_descriptor(&self, peer: &Peer, descriptor: Descriptor) {
         let mut exposures = self.0.lock();
         for exposure in exposures.iter_mut().filter(|exposure| peer.is(&exposure.peer)) {
-            exposure.descriptor = Descriptor::Sent;
+            exposure.descriptor = descriptor;
         }
     }
 
     /// The buffer is no more.
-    pub(super) fn forget_everywhere(&mut self, id: BufferId) {
+    pub(super) fn forget_everywhere(&mut self, id: BufferId, bytes: usize) {
         let exposures = std::mem::take(&mut *self.0.lock());
         for exposure in exposures.into_iter().filter(|one| one.descriptor == Descriptor::Sent) {
-            if let Some(peer) = exposure.peer.upgrade()
+            if let Some(peer) = exposure.peer.upgrade().map(Peer)
                 && exposure.standing.is_alive()
             {
-                peer.books.lock().notices.push(Notice::Forget(id));
+                let notice = Notice::Forget(id);
+                let urgent = peer.add_notice(&mut peer.0.books.lock(), notice, bytes);
+                if urgent {
+                    peer.urge();
+                }
             }
         }
     }

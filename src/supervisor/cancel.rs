@@ -31,7 +31,8 @@ impl Shared {
         self.tell_driven(&mut effects, |driven, now, told| {
             let mut call = first;
             while call < pack.calls() {
-                let Some(part) = driven.task(pack.id(call)).map(|task| (task.id, task.calls)) else {
+                let Some(part) = driven.task(pack.id(call)).map(|task| (task.id, task.calls))
+                else {
                     call += 1;
                     continue;
                 };
@@ -66,13 +67,7 @@ impl Driven {
 
     /// Split the pack of `task` before the call that comes `behind` calls after it. `false`: more have begun
     /// already.
-    fn cut_before(
-        &mut self,
-        now: Time,
-        task: TaskId,
-        behind: u32,
-        told: &mut CoreEffects,
-    ) -> bool {
+    fn cut_before(&mut self, now: Time, task: TaskId, behind: u32, told: &mut CoreEffects) -> bool {
         let Some((ticket, calls)) = self.ticket_of(task) else { return false };
         let index = (task.number() - ticket.task.number()) as u32;
         let keep = index + behind;

@@ -160,13 +160,7 @@ impl Driven {
     }
 
     /// The calls of a pack behind the first `kept` become a task of their own.
-    pub(crate) fn split(
-        &mut self,
-        now: Time,
-        ticket: Ticket,
-        kept: u32,
-        told: &mut CoreEffects,
-    ) {
+    pub(crate) fn split(&mut self, now: Time, ticket: Ticket, kept: u32, told: &mut CoreEffects) {
         let Some(cell) = self.cell(ticket) else { return };
         if let Some(rest) = cell.split_pack(kept) {
             let late = self.core.on_pack_split(now, ticket, kept, rest, told);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
+use crate::codec::Encoded;
 use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, Transport, WorkerStartError};
 use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
@@ -162,6 +163,24 @@ impl Executor {
                 let declared = Some((function.options, function.label.clone()));
                 Ok(Admitted { index, declared })
             }
+        }
+    }
+
+    /// Whether the buffers in the arguments can be sent to where the function runs.
+    pub(crate) fn check_attachments(
+        &self,
+        function: &str,
+        arguments: &Encoded,
+    ) -> Result<(), SubmitError> {
+        match self {
+            Self::Workers(workers)
+                if workers.config.transport == Transport::Channel
+                    && !arguments.attachments().is_empty() =>
+            {
+                let reason = Encoded::NEEDS_RING.to_owned();
+                Err(SubmitError::Unencodable { function: function.to_owned(), reason })
+            }
+            _ => Ok(()),
         }
     }
 

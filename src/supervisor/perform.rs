@@ -171,9 +171,7 @@ impl Shared {
         let ran = history.ran;
         match ending {
             Ending::Finished => unreachable!("an outcome is no error"),
-            Ending::Crashed { worker } => {
-                TaskErrorKind::Crashed(self.crash_report(worker, ran))
-            }
+            Ending::Crashed { worker } => TaskErrorKind::Crashed(self.crash_report(worker, ran)),
             Ending::TimedOut { worker: Some(_) } => TaskErrorKind::TimedOut { pid, ran },
             Ending::TimedOut { worker: None } => TaskErrorKind::TimedOut { pid: None, ran },
             Ending::Cancelled { why: CancelReason::Requested } => TaskErrorKind::Cancelled,
@@ -188,7 +186,8 @@ impl Shared {
         if ending != Ending::Finished {
             let kind = self.error_kind(ending, history, self.pid_of(history));
             let status = kind.status();
-            let fail = |id| TaskError::new(Some(id), cell.name.clone(), history.attempts, kind.clone());
+            let fail =
+                |id| TaskError::new(Some(id), cell.name.clone(), history.attempts, kind.clone());
             let failed = cell.with_pack(|slice| slice.fail(fail)).unwrap_or(0);
             self.counters.add(status, u64::from(failed));
         }

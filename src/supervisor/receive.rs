@@ -8,6 +8,7 @@ use super::shared::{Effects, Next, Shared};
 use crate::core::{Finish, Finished};
 use crate::task::id::Ticket;
 use crate::task::info::TaskStatus;
+use crate::transport::frame::Outcome;
 use crate::transport::{Delivery, OutcomeFrame, Outcomes, PackOutcomes, Read};
 
 /// Where deliveries lie while they are told. Empty in between; kept for its memory.
@@ -29,11 +30,7 @@ struct OfPack {
 impl Shared {
     /// Take what `drain` has and tell the core in one go. `false`: there was nothing, or, unless it is to
     /// `wait`, somebody else was at it.
-    pub(crate) fn collect(
-        &self,
-        wait: bool,
-        drain: &mut dyn FnMut(&mut Vec<Delivery>),
-    ) -> bool {
+    pub(crate) fn collect(&self, wait: bool, drain: &mut dyn FnMut(&mut Vec<Delivery>)) -> bool {
         let desk = if wait { Some(self.desk.lock()) } else { self.desk.try_lock() };
         let Some(mut desk) = desk else { return false };
         let Desk { deliveries, finished, packs } = &mut *desk;
@@ -87,7 +84,14 @@ impl Shared {
         let mut offset = 0;
         while let Some((read, next)) = outcomes.read(offset) {
             offset = next;
-            if let Read::Other(outcome) = read {
+            let outcome = match read {
+                Read::Value(_) => None,
+                Read::Extended(offset) => outcomes.extended(offset).cloned(),
+                Read::Other(outcome) => Some(outcome),
+            };
+            if let Some(outcome) =
+                outcome.filter(|outcome| !matches!(outcome, Outcome::Returned { error: None, .. }))
+            {
                 let outcome = judge(OutcomeFrame { outcome, ran_ns: 0 }, || None).arrived.outcome;
                 let status = outcome.map_or_else(|kind| kind.status(), |_| TaskStatus::Completed);
                 self.counters.add(status, 1);

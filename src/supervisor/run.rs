@@ -8,7 +8,7 @@ use super::executor::Executor;
 use super::external::{ExternalFailure, Slot};
 use super::perform::Arrived;
 use super::shared::{Next, Shared, ThreadItem};
-use crate::codec::{Bytes, CodecId};
+use crate::codec::{Bytes, CodecId, Encoded};
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
 use crate::task::cell::{Function, Payload, Returned, Work};
@@ -57,8 +57,7 @@ impl Shared {
                 judge_closure(context::within(context, || panics::catch(|| closure.call())))
             }
             Work::Encoded { function, codec, arguments: Ok(arguments), .. } => {
-                let outcome =
-                    context::within(context, || run_encoded(&function, codec, &arguments));
+                let outcome = context::within(context, || run_encoded(&function, codec, arguments));
                 judge(OutcomeFrame { outcome, ran_ns: 0 }, || None)
             }
             Work::External(start) => {
@@ -95,14 +94,16 @@ impl Shared {
     }
 }
 
-fn run_encoded(function: &Function, codec: CodecId, arguments: &[u8]) -> Outcome {
-    match function {
-        Function::Typed(entry) => (entry.run)(codec, arguments, Bytes::new()),
+fn run_encoded(function: &Function, codec: CodecId, arguments: Encoded) -> Outcome {
+    let entry = match function {
+        Function::Typed(entry) => entry,
         Function::Named(name) => match registry::find(name) {
-            Ok(entry) => (entry.run)(codec, arguments, Bytes::new()),
-            Err(error) => Outcome::UnknownFunction { message: error.to_string() },
+            Ok(entry) => entry,
+            Err(error) => return Outcome::UnknownFunction { message: error.to_string() },
         },
-    }
+    };
+    let ran = arguments.decode(|bytes| (entry.run)(codec, bytes, Bytes::new_const()));
+    ran.unwrap_or_else(|error| Outcome::BadArguments { message: error.to_string() })
 }
 
 fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
@@ -127,7 +128,7 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> J
         Outcome::Returned { value, error } => Judged {
             finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },
             arrived: Arrived {
-                outcome: Ok(Payload::Bytes(value)),
+                outcome: Ok(Payload::Encoded(value)),
                 returned_error: error.map(|chain| chain.join(": ")),
                 ran,
                 pid: None,
@@ -138,6 +139,9 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> J
         }
         Outcome::Unencodable { message } => {
             let reason = format!("the worker could not encode it: {message}");
+            failed(Finish::Returned, TaskErrorKind::Undeliverable { reason })
+        }
+        Outcome::Undeliverable { message: reason } => {
             failed(Finish::Returned, TaskErrorKind::Undeliverable { reason })
         }
         Outcome::UnknownFunction { message: reason }
@@ -154,7 +158,10 @@ fn panicked(message: String, location: Option<String>, pid: Option<u32>) -> Task
 }
 
 fn failed(finish: Finish, kind: TaskErrorKind) -> Judged {
-    Judged { finish, arrived: Arrived { outcome: Err(kind), returned_error: None, ran: None, pid: None } }
+    Judged {
+        finish,
+        arrived: Arrived { outcome: Err(kind), returned_error: None, ran: None, pid: None },
+    }
 }
 
 /// The body of a thread of the pool.

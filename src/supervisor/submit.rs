@@ -14,6 +14,7 @@ use crate::task::handle::{TaskHandle, TaskOwner};
 use crate::task::info::Pool;
 use crate::task::options::{Options, Priority};
 use crate::task::pack::{Pack, PackBuilder, PackSlice};
+use crate::transport::CallFrame;
 
 /// Why a call was not taken, with the call where it can be tried again.
 #[expect(clippy::large_enum_variant, reason = "short-lived, and the call comes back as it was")]
@@ -69,9 +70,15 @@ impl Shared {
         let Call { mut name, work, mut declared, wanted, pool, read } = call;
         self.executor.on_submitting(&self.submissions);
         let mut work = work;
-        if let Work::Encoded { function, index, .. } = &mut work
+        if let Work::Encoded { function, index, arguments, .. } = &mut work
             && !crate::worker::is_worker()
         {
+            if let Ok(arguments) = arguments {
+                arguments.share_above(CallFrame::COPIED_BYTES_MAX);
+                self.executor
+                    .check_attachments(&name.function, arguments)
+                    .map_err(NotTaken::Refused)?;
+            }
             let admitted = self.executor.admit(self, function).map_err(NotTaken::Refused)?;
             *index = admitted.index;
             if let Some((options, label)) = admitted.declared {

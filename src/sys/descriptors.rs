@@ -15,12 +15,10 @@ use rustix::net::{
 use rustix::pipe::PipeFlags;
 
 /// No message carries more descriptors (`SCM_MAX_FD`, unix(7)).
-#[cfg_attr(not(test), allow(dead_code, reason = "for the transport"))]
 pub(crate) const DESCRIPTORS_MAX: usize = 253;
 
 /// What a socket does that has no room, or no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), allow(dead_code, reason = "for the transport"))]
 pub(crate) enum IfNotReady {
     Wait,
     /// With [`io::ErrorKind::WouldBlock`].
@@ -104,7 +102,6 @@ pub(crate) fn packet_sockets() -> io::Result<(OwnedFd, OwnedFd)> {
 /// # Panics
 ///
 /// If there are more than [`DESCRIPTORS_MAX`] descriptors.
-#[cfg_attr(not(test), allow(dead_code, reason = "for the transport"))]
 pub(crate) fn send_with_descriptors(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -129,16 +126,25 @@ pub(crate) fn send_with_descriptors(
     Ok(())
 }
 
-/// Receive one message with at most `descriptors_max` descriptors. Its length is 0 if the other side is gone.
+/// A message that was received.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// 0 if the other side is gone.
+    pub(crate) length: usize,
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// There were more descriptors, which this process could not take: it has as many as it may.
+    pub(crate) is_short: bool,
+}
+
+/// Receive one message with at most `descriptors_max` descriptors.
 ///
 /// A message that is longer, or carries more descriptors, is lost and an error; no descriptor is leaked.
-#[cfg_attr(not(test), allow(dead_code, reason = "for the transport"))]
 pub(crate) fn receive_with_descriptors(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
     descriptors_max: usize,
     if_empty: IfNotReady,
-) -> io::Result<(usize, Vec<OwnedFd>)> {
+) -> io::Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let flags = RecvFlags::CMSG_CLOEXEC
         | match if_empty {
@@ -157,14 +163,15 @@ pub(crate) fn receive_with_descriptors(
         }
         Ok(received)
     })?;
-    let cut = ReturnFlags::TRUNC | ReturnFlags::CTRUNC;
-    if received.flags.intersects(cut) || descriptors.len() > descriptors_max {
+    if received.flags.contains(ReturnFlags::TRUNC) || descriptors.len() > descriptors_max {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "a message longer than expected, or with more descriptors",
         ));
     }
-    Ok((received.bytes, descriptors))
+    // There is room for all that a message can carry, so nothing else makes the kernel drop any (recvmsg(2)).
+    let is_short = received.flags.contains(ReturnFlags::CTRUNC);
+    Ok(Received { length: received.bytes, descriptors, is_short })
 }
 
 /// Move the standard input to a descriptor that no program inherits, and put /dev/null in its place.
@@ -199,9 +206,11 @@ mod tests {
             let sent = vec![null.as_fd(); count];
             send_with_descriptors(here.as_fd(), b"hello", &sent, IfNotReady::Fail).expect("room");
             let mut bytes = [0; 8];
-            let (length, received) =
+            let received =
                 receive_with_descriptors(there.as_fd(), &mut bytes, count, IfNotReady::Wait)
                     .expect("a message");
+            assert!(!received.is_short);
+            let (length, received) = (received.length, received.descriptors);
             assert_eq!((&bytes[..length], received.len()), (&b"hello"[..], count));
             let closes = |fd: &OwnedFd| {
                 rustix::io::fcntl_getfd(fd).expect("open").contains(rustix::io::FdFlags::CLOEXEC)
@@ -246,7 +255,7 @@ mod tests {
         drop(here);
         // A child that another test has just started may have its copy until it runs its program.
         let end = receive_with_descriptors(there.as_fd(), &mut bytes, 0, IfNotReady::Wait);
-        assert_eq!(end.expect("the end").0, 0);
+        assert_eq!(end.expect("the end").length, 0);
     }
 
     #[test]

@@ -9,7 +9,6 @@ pub(crate) mod environment;
 #[cfg(test)]
 pub(crate) mod faults;
 pub(crate) mod fork;
-#[cfg_attr(not(test), allow(dead_code, reason = "what the transport has no use for"))]
 pub(crate) mod futex;
 pub(crate) mod process;
 pub(crate) mod signals;

@@ -12,7 +12,7 @@ use super::info::Pool;
 use super::options::{Backoff, Declared, Options, Priority, RetryOn, RetryPolicy, Wanted};
 #[cfg(feature = "json")]
 use crate::codec;
-use crate::codec::{Bytes, CodecId, DecodeError, EncodeError};
+use crate::codec::{CodecId, DecodeError, EncodeError, Encoded};
 use crate::registry::TaskEntry;
 use crate::registry::returned::Describe;
 
@@ -48,6 +48,9 @@ pub struct Call<T> {
     pub(crate) read: ReadResult<T>,
 }
 
+/// A call with longer arguments travels alone.
+const PACKED_BYTES_MAX: usize = 1 << 10;
+
 /// How the handle makes the caller's value of what came back.
 pub(crate) enum ReadResult<T> {
     Encoded(fn(CodecId, &[u8]) -> Result<T, DecodeError>),
@@ -66,8 +69,11 @@ impl<T> ReadResult<T> {
     /// The value, or what is wrong with it.
     pub(crate) fn read(self, stored: Stored) -> Result<T, String> {
         match (self, stored) {
-            (Self::Encoded(decode), Stored::Encoded { codec, bytes }) => {
-                decode(codec, &bytes).map_err(|error| error.to_string())
+            (Self::Encoded(decode), Stored::Encoded { codec, value }) => {
+                match value.decode(|bytes| decode(codec, bytes)) {
+                    Ok(decoded) => decoded.map_err(|error| error.to_string()),
+                    Err(error) => Err(format!("it could not be fetched from the worker: {error}")),
+                }
             }
             (Self::Value(downcast), Stored::Value(value)) => {
                 downcast(value).ok_or_else(|| "it is of another type".to_owned())
@@ -149,7 +155,7 @@ impl<T> Call<T> {
                     && *codec == in_codec
                     && function.is(of) =>
             {
-                Some(arguments)
+                arguments.plain_up_to(PACKED_BYTES_MAX)
             }
             _ => None,
         }
@@ -167,7 +173,8 @@ impl<T> Call<T> {
                 None => declared_of(&self.work, self.declared.as_deref()).is_plain(),
                 Some(_) => self.options().is_plain(),
             };
-        plain.then_some((function, *codec, arguments))
+        let arguments = arguments.plain_up_to(PACKED_BYTES_MAX).filter(|_| plain)?;
+        Some((function, *codec, arguments))
     }
 
     /// Declared and said together.
@@ -211,7 +218,7 @@ impl<T> Call<T> {
     #[inline]
     pub fn __new_process(
         entry: &'static TaskEntry,
-        arguments: Result<Bytes, EncodeError>,
+        arguments: Result<Encoded, EncodeError>,
         decode: fn(CodecId, &[u8]) -> Result<T, DecodeError>,
     ) -> Self {
         Self {
@@ -255,7 +262,7 @@ impl Call<serde_json::Value> {
                 function: Function::Named(Arc::from(name)),
                 index: u32::MAX,
                 codec: CodecId::Json,
-                arguments: codec::encode(CodecId::Json, &arguments),
+                arguments: codec::encode(CodecId::Json, &arguments).map(Encoded::from),
             },
             declared: None,
             wanted: None,

@@ -12,7 +12,7 @@ use super::error::TaskError;
 use super::info::{Ended, Pool};
 use super::options::Priority;
 use super::pack::PackSlice;
-use crate::codec::{Bytes, CodecId, EncodeError};
+use crate::codec::{CodecId, EncodeError, Encoded};
 use crate::registry::TaskEntry;
 use crate::sync::Mutex;
 use crate::transport::CallFrame;
@@ -50,7 +50,7 @@ pub(crate) enum Work {
         /// Where the worker's registry has it; known from the submission on.
         index: u32,
         codec: CodecId,
-        arguments: Result<Bytes, EncodeError>,
+        arguments: Result<Encoded, EncodeError>,
     },
     /// Several calls of one registered function.
     Pack(PackSlice),
@@ -90,14 +90,14 @@ impl Function {
 
 /// A value on its way to the handle.
 pub(crate) enum Stored {
-    Encoded { codec: CodecId, bytes: Bytes },
+    Encoded { codec: CodecId, value: Encoded },
     Value(Box<dyn Any + Send>),
 }
 
 /// A value as it arrived.
 pub(crate) enum Payload {
     /// In the codec of its call.
-    Bytes(Bytes),
+    Encoded(Encoded),
     Value(Box<dyn Any + Send>),
 }
 
@@ -105,12 +105,12 @@ impl Payload {
     fn into_stored(self, work: &Work) -> Stored {
         match self {
             Self::Value(value) => Stored::Value(value),
-            Self::Bytes(bytes) => {
+            Self::Encoded(value) => {
                 let codec = match work {
                     Work::Encoded { codec, .. } => *codec,
                     _ => CodecId::BINARY,
                 };
-                Stored::Encoded { codec, bytes }
+                Stored::Encoded { codec, value }
             }
         }
     }
@@ -138,9 +138,15 @@ pub(crate) trait Completions: Send + Sync {
 
 /// What the cell holds before and after the end.
 enum Life {
-    Open { work: Work, listener: Listener },
+    Open {
+        work: Work,
+        listener: Listener,
+    },
     /// The outcome until it is taken.
-    Ended { outcome: Option<Outcome>, ended: Ended },
+    Ended {
+        outcome: Option<Outcome>,
+        ended: Ended,
+    },
 }
 
 /// What the end of a task has left to do.
@@ -209,16 +215,19 @@ impl TaskCell {
     /// Look at an encoded call. `None`: it is none, or no longer needed.
     pub(crate) fn with_encoded<R>(&self, use_it: impl FnOnce(CallFrame<'_>) -> R) -> Option<R> {
         match &*self.life.lock() {
-            Life::Open { work: Work::Encoded { function, index, codec, arguments: Ok(arguments) }, .. } => {
-                Some(use_it(CallFrame {
-                    function: function.name(),
-                    index: *index,
-                    codec: *codec,
-                    calls: 1,
-                    is_pack: false,
-                    arguments,
-                }))
-            }
+            Life::Open {
+                work: Work::Encoded { function, index, codec, arguments: Ok(arguments) },
+                ..
+            } => Some(use_it(CallFrame {
+                function: function.name(),
+                index: *index,
+                codec: *codec,
+                calls: 1,
+                is_pack: false,
+                arguments: arguments.bytes(),
+                shared: arguments.shared(),
+                attachments: arguments.attachments(),
+            })),
             Life::Open { work: Work::Pack(slice), .. } => Some(use_it(slice.frame())),
             _ => None,
         }

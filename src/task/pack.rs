@@ -192,6 +192,8 @@ impl PackSlice {
             calls: self.calls,
             is_pack: true,
             arguments: &arguments[from..to],
+            shared: None,
+            attachments: &[],
         }
     }
 
@@ -218,9 +220,8 @@ impl PackSlice {
         let count = missing.len() as u32;
         self.ended = self.calls;
         let pack = Arc::clone(&self.pack);
-        let parts = missing.map(|call| {
-            Part { first: call, ends: Ends::Failed(Box::new(error(pack.id(call)))) }
-        });
+        let parts = missing
+            .map(|call| Part { first: call, ends: Ends::Failed(Box::new(error(pack.id(call)))) });
         self.pack.add(parts, None);
         count
     }

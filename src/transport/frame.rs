@@ -1,6 +1,9 @@
 //! What crosses: a call, and the outcome of one. The layout in bytes is the codec's.
 
-use crate::codec::{Bytes, CodecId};
+use std::sync::Arc;
+
+use crate::codec::{Bytes, CodecId, Encoded};
+use crate::shm::attachment::Attachment;
 
 /// A call on its way to a worker.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +20,15 @@ pub(crate) struct CallFrame<'a> {
     pub(crate) codec: CodecId,
     /// Of a pack, each behind its length in two bytes.
     pub(crate) arguments: &'a [u8],
+    /// The same, if they are so many that they are not to be copied under a lock.
+    pub(crate) shared: Option<&'a Arc<Bytes>>,
+    /// The buffers in them. A pack has none.
+    pub(crate) attachments: &'a [Attachment],
 }
 
 impl CallFrame<'_> {
+    /// Longer arguments are to be [shared](Self::shared).
+    pub(crate) const COPIED_BYTES_MAX: usize = super::ring::layout::AREA_BYTES;
     /// The longest arguments that a pack can have together.
     pub(crate) const PACK_BYTES_MAX: usize = super::ring::layout::AREA_BYTES;
 }
@@ -38,7 +47,7 @@ pub enum Outcome {
     /// It returned.
     Returned {
         /// What it returned, encoded, an `Err` included.
-        value: Bytes,
+        value: Encoded,
         /// If it is an `Err`: its message and causes.
         error: Option<Vec<String>>,
     },
@@ -54,6 +63,11 @@ pub enum Outcome {
         /// What the codec said.
         message: String,
     },
+    /// It ran, but what it returned could not be taken here. Never said by a worker.
+    Undeliverable {
+        /// What there is a lack of.
+        message: String,
+    },
     /// The worker's program has no such function. It never ran.
     UnknownFunction {
         /// What there is instead.
@@ -64,4 +78,14 @@ pub enum Outcome {
         /// Which, and what is wrong with it.
         message: String,
     },
+}
+
+impl Outcome {
+    /// The buffers in what was returned.
+    pub(crate) fn into_attachments(self) -> Vec<Attachment> {
+        match self {
+            Self::Returned { value, .. } => value.into_parts().1,
+            _ => Vec::new(),
+        }
+    }
 }

@@ -27,7 +27,8 @@ pub(crate) trait Link: Send + Sync {
     /// Give the call to the worker. Never waits for it. If it is gone, nothing happens: its exit tells.
     fn stage(&self, ticket: Ticket, call: CallFrame<'_>) -> Staged;
 
-    /// To be called when something was staged while the worker was [asleep](Staged::Asleep).
+    /// To be called when something was staged while the worker was [asleep](Staged::Asleep), without a lock held.
+    /// May take as long as copying the arguments does.
     fn wake(&self);
 
     /// Take back a call, or a whole pack, that has not begun.
@@ -93,7 +94,8 @@ pub(crate) struct Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Staged {
     Quietly,
-    /// The worker sleeps and has to be woken. Left to the caller, who may hold a lock now.
+    /// The worker sleeps and has to be woken, or the arguments are so long that something is left to do. Left to
+    /// the caller, who may hold a lock now.
     Asleep,
 }
 

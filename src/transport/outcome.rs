@@ -36,13 +36,13 @@ pub(super) fn encode(outcome: &Outcome, bytes: &mut Vec<u8>) -> u8 {
     };
     match outcome {
         Outcome::Returned { value, error: None } => {
-            bytes.extend_from_slice(value);
+            bytes.extend_from_slice(value.bytes());
             RETURNED
         }
         Outcome::Returned { value, error: Some(texts) } => {
             bytes.extend(length_u32(texts.len()).to_le_bytes());
             texts.iter().for_each(|text| push_text(text, bytes));
-            bytes.extend_from_slice(value);
+            bytes.extend_from_slice(value.bytes());
             RETURNED_ERROR
         }
         Outcome::Panicked { message, location: None } => one(message, PANICKED, bytes),
@@ -50,7 +50,9 @@ pub(super) fn encode(outcome: &Outcome, bytes: &mut Vec<u8>) -> u8 {
             push_text(message, bytes);
             one(location, PANICKED_SOMEWHERE, bytes)
         }
-        Outcome::Unencodable { message } => one(message, UNENCODABLE, bytes),
+        Outcome::Unencodable { message } | Outcome::Undeliverable { message } => {
+            one(message, UNENCODABLE, bytes)
+        }
         Outcome::UnknownFunction { message } => one(message, UNKNOWN_FUNCTION, bytes),
         Outcome::BadArguments { message } => one(message, BAD_ARGUMENTS, bytes),
     }
@@ -58,12 +60,14 @@ pub(super) fn encode(outcome: &Outcome, bytes: &mut Vec<u8>) -> u8 {
 
 /// The outcome that [`encode`] made these bytes of.
 pub(super) fn decode(variant: u8, bytes: &[u8]) -> Result<Outcome, LayoutError> {
+    let returned =
+        |value, error| Outcome::Returned { value: Bytes::from_slice(value).into(), error };
     let mut reader = Reader(bytes);
     let outcome = match variant {
-        RETURNED => return Ok(Outcome::Returned { value: Bytes::from_slice(bytes), error: None }),
+        RETURNED => return Ok(returned(bytes, None)),
         RETURNED_ERROR => {
             let error = Some(reader.texts()?);
-            return Ok(Outcome::Returned { value: Bytes::from_slice(reader.0), error });
+            return Ok(returned(reader.0, error));
         }
         PANICKED => Outcome::Panicked { message: reader.text()?, location: None },
         PANICKED_SOMEWHERE => {

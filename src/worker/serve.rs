@@ -4,8 +4,9 @@ use std::io;
 use std::time::Instant;
 
 use super::current;
-use crate::codec::{Bytes, CodecId};
+use crate::codec::{Bytes, CodecId, Encoded};
 use crate::registry;
+use crate::shm::attachments;
 use crate::transport::channel::{Incoming, WorkerEnd};
 use crate::transport::frame::{Outcome, OutcomeFrame};
 use crate::transport::ring::{RingCall, RingEnd};
@@ -13,10 +14,13 @@ use crate::transport::ring::{RingCall, RingEnd};
 /// Serve what comes through a ring, until no more calls will come.
 pub(super) fn serve_ring(end: RingEnd) {
     end.serve(|call, buffer| {
-        let RingCall { number, attempt, function, codec, arguments } = call;
+        let RingCall { number, attempt, function, codec, arguments, attachments } = call;
         current::begin(number, attempt, function);
         let outcome = match registry::entry_at(function) {
-            Some(entry) => run(entry, codec, arguments, buffer),
+            Some(entry) if attachments.is_empty() => run(entry, codec, arguments, buffer),
+            Some(entry) => {
+                attachments::with_received(attachments, || run(entry, codec, arguments, buffer))
+            }
             // The coordinator has the registry of this very program, or its catalogue.
             None => Outcome::UnknownFunction { message: format!("no function {function}") },
         };
@@ -38,7 +42,12 @@ pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
                 current::begin(ticket.task.number, ticket.attempt, index);
                 let outcome = run(entry, codec, arguments, Bytes::new());
                 current::end();
-                outcome
+                match outcome {
+                    Outcome::Returned { value, .. } if !value.attachments().is_empty() => {
+                        Outcome::Unencodable { message: Encoded::NEEDS_RING.to_owned() }
+                    }
+                    outcome => outcome,
+                }
             }
             Err(error) => Outcome::UnknownFunction { message: error.to_string() },
         };
@@ -47,12 +56,7 @@ pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
     }
 }
 
-fn run(
-    entry: &registry::TaskEntry,
-    codec: u8,
-    arguments: &[u8],
-    buffer: Bytes,
-) -> Outcome {
+fn run(entry: &registry::TaskEntry, codec: u8, arguments: &[u8], buffer: Bytes) -> Outcome {
     match CodecId::try_from(codec) {
         Ok(codec) => (entry.run)(codec, arguments, buffer),
         Err(error) => Outcome::BadArguments { message: error.to_string() },

@@ -2,8 +2,8 @@
 //! `process::control`, the order and its reasons in process/README.md.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -49,10 +49,8 @@ fn run(marker: &Marker) -> io::Result<()> {
     set_title();
     let announced = lifeline.try_clone()?;
     // Before its thread listens there, which would take the message for nothing.
-    let segment = match marker.protocol == PROTOCOL_VERSION {
-        true => receive_segment(&lifeline)?,
-        false => None,
-    };
+    let is_known = marker.protocol == PROTOCOL_VERSION;
+    let ring = if is_known { receive_ring(&lifeline)? } else { None };
     lifeline::watch(lifeline)?;
 
     let announce = |server: &str| {
@@ -82,21 +80,23 @@ fn run(marker: &Marker) -> io::Result<()> {
     // Not before: killed by that signal, nobody would have removed the directory.
     process::die_with_parent()?;
     exit_if_orphaned(marker);
-    prepare_and_serve(welcome, segment)
+    prepare_and_serve(welcome, ring)
 }
 
-/// What the coordinator sent ahead: the memory of a ring, or the word that there is none.
-fn receive_segment(lifeline: &OwnedFd) -> io::Result<Option<Segment>> {
+/// What the coordinator sent ahead: the memory of a ring and the socket for buffers, or the word that there is
+/// none.
+fn receive_ring(lifeline: &OwnedFd) -> io::Result<Option<RingEnd>> {
     let mut message = [0; 64];
-    let received = receive_with_descriptors(lifeline.as_fd(), &mut message, 1, IfNotReady::Wait);
-    let (length, mut descriptors) = received.map_err(|error| explain(&error, "no first word"))?;
-    match (&message[..length], descriptors.pop()) {
-        (RING_MESSAGE, Some(segment)) => Segment::open(segment, SEGMENT_BYTES)
-            .map(Some)
+    let received = receive_with_descriptors(lifeline.as_fd(), &mut message, 2, IfNotReady::Wait);
+    let received = received.map_err(|error| explain(&error, "no first word"))?;
+    let mut descriptors = received.descriptors.into_iter();
+    match (&message[..received.length], descriptors.next(), descriptors.next()) {
+        (RING_MESSAGE, Some(segment), Some(parcels)) => Segment::open(segment, SEGMENT_BYTES)
+            .map(|segment| Some(RingEnd::new(segment, parcels)))
             .map_err(|error| explain(&error, "can't map the ring's memory")),
-        (CHANNEL_MESSAGE, None) => Ok(None),
+        (CHANNEL_MESSAGE, None, None) => Ok(None),
         // The coordinator is gone.
-        ([], _) => process::exit_now(0),
+        ([], ..) => process::exit_now(0),
         _ => Err(io::Error::other("the coordinator's first word is not known")),
     }
 }
@@ -114,7 +114,7 @@ fn one_shot_server(marker: &Marker) -> io::Result<(IpcOneShotServer<Welcome>, St
     server
 }
 
-fn prepare_and_serve(welcome: Welcome, segment: Option<Segment>) -> io::Result<()> {
+fn prepare_and_serve(welcome: Welcome, ring: Option<RingEnd>) -> io::Result<()> {
     let Welcome {
         working_directory,
         worker_data,
@@ -143,8 +143,8 @@ fn prepare_and_serve(welcome: Welcome, segment: Option<Segment>) -> io::Result<(
         return say(FromWorker::StartFailed { reason });
     }
     say(FromWorker::Ready)?;
-    match (segment, endpoints) {
-        (Some(segment), None) => serve::serve_ring(RingEnd::new(segment)),
+    match (ring, endpoints) {
+        (Some(ring), None) => serve::serve_ring(ring),
         (None, Some(endpoints)) => serve::serve_channel(WorkerEnd::from(endpoints))?,
         _ => return Err(io::Error::other("the coordinator offers no way for calls, or two")),
     }

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod buffers;
 mod calls;
 mod coordinator;
 mod crashes;

@@ -52,7 +52,11 @@ impl World {
             burst: dice.below(3) as u32,
             entries_per_worker: if rings { 4 + dice.index(13) } else { 1 },
             prefetch: [Duration::ZERO, Duration::from_micros(20), Duration::MAX][dice.index(3)],
-            worth_a_wake: Duration::from_millis(if rings { dice.below(2) * dice.below(5) } else { 0 }),
+            worth_a_wake: Duration::from_millis(if rings {
+                dice.below(2) * dice.below(5)
+            } else {
+                0
+            }),
             claim_deadline: (rings && dice.one_in(2)).then_some(Duration::from_millis(7)),
             staged_is_begun: !rings,
             restart_limit: 1 + dice.below(8) as u32,

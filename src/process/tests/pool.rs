@@ -96,6 +96,8 @@ impl Pool {
                 is_pack: false,
                 codec: CodecId::Postcard,
                 arguments,
+                shared: None,
+                attachments: &[],
             },
         )
     }
@@ -129,6 +131,8 @@ impl Pool {
                 is_pack: true,
                 codec: CodecId::Postcard,
                 arguments: &arguments,
+                shared: None,
+                attachments: &[],
             },
         );
         ticket
@@ -212,7 +216,9 @@ impl Pool {
 #[track_caller]
 pub(super) fn value_of(outcome: Outcome) -> Vec<u8> {
     match outcome {
-        Outcome::Returned { value, error: None } => value.into_vec(),
+        Outcome::Returned { value, error: None } => {
+            value.decode(<[u8]>::to_vec).expect("there is memory")
+        }
         other => panic!("{other:?}"),
     }
 }

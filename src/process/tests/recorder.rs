@@ -82,8 +82,9 @@ pub(super) fn unpacked(outcomes: &crate::transport::PackOutcomes) -> Vec<Outcome
     while let Some((read, next)) = outcomes.read(offset) {
         offset = next;
         all.push(match read {
-            Read::Value(value) => Outcome::Returned { value: value.into(), error: None },
+            Read::Value(value) => Outcome::Returned { value: value.to_vec().into(), error: None },
             Read::Other(outcome) => outcome,
+            Read::Extended(offset) => outcomes.extended(offset).expect("it was checked").clone(),
         });
     }
     assert_eq!(all.len(), outcomes.count() as usize);

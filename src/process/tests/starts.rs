@@ -28,8 +28,8 @@ fn a_worker_has_nothing_that_was_not_meant_for_it(transport: Transport) {
     let sockets = kinds.iter().filter(|(_, target)| target.starts_with("socket:")).count();
     let segments = kinds.iter().filter(|(_, target)| target.contains("memfd:")).count();
     let expected = match transport {
-        // The lifeline, and the control channel.
-        Transport::Ring => (2, 1),
+        // The lifeline, the control channel, and the way of buffers.
+        Transport::Ring => (3, 1),
         // One channel more for calls and one for outcomes.
         Transport::Channel => (4, 0),
     };

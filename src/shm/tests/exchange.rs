@@ -95,10 +95,10 @@ fn a_sealed_buffer_is_mapped_once_and_read_by_all() {
     assert!(!one.worker.has_notices(), "the worker has it");
     drop(kept);
     one.flush(ToCoordinator);
-    assert_eq!(one.worker.take_notices(), [Notice::Forget(id)]);
-    assert!(one.coordinator.has_sent(id));
+    assert_eq!(one.worker.take_notices(usize::MAX), [Notice::Forget(id)]);
+    assert!(one.coordinator.has_mapped(id));
     one.coordinator.on_notice(Notice::Forget(id));
-    assert!(!one.coordinator.has_sent(id));
+    assert!(!one.coordinator.has_mapped(id));
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Link {
             attachments::collect(|| codec::encode(CodecId::BINARY, value).expect("it is encoded"));
         let announced =
             attachments.iter().map(|attachment| self.send_attachment(way, attachment)).collect();
-        let notices = self.ends(way).0.take_notices();
+        let notices = self.ends(way).0.take_notices(usize::MAX);
         Message { bytes, announced, notices }
     }
 

@@ -4,8 +4,8 @@
 //! (`packer`), `unordered` and `stream` are its relatives.
 
 mod ordered;
-mod packer;
 mod paces;
+mod packer;
 mod source;
 mod stream;
 mod unordered;

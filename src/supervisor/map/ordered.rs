@@ -268,6 +268,10 @@ impl<T> Reader<T> {
         };
         let result = match read {
             Read::Value(bytes) => self.decode(bytes),
+            Read::Extended(index) => {
+                let outcome = self.outcomes.take_extended(index)?;
+                self.judge(OutcomeFrame { outcome, ran_ns: 0 })
+            }
             Read::Other(outcome) => self.judge(OutcomeFrame { outcome, ran_ns: 0 }),
         };
         self.offset = offset;
@@ -310,7 +314,7 @@ impl<T> Reader<T> {
     /// An outcome that is no plain value.
     fn judge(&self, frame: OutcomeFrame) -> Result<T, TaskError> {
         let stored = match judge(frame, || None).arrived.outcome {
-            Ok(Payload::Bytes(bytes)) => Stored::Encoded { codec: self.codec, bytes },
+            Ok(Payload::Encoded(value)) => Stored::Encoded { codec: self.codec, value },
             Ok(Payload::Value(value)) => Stored::Value(value),
             Err(kind) => return Err(self.error(kind)),
         };

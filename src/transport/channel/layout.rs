@@ -141,7 +141,7 @@ fn returned(
     };
     FromWorker::Outcome(
         ticket,
-        OutcomeFrame { outcome: Outcome::Returned { value, error }, ran_ns },
+        OutcomeFrame { outcome: Outcome::Returned { value: value.into(), error }, ran_ns },
     )
 }
 
@@ -193,6 +193,8 @@ mod tests {
                 is_pack: false,
                 codec: CodecId::Postcard,
                 arguments: &arguments,
+                shared: None,
+                attachments: &[],
             };
             let bytes = encode_call(ticket, call).expect("a short name");
             let ToWorker::Call { ticket: got, codec, function: name, arguments: rest } =

@@ -382,8 +382,7 @@ impl View {
         let bells_max = futex::WAIT_ANY_MAX - 2;
         let bells = self.links.iter().take(bells_max).map(|link| link.bell(who));
         // Acquire: pairs with the release of the ringing.
-        let mut words: Vec<_> =
-            bells.map(|bell| (bell, bell.load(Ordering::Acquire))).collect();
+        let mut words: Vec<_> = bells.map(|bell| (bell, bell.load(Ordering::Acquire))).collect();
         words.push((version, seen));
         Some((words, self.links.len() <= bells_max))
     }

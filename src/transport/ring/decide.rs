@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::layout::{ASLEEP, Entry, RETIRED};
 use super::link::{Ring, RingLink};
 use super::outcomes::PackOutcomes;
+use super::parcels::Inbox;
 use super::records::{Record, State};
 use super::sleep;
 use super::word::{self, Taken};
@@ -23,14 +24,15 @@ impl Link for RingLink {
         self.publish(&state);
         drop(state);
         self.collector().on_staged(self, asleep);
-        if asleep { Staged::Asleep } else { Staged::Quietly }
+        if asleep || self.is_unfinished() { Staged::Asleep } else { Staged::Quietly }
     }
 
     fn wake(&self) {
-        let flag = self.segment().u32_at(ASLEEP);
-        if sleep::lower(flag) {
-            futex::wake_one(flag);
+        if self.is_unfinished() {
+            self.tell();
+            self.make_parcels();
         }
+        self.wake_sleeper();
     }
 
     fn revoke(&self, ticket: Ticket) -> Revoke {
@@ -75,7 +77,8 @@ impl Link for RingLink {
             return Kill::NotBegun;
         }
         // What is not there any more has been delivered, or is being delivered.
-        let Some((position, record)) = state.records.find(ticket) else { return Kill::Lost };
+        let Ring { records, inbox, .. } = &mut *state;
+        let Some((position, record)) = records.find(ticket) else { return Kill::Lost };
         let entry = Entry::at(position);
         let killed = word::kill(self.segment().u64_at(entry.word()), record.generation);
         let possible = record.begun_min()..=record.calls;
@@ -85,7 +88,7 @@ impl Link for RingLink {
             }
             word::Kill::Won { begun } if possible.contains(&begun) => {
                 record.state = State::Killed;
-                let finished = self.finished_of_killed(entry, record, begun);
+                let finished = self.finished_of_killed(entry, record, inbox, begun);
                 Kill::Won { begun, finished }
             }
             // What had begun is not undone, and no entry becomes another's: the worker is mad. If nobody won
@@ -104,6 +107,14 @@ impl Link for RingLink {
 }
 
 impl RingLink {
+    /// Wake the worker if it sleeps.
+    pub(super) fn wake_sleeper(&self) {
+        let flag = self.segment().u32_at(ASLEEP);
+        if sleep::lower(flag) {
+            futex::wake_one(flag);
+        }
+    }
+
     /// Take the whole entry back if nothing of it has begun.
     fn take_back(&self, state: &mut Ring, ticket: Ticket) -> Revoke {
         if state.take_pending(ticket) {
@@ -121,6 +132,7 @@ impl RingLink {
             return match word::skip(word, record.generation) {
                 Taken::Kept(_) => {
                     record.state = State::Skipped;
+                    self.take_back_lent(state, position);
                     Revoke::Revoked
                 }
                 Taken::TooLate(_) => Revoke::Begun,
@@ -129,6 +141,7 @@ impl RingLink {
         match word::take_back(word, record.generation, 0) {
             Taken::Kept(0) => {
                 state.records.pop_back();
+                self.take_back_lent(state, position);
                 self.rewind(state);
                 Revoke::Revoked
             }
@@ -159,13 +172,14 @@ impl RingLink {
         &self,
         entry: Entry,
         record: &mut Record,
+        inbox: &mut Inbox,
         begun: u32,
     ) -> Option<PackOutcomes> {
         let finished = begun.saturating_sub(1);
         if finished <= record.delivered {
             return None;
         }
-        match self.deliver(entry, record, finished, false).ok()?.outcomes {
+        match self.deliver(entry, record, inbox, finished, false).ok()?.outcomes {
             Outcomes::OfPack(outcomes) => Some(outcomes),
             Outcomes::OfCall(_) => None,
         }

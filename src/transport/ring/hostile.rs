@@ -19,7 +19,9 @@ pub(crate) fn play(bytes: &[u8]) {
     let here = Segment::create(SEGMENT_BYTES, COMMITTED).expect("memory for a segment");
     let descriptor = here.descriptor().try_clone_to_owned().expect("a descriptor to spare");
     let there = Segment::open(descriptor, SEGMENT_BYTES).expect("the memory is mapped twice");
-    let link = RingLink::new(WorkerId(1), 1, here, Collector::new());
+    let (parcels, _worker_parcels) =
+        crate::sys::descriptors::packet_sockets().expect("two sockets");
+    let link = RingLink::new(WorkerId(1), 1, here, parcels, Collector::new());
     let mut game = Game { link, there, worker_at: 0, staged: Vec::new(), corrupt: false };
     let mut moves = Moves(bytes);
     while let Some(number) = moves.byte() {
@@ -73,7 +75,7 @@ struct Outstanding {
 }
 
 struct Game {
-    link: RingLink,
+    link: std::sync::Arc<RingLink>,
     there: Segment,
     /// Where an honest worker would go on.
     worker_at: u64,
@@ -124,6 +126,8 @@ impl Game {
             is_pack: pack,
             codec: CodecId::Postcard,
             arguments,
+            attachments: &[],
+            shared: None,
         };
         self.staged.push(Outstanding { ticket, pack, kept: calls, delivered: 0, settled: false });
         let _asleep = self.link.stage(ticket, frame);

@@ -34,6 +34,10 @@ pub(super) const COLLECTOR_BELL: usize = 132;
 pub(super) const WAITER_BELL: usize = 136;
 /// No more calls will come: `u32`.
 pub(super) const RETIRED: usize = 192;
+/// There is something for the worker to read from the parcels' socket: `u32`.
+pub(super) const CALLING: usize = 196;
+/// There is something for the coordinator to read from there: `u32`.
+pub(super) const ANSWERING: usize = 256;
 
 /// Arguments up to this length stand in the entry.
 pub(super) const ARGUMENTS_INLINE: usize = 24;
@@ -129,17 +133,23 @@ pub(super) enum Form {
     Single,
     /// Those of several, each behind its length.
     Pack,
+    /// Those of one call, behind a header, see `parcels`.
+    Extended,
 }
 
 impl Head {
     pub(super) fn to_words(self) -> [u64; 2] {
-        let form = matches!(self.form, Form::Pack);
+        let form = match self.form {
+            Form::Single => 0,
+            Form::Pack => 1,
+            Form::Extended => 2_u64,
+        };
         [
             u64::from(self.function) | u64::from(self.attempt) << 32,
             u64::from(self.arguments_length)
                 | u64::from(self.slot.0) << 32
                 | u64::from(self.codec) << 48
-                | u64::from(form) << 56,
+                | form << 56,
         ]
     }
 
@@ -151,7 +161,11 @@ impl Head {
             arguments_length: second as u32,
             slot: Slot((second >> 32) as u16 % ENTRIES as u16),
             codec: (second >> 48) as u8,
-            form: if second >> 56 & 1 == 1 { Form::Pack } else { Form::Single },
+            form: match second >> 56 {
+                0 => Form::Single,
+                1 => Form::Pack,
+                _ => Form::Extended,
+            },
         }
     }
 }
@@ -162,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_head_survives_its_words() {
-        for form in [Form::Single, Form::Pack] {
+        for form in [Form::Single, Form::Pack, Form::Extended] {
             let head = Head {
                 function: u32::MAX,
                 attempt: 7,

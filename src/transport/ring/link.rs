@@ -2,25 +2,31 @@
 //! committed. Every value that the worker can write is checked against [`Records`]; a lie makes the ring
 //! *corrupt*, which ends this worker and nothing else.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, MutexGuard};
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard};
 
 use super::collector::Collector;
+use super::extended;
 use super::layout::{
-    ARGUMENTS_INLINE, AREA_BYTES, ASLEEP, COLLECTOR_BELL, Entry, Form, Head, LISTENING,
+    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, COLLECTOR_BELL, Entry, Form, Head, LISTENING,
     OUTCOMES_INLINE, WAITER_BELL,
 };
 use super::outcomes::{PackOutcomes, check_one};
+use super::parcels::{Inbox, Parcels};
+use super::pending::OwnedCall;
 use super::records::{Record, Records, State};
 use super::sleep::{self, Listener};
 use super::word::{self, Word};
 use crate::shm::Segment;
+use crate::shm::attachment::Attachment;
+use crate::shm::peer::Trust;
 use crate::sync::Mutex;
+use crate::sys::futex;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::frame::{CallFrame, Outcome, OutcomeFrame};
-use crate::sys::futex;
-use crate::transport::{Delivery, Fate, Link, Outcomes, Staged};
+use crate::transport::{Delivery, Fate, Outcomes, Staged};
 
 /// The coordinator's end of one worker's ring.
 #[derive(Debug)]
@@ -29,21 +35,29 @@ pub(crate) struct RingLink {
     pid: u32,
     segment: Segment,
     collector: Arc<Collector>,
+    parcels: Parcels,
     state: Mutex<Ring>,
     /// Entries that are outstanding. For looks without the lock.
     outstanding: AtomicUsize,
     /// Where the word of the oldest of them stands.
     head_word: AtomicUsize,
-    /// Something is to be delivered that is in no entry.
-    refused_any: AtomicBool,
+    /// Something is to be done at the next drain that is in no entry.
+    is_busy: AtomicBool,
+    /// Nothing is read from the worker any more.
+    is_deaf: AtomicBool,
+    /// A call waits for a parcel that nobody makes yet.
+    is_wanting: AtomicBool,
 }
 
 #[derive(Debug)]
 pub(super) struct Ring {
     pub(super) records: Records,
-    /// Staged while the ring was full: only entries that were taken back from between others, and not
-    /// passed over yet, make it so.
-    pending: VecDeque<OwnedCall>,
+    /// Staged while the ring was full, which only entries make it that were taken back from between others and
+    /// not passed over yet; calls that want a parcel; and what is behind them.
+    pub(super) pending: VecDeque<OwnedCall>,
+    /// What went with each extended call that has not ended.
+    pub(super) lent: Lent,
+    pub(super) inbox: Inbox,
     /// Calls that could not be staged.
     refused: Vec<Delivery>,
     corrupt: bool,
@@ -51,16 +65,8 @@ pub(super) struct Ring {
     over: bool,
 }
 
-/// A call that waits for a place.
-#[derive(Debug)]
-struct OwnedCall {
-    ticket: Ticket,
-    index: u32,
-    codec: crate::codec::CodecId,
-    calls: u32,
-    is_pack: bool,
-    arguments: Vec<u8>,
-}
+/// By position.
+pub(super) type Lent = BTreeMap<u64, Vec<Attachment>>;
 
 /// The worker has written what no worker writes.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,24 +77,38 @@ impl RingLink {
         worker: WorkerId,
         pid: u32,
         segment: Segment,
+        parcels: OwnedFd,
         collector: Arc<Collector>,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        let parcels = Parcels::new(parcels, Trust::MayGoMad);
+        let link = Arc::new(Self {
             worker,
             pid,
             segment,
             collector,
+            parcels,
             state: Mutex::new(Ring {
                 records: Records::new(),
                 pending: VecDeque::new(),
+                lent: Lent::new(),
+                inbox: Inbox::default(),
                 refused: Vec::new(),
                 corrupt: false,
                 over: false,
             }),
             outstanding: AtomicUsize::new(0),
             head_word: AtomicUsize::new(Entry::at(0).word()),
-            refused_any: AtomicBool::new(false),
-        }
+            is_busy: AtomicBool::new(false),
+            is_deaf: AtomicBool::new(false),
+            is_wanting: AtomicBool::new(false),
+        });
+        let weak = Arc::downgrade(&link);
+        link.parcels.peer().set_urge(move || {
+            if let Some(link) = weak.upgrade() {
+                link.tell();
+            }
+        });
+        link
     }
 
     pub(crate) fn worker(&self) -> WorkerId {
@@ -97,19 +117,29 @@ impl RingLink {
 
     /// Whether anything is with the worker. A hint, like everything that is asked without the lock.
     pub(crate) fn is_outstanding(&self) -> bool {
+        self.has_entries() || self.has_more()
+    }
+
+    fn has_entries(&self) -> bool {
         self.outstanding.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether there is something to drain that is in no entry.
+    fn has_more(&self) -> bool {
+        self.is_busy.load(Ordering::Relaxed)
+            || (self.is_answering() && !self.is_deaf.load(Ordering::Relaxed))
     }
 
     /// Whether there is something to [`drain`](Self::drain).
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
-        (self.is_outstanding() && word::look(self.word(self.head_offset())).is_done())
-            || self.refused_any.load(Ordering::Relaxed)
+        (self.has_entries() && word::look(self.word(self.head_offset())).is_done())
+            || self.has_more()
     }
 
     /// Whether the worker has begun the oldest entry and not committed it.
     pub(crate) fn is_computing(&self) -> bool {
-        self.is_outstanding() && {
+        self.has_entries() && {
             let word = word::look(self.word(self.head_offset()));
             !word.is_done() && word.begun() > 0
         }
@@ -147,30 +177,32 @@ impl RingLink {
         partly: bool,
         deliveries: &mut Vec<Delivery>,
     ) -> Result<(), CorruptRing> {
-        if state.over || state.corrupt {
+        self.is_busy.store(false, Ordering::Relaxed);
+        if state.is_ended() {
             return Ok(());
         }
         deliveries.append(&mut state.refused);
-        self.refused_any.store(false, Ordering::Relaxed);
-        let delivered = self.deliver_committed(state, partly, deliveries);
+        let mut read = Ok(());
+        if self.is_answering() {
+            read = self.read_answers(&mut state.inbox).map_err(CorruptRing);
+        }
+        let heard = std::mem::take(&mut state.inbox.heard);
+        let delivered = read.and_then(|()| self.deliver_committed(state, partly, deliveries));
         state.corrupt = delivered.is_err();
+        self.is_deaf.store(state.corrupt, Ordering::Relaxed);
+        if delivered.is_ok() && !heard.is_empty() {
+            self.parcels.apply(heard);
+        }
+        if !state.inbox.heard.is_empty() {
+            self.set_busy();
+        }
         delivered
     }
 
     /// What waits for a place gets one, if there are any. To be called whenever there may be, since nobody
     /// looks into a ring in which nothing is outstanding.
     pub(super) fn refill(&self, state: &mut Ring) -> Option<Staged> {
-        let mut refilled = None;
-        while !state.is_ended()
-            && !state.records.is_full()
-            && let Some(call) = state.pending.pop_front()
-        {
-            let asleep = self.put(state, call.ticket, call.frame());
-            if asleep || refilled.is_none() {
-                refilled = Some(if asleep { Staged::Asleep } else { Staged::Quietly });
-            }
-        }
-        refilled
+        if state.pending.is_empty() || state.is_ended() { None } else { self.flush(state) }
     }
 
     /// To be called after the lock is released.
@@ -179,7 +211,7 @@ impl RingLink {
         let asleep = staged == Staged::Asleep;
         self.collector.on_staged(self, asleep);
         if asleep {
-            self.wake();
+            self.wake_sleeper();
         }
     }
 
@@ -191,21 +223,24 @@ impl RingLink {
     ) -> Result<(), CorruptRing> {
         loop {
             let head = Entry::at(state.records.head());
-            let Some(record) = state.records.front_mut() else { return Ok(()) };
+            let Ring { records, inbox, lent, .. } = &mut *state;
+            let Some(record) = records.front_mut() else { return Ok(()) };
             let word = check_word(word::look(self.word(head.word())), record)?;
             if !word.is_done() {
                 let finished = word.begun().saturating_sub(1);
                 if partly && record.state == State::Staged && finished > record.delivered {
-                    deliveries.push(self.deliver(head, record, finished, false)?);
+                    deliveries.push(self.deliver(head, record, inbox, finished, false)?);
                 }
                 return Ok(());
             }
             match record.state {
                 State::Skipped => {}
-                State::Staged => deliveries.push(self.deliver(head, record, word.begun(), true)?),
+                State::Staged => {
+                    deliveries.push(self.deliver(head, record, inbox, word.begun(), true)?);
+                }
                 State::Killed => return Err(corrupt("an outcome after its kill was won", record)),
             }
-            state.records.pop_front();
+            extended::pop_front(records, lent);
         }
     }
 
@@ -214,10 +249,12 @@ impl RingLink {
         &self,
         entry: Entry,
         record: &mut Record,
+        inbox: &mut Inbox,
         end: u32,
         last: bool,
     ) -> Result<Delivery, CorruptRing> {
         let count = end - record.delivered;
+        let unpack = &mut |body: &[u8]| self.unpack(inbox, body);
         // Written when the last call of the entry has ended.
         let ran_ns = match last {
             true => self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed),
@@ -228,18 +265,18 @@ impl RingLink {
         let outcomes = if record.pack {
             let mut bytes = Vec::with_capacity(length);
             self.segment.append_to(place, length, &mut bytes);
-            let outcomes = PackOutcomes::check(bytes, count).map_err(broken)?;
+            let outcomes = PackOutcomes::check(bytes, count, unpack).map_err(broken)?;
             record.delivered = end;
             record.consumed += outcomes.byte_count() as u32;
             Outcomes::OfPack(outcomes)
         } else if count == 1 && length <= OUTCOMES_INLINE {
             let mut bytes = [0; OUTCOMES_INLINE];
             self.segment.copy_out(place, &mut bytes[..length]);
-            Outcomes::OfCall(check_one(&bytes[..length], ran_ns).map_err(broken)?)
+            Outcomes::OfCall(check_one(&bytes[..length], ran_ns, unpack).map_err(broken)?)
         } else if count == 1 {
             let mut bytes = Vec::with_capacity(length);
             self.segment.append_to(place, length, &mut bytes);
-            Outcomes::OfCall(check_one(&bytes, ran_ns).map_err(broken)?)
+            Outcomes::OfCall(check_one(&bytes, ran_ns, unpack).map_err(broken)?)
         } else {
             return Err(corrupt("the end of a call that it has not begun", record));
         };
@@ -249,11 +286,7 @@ impl RingLink {
     }
 
     /// Where stands what has been written of an entry's outcomes and not been delivered, and how long it is.
-    fn outcome_place(
-        &self,
-        entry: Entry,
-        record: &Record,
-    ) -> Result<(usize, usize), CorruptRing> {
+    fn outcome_place(&self, entry: Entry, record: &Record) -> Result<(usize, usize), CorruptRing> {
         // Relaxed: the acquire of the word, which is released after these were written, came before.
         let end = self.segment.u32_at(entry.outcomes_length()).load(Ordering::Relaxed) as usize;
         let in_slot = self.segment.u32_at(entry.outcomes_in_slot()).load(Ordering::Relaxed) != 0;
@@ -276,6 +309,9 @@ impl RingLink {
         let _lie = self.drain_locked(&mut state, true, deliveries);
         state.over = true;
         state.pending.clear();
+        state.lent.clear();
+        // After all that it had committed was read.
+        self.parcels.peer().on_died();
         self.outstanding.store(0, Ordering::Relaxed);
         let mut believed = !state.corrupt;
         let mut fates = Vec::new();
@@ -296,16 +332,28 @@ impl RingLink {
     }
 
     /// Put a call at the tail, or keep it until there is room. Whether the worker must be woken for it.
-    pub(super) fn put_or_keep(&self, state: &mut Ring, ticket: Ticket, call: CallFrame<'_>) -> bool {
-        if state.records.is_full() || !state.pending.is_empty() {
-            state.pending.push_back(OwnedCall::new(ticket, call));
-            return false;
+    pub(super) fn put_or_keep(
+        &self,
+        state: &mut Ring,
+        ticket: Ticket,
+        call: CallFrame<'_>,
+    ) -> bool {
+        let is_plain = call.shared.is_none() && call.attachments.is_empty();
+        if !is_plain || state.records.is_full() || !state.pending.is_empty() {
+            return self.keep(state, ticket, call);
         }
-        self.put(state, ticket, call)
+        let form = if call.is_pack { Form::Pack } else { Form::Single };
+        self.put(state, ticket, call, form)
     }
 
     /// Put a call at the tail. Whether the worker must be woken for it.
-    fn put(&self, state: &mut Ring, ticket: Ticket, call: CallFrame<'_>) -> bool {
+    pub(super) fn put(
+        &self,
+        state: &mut Ring,
+        ticket: Ticket,
+        call: CallFrame<'_>,
+        form: Form,
+    ) -> bool {
         let (slot, fresh) = state.records.next_slot();
         let length = call.arguments.len();
         if length > AREA_BYTES {
@@ -324,8 +372,7 @@ impl RingLink {
         let position = state.records.tail();
         let record = state.records.push(ticket, call.calls, call.is_pack);
         let entry = Entry::at(position);
-        let place =
-            if length > ARGUMENTS_INLINE { slot.arguments() } else { entry.arguments() };
+        let place = if length > ARGUMENTS_INLINE { slot.arguments() } else { entry.arguments() };
         self.segment.copy_in(place, call.arguments);
         let head = Head {
             function: call.index,
@@ -333,7 +380,7 @@ impl RingLink {
             arguments_length: length as u32,
             slot,
             codec: call.codec.into(),
-            form: if call.is_pack { Form::Pack } else { Form::Single },
+            form,
         };
         let [first, second] = head.to_words();
         // Relaxed: published by the word.
@@ -346,12 +393,12 @@ impl RingLink {
         sleep::is_asleep(self.segment.u32_at(ASLEEP))
     }
 
-    fn refuse(&self, state: &mut Ring, ticket: Ticket, message: String) {
+    pub(super) fn refuse(&self, state: &mut Ring, ticket: Ticket, message: String) {
         let frame = OutcomeFrame { outcome: Outcome::BadArguments { message }, ran_ns: 0 };
         let outcomes = Outcomes::OfCall(frame);
         let Self { worker, pid, .. } = *self;
         state.refused.push(Delivery { worker, pid, ticket, outcomes, ran_ns: 0, begun: Some(1) });
-        self.refused_any.store(true, Ordering::Relaxed);
+        self.set_busy();
         self.publish(state);
         // No worker will ring for it.
         for who in [Listener::Collector, Listener::Waiter] {
@@ -360,6 +407,25 @@ impl RingLink {
             bell.fetch_add(1, Ordering::Release);
             futex::wake_all(bell);
         }
+    }
+
+    /// There is something to do at the next drain that is in no entry.
+    pub(super) fn set_busy(&self) {
+        self.is_busy.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_wanting(&self) {
+        self.is_wanting.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn unset_wanting(&self) {
+        self.is_wanting.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether more is to be done than may be done under a lock.
+    #[inline]
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_wanting.load(Ordering::Relaxed) || self.parcels.peer().has_notices()
     }
 
     /// For looks without the lock.
@@ -376,6 +442,10 @@ impl RingLink {
 
     pub(super) fn collector(&self) -> &Collector {
         &self.collector
+    }
+
+    pub(super) fn parcels(&self) -> &Parcels {
+        &self.parcels
     }
 
     pub(super) fn segment(&self) -> &Segment {
@@ -402,7 +472,11 @@ fn check_word(word: Word, record: &Record) -> Result<Word, CorruptRing> {
         && (word.is_killed() == (record.state == State::Killed));
     let had_begun = record.delivered > 0 || (word.is_done() && !skipped);
     let undone = had_begun && word.begun() <= record.delivered;
-    if fits && !undone { Ok(word) } else { Err(corrupt("an entry in a state that no worker puts it in", record)) }
+    if fits && !undone {
+        Ok(word)
+    } else {
+        Err(corrupt("an entry in a state that no worker puts it in", record))
+    }
 }
 
 fn corrupt(what: &str, record: &Record) -> CorruptRing {
@@ -420,23 +494,5 @@ impl Ring {
         let before = self.pending.len();
         self.pending.retain(|call| call.ticket != ticket);
         self.pending.len() < before
-    }
-}
-
-impl OwnedCall {
-    fn new(ticket: Ticket, call: CallFrame<'_>) -> Self {
-        let CallFrame { index, codec, calls, is_pack, arguments, .. } = call;
-        Self { ticket, index, codec, calls, is_pack, arguments: arguments.to_vec() }
-    }
-
-    fn frame(&self) -> CallFrame<'_> {
-        CallFrame {
-            function: "",
-            index: self.index,
-            codec: self.codec,
-            calls: self.calls,
-            is_pack: self.is_pack,
-            arguments: &self.arguments,
-        }
     }
 }

@@ -4,19 +4,25 @@
 //! Reading order: `word` (what decides), `sleep` (waking), `layout` (where everything stands), `records`
 //! (what the coordinator knows itself), `link` and `decide` (the coordinator's end), `outcomes`,
 //! `worker_end` (the worker's end), `patience` (waiting), `collector` (who looks after the rings).
+//! Buffers and what is too large for a ring: PARCELS.md, `parcels` (both ends), `pending` and `extended`
+//! (the coordinator's), `worker_parcels`.
 
 mod collector;
 mod decide;
+mod extended;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 pub(crate) mod layout;
 mod link;
 mod outcomes;
+mod parcels;
 mod patience;
+mod pending;
 mod records;
 mod sleep;
 mod word;
 mod worker_end;
+mod worker_parcels;
 
 #[cfg(test)]
 mod tests;

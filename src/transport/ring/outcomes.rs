@@ -10,6 +10,20 @@ pub(super) const HEAD_BYTES: usize = 4;
 const VARIANT_BITS: u32 = 4;
 /// A longer body has no place in a slot.
 const BODY_BYTES_MAX: usize = super::layout::AREA_BYTES - HEAD_BYTES;
+/// The variant of an outcome that stands behind a header, see `parcels`. Its body begins with its own variant.
+pub(super) const EXTENDED: u8 = 15;
+
+/// Takes an extended outcome apart. An error is a lie.
+pub(super) type Unpack<'a> = dyn FnMut(&[u8]) -> Result<Outcome, String> + 'a;
+
+/// Why outcomes are not what they should be.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Broken {
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error("{0}")]
+    Lie(String),
+}
 
 /// The head of an outcome of this variant and length.
 pub(super) fn head(variant: u8, length: usize) -> [u8; HEAD_BYTES] {
@@ -25,6 +39,8 @@ pub(crate) struct PackOutcomes {
     count: u32,
     /// Of these, how many are values that are no `Err`.
     values: u32,
+    /// Those that were extended, each behind its offset.
+    extended: Vec<(usize, Outcome)>,
 }
 
 impl PackOutcomes {
@@ -33,20 +49,30 @@ impl PackOutcomes {
 
     /// The first `count` outcomes in `bytes`, and how many bytes they take. Decoded so far that reading
     /// them can't fail later.
-    pub(super) fn check(mut bytes: Vec<u8>, count: u32) -> Result<Self, LayoutError> {
+    pub(super) fn check(
+        mut bytes: Vec<u8>,
+        count: u32,
+        unpack: &mut Unpack<'_>,
+    ) -> Result<Self, Broken> {
         let mut rest = &bytes[..];
         let mut values = 0;
+        let mut extended = Vec::new();
         for _ in 0..count {
             let (variant, body, after) = split(rest)?;
             match variant {
                 outcome::RETURNED => values += 1,
+                EXTENDED => {
+                    let outcome = unpack(body).map_err(Broken::Lie)?;
+                    values += u32::from(matches!(outcome, Outcome::Returned { error: None, .. }));
+                    extended.push((bytes.len() - rest.len(), outcome));
+                }
                 variant => _ = outcome::decode(variant, body)?,
             }
             rest = after;
         }
         let length = bytes.len() - rest.len();
         bytes.truncate(length);
-        Ok(Self { bytes, count, values })
+        Ok(Self { bytes, count, values, extended })
     }
 
     pub(crate) fn count(&self) -> u32 {
@@ -69,9 +95,23 @@ impl PackOutcomes {
         let (variant, body, after) = split(rest).ok()?;
         let read = match variant {
             outcome::RETURNED => Read::Value(body),
+            EXTENDED => Read::Extended(offset),
             variant => Read::Other(outcome::decode(variant, body).ok()?),
         };
         Some((read, self.bytes.len() - after.len()))
+    }
+}
+
+impl PackOutcomes {
+    /// The one that [stands](Read::Extended) at this offset.
+    pub(crate) fn extended(&self, offset: usize) -> Option<&Outcome> {
+        self.extended.iter().find(|(other, _)| *other == offset).map(|(_, outcome)| outcome)
+    }
+
+    /// The same, which is not there any more afterwards.
+    pub(crate) fn take_extended(&mut self, offset: usize) -> Option<Outcome> {
+        let index = self.extended.iter().position(|(other, _)| *other == offset)?;
+        Some(self.extended.swap_remove(index).1)
     }
 }
 
@@ -80,16 +120,26 @@ impl PackOutcomes {
 pub(crate) enum Read<'a> {
     /// It returned this, encoded, and it is no `Err`.
     Value(&'a [u8]),
+    /// It came with buffers, and is to be had by this offset.
+    Extended(usize),
     Other(Outcome),
 }
 
 /// The one outcome of a single call.
-pub(super) fn check_one(bytes: &[u8], ran_ns: u64) -> Result<OutcomeFrame, LayoutError> {
+pub(super) fn check_one(
+    bytes: &[u8],
+    ran_ns: u64,
+    unpack: &mut Unpack<'_>,
+) -> Result<OutcomeFrame, Broken> {
     let (variant, body, after) = split(bytes)?;
     if !after.is_empty() {
-        return Err(LayoutError::Trailing);
+        return Err(LayoutError::Trailing.into());
     }
-    Ok(OutcomeFrame { outcome: outcome::decode(variant, body)?, ran_ns })
+    let outcome = match variant {
+        EXTENDED => unpack(body).map_err(Broken::Lie)?,
+        variant => outcome::decode(variant, body)?,
+    };
+    Ok(OutcomeFrame { outcome, ran_ns })
 }
 
 /// Variant and body of the first outcome, and what follows.
@@ -106,6 +156,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn no_header(_body: &[u8]) -> Result<Outcome, String> {
+        Err("nothing here is extended".to_owned())
+    }
+
     fn append(outcome: &Outcome, bytes: &mut Vec<u8>) {
         let mut body = Vec::new();
         let variant = outcome::encode(outcome, &mut body);
@@ -121,9 +175,11 @@ mod tests {
         append(&panicked, &mut bytes);
         let length = bytes.len();
         bytes.extend([9, 9]);
-        let pack = PackOutcomes::check(bytes, 2).expect("they are whole");
+        let pack = PackOutcomes::check(bytes, 2, &mut no_header).expect("they are whole");
         assert_eq!((pack.count(), pack.byte_count()), (2, length));
-        let (Read::Value(value), next) = pack.read(0).expect("the first") else { panic!("a value") };
+        let (Read::Value(value), next) = pack.read(0).expect("the first") else {
+            panic!("a value")
+        };
         assert_eq!(value, [7]);
         let (Read::Other(other), end) = pack.read(next).expect("the second") else {
             panic!("no value")
@@ -135,8 +191,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_refused_or_read(bytes: Vec<u8>, count in 0_u32..5) {
-            let _ = check_one(&bytes, 0);
-            if let Ok(pack) = PackOutcomes::check(bytes, count) {
+            let _ = check_one(&bytes, 0, &mut no_header);
+            if let Ok(pack) = PackOutcomes::check(bytes, count, &mut no_header) {
                 let mut offset = 0;
                 for _ in 0..count {
                     offset = pack.read(offset).expect("it was checked").1;

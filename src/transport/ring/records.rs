@@ -144,8 +144,7 @@ impl Records {
 
     /// Where the call of `ticket` stands, if it still does.
     pub(super) fn find(&mut self, ticket: Ticket) -> Option<(u64, &mut Record)> {
-        let wanted =
-            |record: &Record| record.ticket == ticket && record.state != State::Skipped;
+        let wanted = |record: &Record| record.ticket == ticket && record.state != State::Skipped;
         // What is taken back stands at the back mostly, what is killed in front.
         let front = self.records.front().is_some_and(wanted).then_some(0);
         let index = front.or_else(|| self.records.iter().rposition(wanted))?;

@@ -160,11 +160,7 @@ pub(crate) fn kill(word: &AtomicU64, generation: u32) -> Kill {
 }
 
 /// Change a word of the coordinator's that is not done. `Err`: it is, or it is not of this generation.
-fn change(
-    word: &AtomicU64,
-    generation: u32,
-    change: impl Fn(Word) -> Word,
-) -> Result<Word, Word> {
+fn change(word: &AtomicU64, generation: u32, change: impl Fn(Word) -> Word) -> Result<Word, Word> {
     let mut now = look(word);
     loop {
         if now.is_done() || !now.has_generation(generation) {

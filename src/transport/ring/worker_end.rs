@@ -1,19 +1,23 @@
 //! The worker's end of a ring: begins what is staged, writes outcomes into the entry's own place, commits,
 //! and announces.
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::layout::{
-    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, COLLECTOR_BELL, ENTRIES, Entry, Form, Head, LISTENING,
-    OUTCOMES_INLINE, RETIRED, Slot, WAITER_BELL,
+    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_BELL, ENTRIES, Entry, Form, Head,
+    LISTENING, OUTCOMES_INLINE, RETIRED, Slot, WAITER_BELL,
 };
 use super::outcomes::{HEAD_BYTES, head};
+use super::parcels::{Inbox, Parcels};
 use super::patience::Patience;
 use super::sleep::{self, Listener};
 use super::word::{self, Begin, Commit, Word};
 use crate::codec::Bytes;
 use crate::shm::Segment;
+use crate::shm::attachment::Attachment;
+use crate::shm::peer::Trust;
 use crate::sys::futex;
 use crate::transport::frame::Outcome;
 use crate::transport::outcome;
@@ -22,21 +26,25 @@ use crate::transport::outcome;
 const ANNOUNCED_WITHIN: Duration = Duration::from_millis(1);
 /// … or this many entries, so that the coordinator can fill up the ring before it is empty.
 const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 4;
-/// With less room than this for further outcomes, no further call of a pack is begun.
+/// So much room is enough for most outcomes.
 const ROOM_MIN: usize = 256;
+/// No more memory than this is kept for arguments and results to come.
+const KEPT_MAX: usize = 64 << 20;
 /// What is said where there is no room for more.
-const NO_MEMORY: &str = "no memory for the outcome";
+pub(super) const NO_MEMORY: &str = "no memory for the outcome";
 
 const _: () = assert!(HEAD_BYTES + 4 + NO_MEMORY.len() <= OUTCOMES_INLINE);
 
 /// The worker's end in use.
 #[derive(Debug)]
 pub(crate) struct RingEnd {
-    segment: Segment,
+    pub(super) segment: Segment,
+    pub(super) parcels: Parcels,
+    pub(super) inbox: Inbox,
     position: u64,
     patience: Patience,
     /// Private copy of the arguments of the present entry.
-    arguments: Vec<u8>,
+    pub(super) arguments: Vec<u8>,
     /// What was encoded last; kept for its memory.
     body: Bytes,
     /// Slots whose half for outcomes has memory.
@@ -58,20 +66,26 @@ pub(crate) struct RingCall<'a> {
     pub(crate) function: u32,
     pub(crate) codec: u8,
     pub(crate) arguments: &'a [u8],
+    /// The buffers in them.
+    pub(crate) attachments: Vec<Attachment>,
 }
 
 /// Where the outcomes of the present entry go.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+pub(super) struct Place {
     offset: usize,
     room: usize,
     used: usize,
+    /// With less room than this for further outcomes, no further call of a pack is begun.
+    pub(super) room_min: usize,
 }
 
 impl RingEnd {
-    pub(crate) fn new(segment: Segment) -> Self {
+    pub(crate) fn new(segment: Segment, parcels: OwnedFd) -> Self {
         Self {
             segment,
+            parcels: Parcels::new(parcels, Trust::Trusted),
+            inbox: Inbox::default(),
             position: 0,
             patience: Patience::NEW,
             arguments: Vec::new(),
@@ -94,6 +108,9 @@ impl RingEnd {
     /// Wait for something at the present position. `None`: retired, and dry.
     fn next(&mut self) -> Option<Word> {
         loop {
+            if self.is_called() {
+                self.hear();
+            }
             let entry = Entry::at(self.position);
             // Before the look at the entry: nothing is staged after this is set.
             let retired = self.is_retired();
@@ -111,13 +128,23 @@ impl RingEnd {
         }
     }
 
-    /// Wait until something was staged or no more will come.
+    /// Whether there is something to [`hear`](Self::hear).
+    #[inline]
+    fn is_called(&self) -> bool {
+        // Sequentially consistent for the looks that follow a raised sleep flag, see `sleep`.
+        self.segment.u32_at(CALLING).load(Ordering::SeqCst) != 0
+    }
+
+    /// Wait until something was staged or said, or no more will come.
     fn await_news(&mut self, entry: Entry) {
         let word = self.segment.u64_at(entry.word());
-        let ready = || word::look(word).is_staged() || self.is_retired();
+        let ready = || word::look(word).is_staged() || self.is_retired() || self.is_called();
         if self.patience.look_until(false, ready) {
             self.patience.succeeded();
         } else {
+            if self.parcels.peer().has_notices() {
+                self.tell_before_sleep();
+            }
             let start = Instant::now();
             let flag = self.segment.u32_at(ASLEEP);
             // The wake surely comes: whoever stages or retires looks at the flag afterwards.
@@ -160,6 +187,10 @@ impl RingEnd {
     ) -> Word {
         let started = self.finished.take().unwrap_or_else(Instant::now);
         let head = self.copy_arguments(entry);
+        let mut unpacked = match head.form {
+            Form::Extended => self.unpack_arguments(),
+            Form::Single | Form::Pack => Ok(Vec::new()),
+        };
         let number = self.segment.u64_at(entry.number()).load(Ordering::Relaxed);
         let arguments = std::mem::take(&mut self.arguments);
         let mut place = self.place(entry, head);
@@ -171,15 +202,19 @@ impl RingEnd {
                 function: head.function,
                 codec: head.codec,
                 arguments: match head.form {
-                    Form::Single => rest,
+                    Form::Single | Form::Extended => rest,
                     Form::Pack => take_one(&mut rest),
                 },
+                attachments: unpacked.as_mut().map(std::mem::take).unwrap_or_default(),
             };
             let mut body = std::mem::take(&mut self.body);
             body.clear();
-            let outcome = run(call, body);
+            let outcome = match &mut unpacked {
+                Ok(_) => run(call, body),
+                Err(message) => Outcome::BadArguments { message: std::mem::take(message) },
+            };
             self.write(entry, &mut place, head.slot, outcome);
-            if head.form == Form::Single || place.room - place.used < ROOM_MIN {
+            if head.form != Form::Pack || place.room - place.used < place.room_min {
                 break;
             }
             match word::begin(self.word(entry), word) {
@@ -195,7 +230,9 @@ impl RingEnd {
                 self.clock.looked();
             }
         }
-        self.arguments = arguments;
+        if arguments.capacity() <= KEPT_MAX {
+            self.arguments = arguments;
+        }
         let finished = Instant::now();
         let ran = finished.duration_since(started);
         // Relaxed: published by the commit.
@@ -219,10 +256,12 @@ impl RingEnd {
 
     /// Where the outcomes go: those of a pack into the slot, that of a single call if it must.
     fn place(&mut self, entry: Entry, head: Head) -> Place {
-        let mut place = Place { offset: entry.outcomes(), room: OUTCOMES_INLINE, used: 0 };
+        let mut place =
+            Place { offset: entry.outcomes(), room: OUTCOMES_INLINE, used: 0, room_min: ROOM_MIN };
         let in_slot = head.form == Form::Pack && self.allocate(head.slot);
         if in_slot {
-            place = Place { offset: head.slot.outcomes(), room: AREA_BYTES, used: 0 };
+            place.offset = head.slot.outcomes();
+            place.room = AREA_BYTES;
         }
         let flag = self.segment.u32_at(entry.outcomes_in_slot());
         flag.store(u32::from(in_slot), Ordering::Relaxed);
@@ -232,44 +271,68 @@ impl RingEnd {
     fn allocate(&mut self, slot: Slot) -> bool {
         let allocated = &mut self.allocated[usize::from(slot.0)];
         if !*allocated {
-            *allocated =
-                self.segment.commit(slot.outcomes()..slot.outcomes() + AREA_BYTES).is_ok();
+            *allocated = self.segment.commit(slot.outcomes()..slot.outcomes() + AREA_BYTES).is_ok();
         }
         *allocated
     }
 
     /// Append an outcome to those of the entry.
     fn write(&mut self, entry: Entry, place: &mut Place, slot: Slot, outcome: Outcome) {
-        let (variant, body) = match outcome {
-            Outcome::Returned { value, error: None } => (outcome::RETURNED, value),
+        let (variant, body, attachments) = match outcome {
+            Outcome::Returned { value, error: None } => {
+                let (body, attachments) = value.into_parts();
+                (outcome::RETURNED, body, attachments)
+            }
             outcome => {
                 let mut body = Vec::new();
-                (outcome::encode(&outcome, &mut body), Bytes::from_vec(body))
+                let variant = outcome::encode(&outcome, &mut body);
+                (variant, Bytes::from_vec(body), outcome.into_attachments())
             }
         };
-        let needed = HEAD_BYTES + body.len();
-        if place.used + needed > place.room && place.used == 0 && self.allocate(slot) {
-            *place = Place { offset: slot.outcomes(), room: AREA_BYTES, used: 0 };
+        let is_plain = attachments.is_empty() && !self.parcels.peer().has_notices();
+        if is_plain && self.has_room(entry, place, slot, HEAD_BYTES + body.len()) {
+            self.append(entry, place, variant, &[&body]);
+        } else {
+            self.write_extended(entry, place, slot, variant, &body, &attachments);
+        }
+        if body.capacity() <= KEPT_MAX {
+            self.body = body;
+        }
+    }
+
+    /// Whether so many bytes can be appended, in the slot if they must.
+    #[inline]
+    pub(super) fn has_room(
+        &mut self,
+        entry: Entry,
+        place: &mut Place,
+        slot: Slot,
+        needed: usize,
+    ) -> bool {
+        if place.used + needed > place.room
+            && place.used == 0
+            && needed <= AREA_BYTES
+            && self.allocate(slot)
+        {
+            place.offset = slot.outcomes();
+            place.room = AREA_BYTES;
             self.segment.u32_at(entry.outcomes_in_slot()).store(1, Ordering::Relaxed);
         }
-        if place.used + needed > place.room {
-            return self.write_no_memory(entry, place);
+        place.used + needed <= place.room
+    }
+
+    /// Append an outcome whose body consists of these parts, for which there is room.
+    #[inline]
+    pub(super) fn append(&self, entry: Entry, place: &mut Place, variant: u8, body: &[&[u8]]) {
+        let length = body.iter().map(|part| part.len()).sum();
+        let mut offset = place.offset + place.used;
+        self.segment.copy_in(offset, &head(variant, length));
+        offset += HEAD_BYTES;
+        for part in body {
+            self.segment.copy_in(offset, part);
+            offset += part.len();
         }
-        self.append(entry, place, variant, &body);
-        self.body = body;
-    }
-
-    fn write_no_memory(&mut self, entry: Entry, place: &mut Place) {
-        let mut body = Vec::new();
-        let message = NO_MEMORY.to_owned();
-        let variant = outcome::encode(&Outcome::Unencodable { message }, &mut body);
-        self.append(entry, place, variant, &body);
-    }
-
-    fn append(&self, entry: Entry, place: &mut Place, variant: u8, body: &[u8]) {
-        self.segment.copy_in(place.offset + place.used, &head(variant, body.len()));
-        self.segment.copy_in(place.offset + place.used + HEAD_BYTES, body);
-        place.used += HEAD_BYTES + body.len();
+        place.used += HEAD_BYTES + length;
         // Relaxed: published by the begin of the next call, or by the commit.
         let length = self.segment.u32_at(entry.outcomes_length());
         length.store(place.used as u32, Ordering::Relaxed);
@@ -277,7 +340,7 @@ impl RingEnd {
 
     /// Ring whoever listens, if it is time. To be called after a commit. `dry`: there is nothing else to do.
     #[inline]
-    fn announce(&mut self, dry: bool) {
+    pub(super) fn announce(&mut self, dry: bool) {
         let listening = self.segment.u32_at(LISTENING);
         if !sleep::is_listening(listening) {
             return;

@@ -41,7 +41,8 @@ fn what_fits_comes_back_and_what_does_not_is_told() {
             let mut deliveries = drain_until(&link, 3);
             deliveries.sort_by_key(|delivery| delivery.ticket);
             let [first, second, third] = deliveries.try_into().expect("three");
-            let returned = |value: &[u8]| Outcome::Returned { value: value.into(), error: None };
+            let returned =
+                |value: &[u8]| Outcome::Returned { value: value.to_vec().into(), error: None };
             assert_eq!(outcome(first), returned(&before));
             match outcome(second) {
                 Outcome::BadArguments { .. } => assert!(length > AREA_BYTES, "{length}"),

@@ -14,7 +14,7 @@ const SKIPPED: u64 = 4 << 32;
 
 /// A ring in which a pack of three is staged, and a call behind it. The worker has begun two calls of the
 /// pack, and so finished one.
-fn begun_pack() -> (RingLink, Segment) {
+fn begun_pack() -> (Arc<RingLink>, Half) {
     let (here, there) = mappings();
     let link = link_of(here);
     let pack = packed(&vec![vec![1]; 3]);

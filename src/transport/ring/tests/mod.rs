@@ -6,6 +6,7 @@ mod lengths;
 mod lies;
 mod model;
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,16 +22,32 @@ use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::transport::frame::Outcome;
 use crate::transport::{CallFrame, Delivery};
 
-/// Two mappings of one segment.
-pub(super) fn mappings() -> (Segment, Segment) {
-    let here = Segment::create(SEGMENT_BYTES, COMMITTED).expect("memory");
-    let descriptor = here.descriptor().try_clone_to_owned().expect("a descriptor");
-    (here, Segment::open(descriptor, SEGMENT_BYTES).expect("the same memory"))
+/// What one side has.
+pub(super) struct Half {
+    segment: Segment,
+    parcels: OwnedFd,
+}
+
+impl std::ops::Deref for Half {
+    type Target = Segment;
+
+    fn deref(&self) -> &Segment {
+        &self.segment
+    }
+}
+
+/// Two mappings of one segment, and the two ends of a socket.
+pub(super) fn mappings() -> (Half, Half) {
+    let segment = Segment::create(SEGMENT_BYTES, COMMITTED).expect("memory");
+    let descriptor = segment.descriptor().try_clone_to_owned().expect("a descriptor");
+    let other = Segment::open(descriptor, SEGMENT_BYTES).expect("the same memory");
+    let (here, there) = crate::sys::descriptors::packet_sockets().expect("two sockets");
+    (Half { segment, parcels: here }, Half { segment: other, parcels: there })
 }
 
 /// The coordinator's end. Nobody looks after it but the test.
-fn link_of(segment: Segment) -> RingLink {
-    RingLink::new(WorkerId(1), 1, segment, Collector::new())
+fn link_of(half: Half) -> Arc<RingLink> {
+    RingLink::new(WorkerId(1), 1, half.segment, half.parcels, Collector::new())
 }
 
 fn ticket(number: u64) -> Ticket {
@@ -45,6 +62,8 @@ fn single(arguments: &[u8]) -> CallFrame<'_> {
         is_pack: false,
         codec: CodecId::Postcard,
         arguments,
+        attachments: &[],
+        shared: None,
     }
 }
 
@@ -76,14 +95,14 @@ struct Progress {
 }
 
 impl Worker {
-    fn start(segment: Segment, permits: usize) -> Self {
+    fn start(half: Half, permits: usize) -> Self {
         let shared = Arc::new(Shared::default());
         shared.state.lock().permits = permits;
         let inside = Arc::clone(&shared);
         let serve = move || {
-            RingEnd::new(segment).serve(|call, _buffer| {
+            RingEnd::new(half.segment, half.parcels).serve(|call, _buffer| {
                 inside.run(call.number);
-                Outcome::Returned { value: call.arguments.into(), error: None }
+                Outcome::Returned { value: call.arguments.to_vec().into(), error: None }
             });
         };
         Self { shared, thread: std::thread::spawn(serve) }

@@ -99,7 +99,7 @@ enum Settled {
 }
 
 struct Model {
-    link: RingLink,
+    link: Arc<RingLink>,
     calls: Vec<Call>,
     number: u64,
 }
@@ -142,7 +142,7 @@ impl Model {
                 call.delivered = 1;
                 call.fate = match frame.outcome {
                     Outcome::Returned { value, .. } => {
-                        assert!(*value == *call.arguments[0]);
+                        assert!(*value.bytes() == *call.arguments[0]);
                         Settled::Delivered
                     }
                     Outcome::BadArguments { .. } => Settled::Refused,
