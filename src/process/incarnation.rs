@@ -154,6 +154,13 @@ impl EndMarkers {
         })
     }
 
+    /// Whether the thread that reads a ring to its end has not come to that yet, for want of a core. It does
+    /// not wait for anybody, and an exit that is told before would take what had begun for what had not.
+    pub(super) fn is_ring_unread(&self) -> bool {
+        let is_ring = matches!(self.incarnation.link.get(), Some(Way::Ring(_)));
+        is_ring && self.link_runs && !self.incarnation.state.lock().link_ended
+    }
+
     /// Tell the exit without having seen the markers arrive.
     pub(super) fn give_up(&self) {
         self.incarnation.abandon();

@@ -25,7 +25,7 @@ pub use config::{Output, OutputLine, OutputStream, Transport};
 pub(crate) use config::{ProcessConfig, Program};
 pub use error::WorkerStartError;
 pub(crate) use exit::Exit;
-pub(crate) use processes::{Owner, Processes};
+pub(crate) use processes::{Owner, Processes, Source};
 pub(crate) use worker_log::number_of as log_level_number;
 
 #[cfg(test)]

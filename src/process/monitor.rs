@@ -140,9 +140,13 @@ impl Monitor {
 
     fn end_late_endings(&mut self, now: Instant) {
         let shared = &self.shared;
-        self.ending.retain(|(until, markers)| {
+        self.ending.retain_mut(|(until, markers)| {
             let Some(missed) = markers.missed() else { return false };
             if *until > now {
+                return true;
+            }
+            if markers.is_ring_unread() {
+                *until = now + ENDING_MAX;
                 return true;
             }
             markers.give_up();

@@ -17,7 +17,7 @@ const COUNT_MASK: u64 = 0xffff;
 const DONE: u64 = 1 << FLAGS_SHIFT;
 const KILLED: u64 = 2 << FLAGS_SHIFT;
 const SKIPPED: u64 = 4 << FLAGS_SHIFT;
-/// Generations wrap around. One that comes again was last used 2^28 stagings of the same entry ago.
+/// Generations wrap around. One that comes again was last used 2^28 stagings of the same ring ago.
 const GENERATION_MASK: u64 = (1 << (64 - GENERATION_SHIFT)) - 1;
 
 const _: () = assert!(CALLS_MAX as u64 <= COUNT_MASK, "a count has sixteen bits");
@@ -62,7 +62,11 @@ impl Word {
     }
 
     pub(crate) fn has_generation(self, generation: u32) -> bool {
-        self.0 >> GENERATION_SHIFT == u64::from(generation) & GENERATION_MASK
+        self.generation() == u64::from(generation) & GENERATION_MASK
+    }
+
+    fn generation(self) -> u64 {
+        self.0 >> GENERATION_SHIFT
     }
 
     fn with_begun(self, begun: u32) -> Self {
@@ -228,7 +232,8 @@ pub(crate) fn commit(word: &AtomicU64, seen: Word) -> Commit {
         if now.is_killed() {
             return Commit::Killed;
         }
-        if !now.is_staged() {
+        // A newer staging is another call's, which has not begun.
+        if !now.is_staged() || now.generation() != seen.generation() {
             return Commit::Gone;
         }
         // Release: the outcomes; pairs with the acquire in `look`. And a full barrier before the look at
@@ -331,6 +336,10 @@ mod tests {
         let seen = look(&word);
         assert!(unskip(&word, 7));
         assert_eq!(commit(&word, seen), Commit::Gone);
+        // Nor is a call committed that is staged there since, and has not begun.
+        stage(&word, Word::staged(8, 1));
+        assert_eq!(commit(&word, seen), Commit::Gone);
+        assert!(!look(&word).is_done());
         assert!(!unskip(&AtomicU64::new(DONE), 0));
     }
 
