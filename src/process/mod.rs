@@ -5,11 +5,12 @@
 //! borrows from the core only the word for why a worker is signalled.
 //!
 //! In reading order: `config` and `spawn` start a process, `protocol` and `control` shake hands with it,
-//! `incarnation` keeps what is known of one, `monitor` sees it die, `output` and `worker_log` take what it
+//! `incarnation` keeps what is known of one, `monitor` sees it die, `end_markers` end its channels then, `output` and `worker_log` take what it
 //! writes, `processes` is all of it for the supervisor, `exit` and `error` what the supervisor is told.
 
 mod config;
 mod control;
+mod end_markers;
 mod error;
 mod exit;
 mod incarnation;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::Control;
-use super::incarnation::{EndMarkers, Incarnation, StartFailure};
+use super::end_markers::EndMarkers;
+use super::incarnation::{Incarnation, StartFailure};
 use super::output::Pipe;
 use super::processes::Shared;
 use super::spawn::{Connection, spawn};
