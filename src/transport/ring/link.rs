@@ -262,10 +262,8 @@ impl RingLink {
         let count = end - record.delivered;
         let unpack = &mut |body: &[u8]| self.unpack(inbox, body);
         // Written when the last call of the entry has ended.
-        let ran_ns = match last {
-            true => self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed),
-            false => 0,
-        };
+        let ran_ns = self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed);
+        let ran_ns = if last { ran_ns } else { 0 };
         let broken = |error| corrupt(&format!("{error} as an outcome"), record);
         let (place, length) = self.outcome_place(entry, record)?;
         let outcomes = if record.pack {
@@ -296,9 +294,10 @@ impl RingLink {
         // Relaxed: the acquire of the word, which is released after these were written, came before.
         let end = self.segment.u32_at(entry.outcomes_length()).load(Ordering::Relaxed) as usize;
         let in_slot = self.segment.u32_at(entry.outcomes_in_slot()).load(Ordering::Relaxed) != 0;
-        let (place, room) = match in_slot {
-            true => (record.slot.outcomes(), AREA_BYTES),
-            false => (entry.outcomes(), OUTCOMES_INLINE),
+        let (place, room) = if in_slot {
+            (record.slot.outcomes(), AREA_BYTES)
+        } else {
+            (entry.outcomes(), OUTCOMES_INLINE)
         };
         let consumed = record.consumed as usize;
         if end > room || consumed > end {
