@@ -15,6 +15,7 @@ mod crashes;
 mod handles;
 mod lifecycle;
 mod macros;
+mod payloads;
 mod tasks;
 mod threads;
 mod tidy;
