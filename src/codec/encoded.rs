@@ -47,6 +47,7 @@ impl Encoded {
     pub(crate) const NEEDS_RING: &str = "shared buffers cross over rings only: build the supervisor with \
                                          `Transport::Ring`, which is the default";
 
+    #[inline]
     pub(crate) fn new(bytes: Bytes, attachments: Vec<Attachment>) -> Self {
         let rest = (!attachments.is_empty())
             .then(|| Box::new(Rest { attachments, body: Body::default() }));
@@ -97,6 +98,7 @@ impl Encoded {
     }
 
     /// The bytes alone, to be sent away, and the buffers.
+    #[inline]
     pub(crate) fn into_parts(self) -> (Bytes, Vec<Attachment>) {
         let Self { bytes, rest } = self;
         let Some(Rest { attachments, body }) = rest.map(|rest| *rest) else {

@@ -214,7 +214,9 @@ impl postcard::ser_flavors::Flavor for Appended<'_> {
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         // Numbers come in a few bytes, for which a copy of unknown length costs more than a loop.
         if bytes.len() <= FEW {
-            bytes.iter().for_each(|&byte| self.0.push(byte));
+            for &byte in bytes {
+                self.0.push(byte);
+            }
         } else {
             self.0.extend_from_slice(bytes);
         }

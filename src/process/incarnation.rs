@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use ipc_channel::ipc::IpcSender;
-use ipc_channel::platform::OsIpcSender;
 
 use super::config::Launch;
+use super::end_markers::EndMarkers;
 use super::error::WorkerStartError;
 use super::exit::Exit;
 use super::processes::{Owner, Shared};
@@ -102,62 +102,15 @@ struct Death {
     at: Instant,
 }
 
-/// What ends a dead worker's channels. Two threads of the coordinator wait for it.
-#[derive(Clone, Debug)]
-pub(super) struct EndMarkers {
-    incarnation: Arc<Incarnation>,
-    link_runs: bool,
-    control: Option<IpcSender<FromWorker>>,
-}
-
-impl EndMarkers {
-    /// Has to wait if a channel is full.
-    pub(super) fn send(&self) {
-        match self.incarnation.link.get().filter(|_| self.link_runs) {
-            Some(Way::Channel(link)) => link.on_worker_died(),
-            Some(Way::Ring(link)) => self.incarnation.end_ring(link),
-            None => {}
-        }
-        if let Some(control) = &self.control {
-            // A failure means that the thread that would listen is gone.
-            let _ = control.send(FromWorker::End);
-        }
-    }
-
-    /// What a worker has left in a channel may look like the beginning of a message and swallow what
-    /// follows. See [`ChannelLink::force_end`].
-    pub(super) fn send_again(&self) {
-        if let Some(Way::Channel(link)) = self.incarnation.link.get().filter(|_| self.link_runs) {
-            link.force_end();
-        }
-        if let Some(control) = &self.control {
-            let padding = " ".repeat(OsIpcSender::get_max_fragment_size() - 8);
-            for _ in 0..2 {
-                let _ = control.send(FromWorker::StartFailed { reason: padding.clone() });
-            }
-            for _ in 0..3 {
-                let _ = control.send(FromWorker::End);
-            }
-        }
-    }
-
-    /// Those that have not arrived, if any. To one that has, nobody listens: sending it again would wait
-    /// for ever.
-    pub(super) fn missed(&self) -> Option<Self> {
-        let state = self.incarnation.state.lock();
-        let link_runs = self.link_runs && !state.link_ended;
-        let control = self.control.clone().filter(|_| !state.control_ended);
-        (link_runs || control.is_some() || !state.reported).then(|| Self {
-            incarnation: Arc::clone(&self.incarnation),
-            link_runs,
-            control,
-        })
-    }
-
-    /// Tell the exit without having seen the markers arrive.
-    pub(super) fn give_up(&self) {
-        self.incarnation.abandon();
-    }
+/// What has not come yet of a worker that died.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited {
+    /// The end of its outcomes.
+    pub(super) link: bool,
+    /// The end of its control channel.
+    pub(super) control: bool,
+    /// That its exit is told.
+    pub(super) exit: bool,
 }
 
 /// What went wrong before a worker was ready.
@@ -197,7 +150,7 @@ impl Incarnation {
     }
 
     /// It is dead: deliver what it had committed, then say that nothing more will come.
-    fn end_ring(&self, link: &RingLink) {
+    pub(super) fn end_ring(&self, link: &RingLink) {
         if let Some(shared) = self.shared.upgrade() {
             let fates = shared.end_ring(link);
             self.state.lock().fates = fates;
@@ -349,6 +302,11 @@ impl Incarnation {
         self.report_if_complete();
     }
 
+    pub(super) fn awaited(&self) -> Awaited {
+        let state = self.state.lock();
+        Awaited { link: !state.link_ended, control: !state.control_ended, exit: !state.reported }
+    }
+
     pub(super) fn has_died(&self) -> bool {
         self.state.lock().is_dead()
     }
@@ -360,7 +318,7 @@ impl Incarnation {
     }
 
     /// Its receivers have had time enough to find the end; something holds them up.
-    fn abandon(&self) {
+    pub(super) fn abandon(&self) {
         {
             let mut state = self.state.lock();
             if state.phase == Phase::Announcing {

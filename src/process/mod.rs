@@ -5,11 +5,12 @@
 //! borrows from the core only the word for why a worker is signalled.
 //!
 //! In reading order: `config` and `spawn` start a process, `protocol` and `control` shake hands with it,
-//! `incarnation` keeps what is known of one, `monitor` sees it die, `output` and `worker_log` take what it
+//! `incarnation` keeps what is known of one, `monitor` sees it die, `end_markers` end its channels then, `output` and `worker_log` take what it
 //! writes, `processes` is all of it for the supervisor, `exit` and `error` what the supervisor is told.
 
 mod config;
 mod control;
+mod end_markers;
 mod error;
 mod exit;
 mod incarnation;
@@ -25,7 +26,7 @@ pub use config::{Output, OutputLine, OutputStream, Transport};
 pub(crate) use config::{ProcessConfig, Program};
 pub use error::WorkerStartError;
 pub(crate) use exit::Exit;
-pub(crate) use processes::{Owner, Processes};
+pub(crate) use processes::{Owner, Processes, Source};
 pub(crate) use worker_log::number_of as log_level_number;
 
 #[cfg(test)]

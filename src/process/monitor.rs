@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::Control;
-use super::incarnation::{EndMarkers, Incarnation, StartFailure};
+use super::end_markers::EndMarkers;
+use super::incarnation::{Incarnation, StartFailure};
 use super::output::Pipe;
 use super::processes::Shared;
 use super::spawn::{Connection, spawn};
@@ -140,9 +141,13 @@ impl Monitor {
 
     fn end_late_endings(&mut self, now: Instant) {
         let shared = &self.shared;
-        self.ending.retain(|(until, markers)| {
+        self.ending.retain_mut(|(until, markers)| {
             let Some(missed) = markers.missed() else { return false };
             if *until > now {
+                return true;
+            }
+            if markers.is_ring_unread() {
+                *until = now + ENDING_MAX;
                 return true;
             }
             markers.give_up();

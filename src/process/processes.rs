@@ -35,9 +35,9 @@ pub(crate) trait Owner: Send + Sync {
     /// An attempt came to its end. Never called for a ticket whose kill was won.
     fn on_outcome(&self, worker: WorkerId, ticket: Ticket, outcome: OutcomeFrame);
 
-    /// Take what `drain` has, in one go. Deliveries of one worker are never overtaken by its exit, or by
+    /// Take what `source` has, in one go. Deliveries of one worker are never overtaken by its exit, or by
     /// each other. `false`: there was nothing, or, unless it is to `wait`, somebody else was at it.
-    fn collect(&self, wait: bool, drain: &mut dyn FnMut(&mut Vec<Delivery>)) -> bool;
+    fn collect(&self, wait: bool, source: &mut dyn Source) -> bool;
 
     /// The worker waits for calls, which go over `link`. Its functions are told if its program is not this
     /// one.
@@ -55,6 +55,19 @@ pub(crate) trait Owner: Send + Sync {
     /// The worker is gone; the last call about it. Comes once for each [`Processes::spawn`]. `fates`: what it
     /// had begun and not committed, if its transport can tell.
     fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>, fates: Vec<Fate>);
+}
+
+/// Where [`Owner::collect`] gets deliveries from.
+pub(crate) trait Source {
+    /// Entries that are done, which no kill can win any more.
+    fn committed(&mut self, deliveries: &mut Vec<Delivery>);
+
+    /// Parts of entries that could still be killed. To be called while nothing can be: under the lock under
+    /// which that is decided.
+    fn begun(&mut self, deliveries: &mut Vec<Delivery>);
+
+    /// Whether there may be any of the latter.
+    fn has_begun(&self) -> bool;
 }
 
 impl fmt::Debug for dyn Owner {
@@ -326,16 +339,9 @@ impl Shared {
     /// Deliver what the rings have. `false`: there was nothing, or somebody else was at it.
     fn gather(&self, links: &[Arc<RingLink>], partly: bool) -> bool {
         let Some(owner) = self.owner.upgrade() else { return false };
-        let mut corrupt = Vec::new();
-        let told = owner.collect(false, &mut |deliveries| {
-            for link in
-                links.iter().filter(|link| link.has_news() || (partly && link.is_computing()))
-            {
-                if let Err(CorruptRing(what)) = link.drain(partly, deliveries) {
-                    corrupt.push((link.worker(), what));
-                }
-            }
-        });
+        let mut source = Rings { links, partly, corrupt: Vec::new() };
+        let told = owner.collect(false, &mut source);
+        let Rings { corrupt, .. } = source;
         for (worker, what) in corrupt {
             if let Some(incarnation) = self.find(worker) {
                 incarnation.on_corrupt(what);
@@ -346,10 +352,12 @@ impl Shared {
 
     /// The worker of this ring is dead: deliver what it had committed, and say what it had begun beside.
     pub(super) fn end_ring(&self, link: &RingLink) -> Vec<Fate> {
-        let mut fates = Vec::new();
-        if let Some(owner) = self.owner.upgrade() {
-            owner.collect(true, &mut |deliveries| fates = link.on_worker_died(deliveries));
+        let mut dead = DeadRing { link, fates: Vec::new() };
+        match self.owner.upgrade() {
+            Some(owner) => _ = owner.collect(true, &mut dead),
+            None => dead.begun(&mut Vec::new()),
         }
+        let fates = dead.fates;
         if let Some(collector) = &self.collector {
             collector.remove(link.worker());
         }
@@ -399,5 +407,59 @@ impl Shared {
 
     fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {
         self.workers.read().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned()
+    }
+}
+
+/// What the rings of live workers have.
+struct Rings<'a> {
+    links: &'a [Arc<RingLink>],
+    /// Of packs that are not done, too.
+    partly: bool,
+    corrupt: Vec<(WorkerId, String)>,
+}
+
+impl Rings<'_> {
+    fn drain(&mut self, link: &RingLink, partly: bool, deliveries: &mut Vec<Delivery>) {
+        if let Err(CorruptRing(what)) = link.drain(partly, deliveries) {
+            self.corrupt.push((link.worker(), what));
+        }
+    }
+}
+
+impl Source for Rings<'_> {
+    fn committed(&mut self, deliveries: &mut Vec<Delivery>) {
+        let links = self.links;
+        for link in links.iter().filter(|link| link.has_news()) {
+            self.drain(link, false, deliveries);
+        }
+    }
+
+    fn begun(&mut self, deliveries: &mut Vec<Delivery>) {
+        let links = if self.partly { self.links } else { &[] };
+        for link in links.iter().filter(|link| link.runs_pack()) {
+            self.drain(link, true, deliveries);
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.partly && self.links.iter().any(|link| link.runs_pack())
+    }
+}
+
+/// What a dead worker left in its ring.
+struct DeadRing<'a> {
+    link: &'a RingLink,
+    fates: Vec<Fate>,
+}
+
+impl Source for DeadRing<'_> {
+    fn committed(&mut self, _deliveries: &mut Vec<Delivery>) {}
+
+    fn begun(&mut self, deliveries: &mut Vec<Delivery>) {
+        self.fates = self.link.on_worker_died(deliveries);
+    }
+
+    fn has_begun(&self) -> bool {
+        true
     }
 }

@@ -80,7 +80,9 @@ pub fn call<P: ProcessTask>(
         message: format!("encoding it panicked: {message}"),
     });
     // The value has been encoded: what its Drop does is no longer the caller's business.
-    let _ = catch(|| drop(value));
+    if std::mem::needs_drop::<P::Output>() {
+        let _ = catch(|| drop(value));
+    }
     outcome
 }
 

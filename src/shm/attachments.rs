@@ -33,6 +33,7 @@ thread_local! {
 /// Most values have no buffers, and those should not pay for any. So `encode` is tried without collecting
 /// first: a buffer that is met then refuses, and everything is done once more. `encode` starts anew each time
 /// that it is called.
+#[inline]
 pub(crate) fn encode_beside<E>(
     attachments: &mut Vec<Attachment>,
     mut encode: impl FnMut() -> Result<(), E>,

@@ -359,7 +359,7 @@ impl SupervisorBuilder {
             entries_per_worker: if rings { ENTRIES_MAX } else { 1 },
             prefetch: PREFETCH,
             worth_a_wake: if rings { WORTH_A_WAKE } else { Duration::ZERO },
-            claim_deadline: rings.then_some(self.claim_deadline),
+            claim_deadline: rings.then_some(self.claim_deadline.max(Duration::from_millis(1))),
             staged_is_begun: !rings,
             restart_limit: self.restart_limit,
             restart_backoff: Backoff::exponential(

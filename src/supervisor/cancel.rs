@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::driven::Driven;
+use super::driven::{Driven, RingSplit};
 use super::perform::Arrivals;
 use super::shared::{CoreEffects, Effects, Next, Shared};
 use crate::core::{Effect, Ending, Time};
@@ -75,10 +75,9 @@ impl Driven {
             return true;
         }
         match self.split_in_ring(ticket, keep) {
-            // It waits in no ring.
-            None => self.split(now, ticket, keep, told),
-            Some(None) => return behind == 0,
-            Some(Some(kept)) => {
+            RingSplit::InNone => self.split(now, ticket, keep, told),
+            RingSplit::Whole => return behind == 0,
+            RingSplit::Kept(kept) => {
                 self.split(now, ticket, kept, told);
                 // One more than was to be kept is the call itself, which runs.
                 return kept == keep || (behind == 0 && kept == keep + 1);

@@ -21,6 +21,18 @@ pub(crate) struct Driven {
     room: CoreEffects,
 }
 
+/// What came of [`Driven::split_in_ring`].
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingSplit {
+    /// It waits in no ring.
+    InNone,
+    /// Nothing was taken.
+    Whole,
+    /// It keeps so many calls.
+    Kept(u32),
+}
+
 impl Deref for Driven {
     type Target = ShellCore;
 
@@ -173,12 +185,14 @@ impl Driven {
         self.core.ticket_of(task)
     }
 
-    /// Take back what a pack in a ring has not begun, its first `keep` calls apart. `None`: it is in none;
-    /// `Some(None)`: nothing was taken.
-    pub(crate) fn split_in_ring(&self, ticket: Ticket, keep: u32) -> Option<Option<u32>> {
-        let worker = self.core.task(ticket.task)?.worker?;
-        let link = self.link(worker)?;
-        self.core.is_staged(ticket).then(|| link.split(ticket, keep))
+    /// Take back what a pack in a ring has not begun, its first `keep` calls apart.
+    pub(crate) fn split_in_ring(&self, ticket: Ticket, keep: u32) -> RingSplit {
+        let worker = self.core.task(ticket.task).and_then(|task| task.worker);
+        let link = worker.and_then(|worker| self.link(worker));
+        match link.filter(|_| self.core.is_staged(ticket)) {
+            None => RingSplit::InNone,
+            Some(link) => link.split(ticket, keep).map_or(RingSplit::Whole, RingSplit::Kept),
+        }
     }
 
     /// What the ticket stands for, if it still does.

@@ -10,7 +10,7 @@ use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
 use crate::codec::Encoded;
 use crate::core::{Core, SignalReason};
-use crate::process::{Exit, Owner, ProcessConfig, Processes, Transport, WorkerStartError};
+use crate::process::{Exit, Owner, ProcessConfig, Processes, Source, Transport, WorkerStartError};
 use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Function, TaskCell};
@@ -18,7 +18,7 @@ use crate::task::error::{CrashReport, SubmitError};
 use crate::task::id::{Ticket, WorkerId};
 use crate::task::options::Options;
 use crate::transport::frame::OutcomeFrame;
-use crate::transport::{Delivery, Fate, Kill, Link, Revoke};
+use crate::transport::{Fate, Kill, Link, Revoke};
 
 /// Where process tasks run.
 pub(crate) enum Executor {
@@ -359,8 +359,8 @@ impl Owner for Shared {
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
 
-    fn collect(&self, wait: bool, drain: &mut dyn FnMut(&mut Vec<Delivery>)) -> bool {
-        Self::collect(self, wait, drain)
+    fn collect(&self, wait: bool, source: &mut dyn Source) -> bool {
+        Self::collect(self, wait, source)
     }
 
     fn on_ready(

@@ -6,6 +6,7 @@ use super::perform::Arrivals;
 use super::run::judge;
 use super::shared::{Effects, Next, Shared};
 use crate::core::{Finish, Finished};
+use crate::process::Source;
 use crate::task::id::Ticket;
 use crate::task::info::TaskStatus;
 use crate::transport::frame::Outcome;
@@ -27,52 +28,68 @@ struct OfPack {
     begun: Option<u32>,
 }
 
-impl Shared {
-    /// Take what `drain` has and tell the core in one go. `false`: there was nothing, or, unless it is to
-    /// `wait`, somebody else was at it.
-    pub(crate) fn collect(&self, wait: bool, drain: &mut dyn FnMut(&mut Vec<Delivery>)) -> bool {
-        let desk = if wait { Some(self.desk.lock()) } else { self.desk.try_lock() };
-        let Some(mut desk) = desk else { return false };
-        let Desk { deliveries, finished, packs } = &mut *desk;
-        drain(deliveries);
-        if deliveries.is_empty() {
-            return false;
-        }
-        let mut arrivals = Arrivals::NONE;
-        for delivery in deliveries.drain(..) {
-            let Delivery { worker: _, pid, ticket, outcomes, ran_ns, begun } = delivery;
-            let ran = Duration::from_nanos(ran_ns);
-            match outcomes {
-                Outcomes::OfCall(frame) => {
-                    let mut judged = judge(frame, || Some(pid));
-                    judged.arrived.pid = Some(pid);
-                    finished.push(Finished { ticket, finish: judged.finish, ran });
-                    arrivals.push(ticket.task, judged.arrived);
-                }
-                Outcomes::OfPack(outcomes) => {
-                    self.count_outcomes(&outcomes);
-                    packs.push(OfPack { ticket, outcomes, ran_ns, begun });
-                    if begun.is_some() {
-                        finished.push(Finished { ticket, finish: Finish::Returned, ran });
-                    }
+impl Desk {
+    /// What a delivery is to the core, and what it brings for the handle.
+    fn sort(&mut self, delivery: Delivery, arrivals: &mut Arrivals) {
+        let Delivery { worker: _, pid, ticket, outcomes, ran_ns, begun } = delivery;
+        let ran = Duration::from_nanos(ran_ns);
+        match outcomes {
+            Outcomes::OfCall(frame) => {
+                let mut judged = judge(frame, || Some(pid));
+                judged.arrived.pid = Some(pid);
+                self.finished.push(Finished { ticket, finish: judged.finish, ran });
+                arrivals.push(ticket.task, judged.arrived);
+            }
+            Outcomes::OfPack(outcomes) => {
+                self.packs.push(OfPack { ticket, outcomes, ran_ns, begun });
+                if begun.is_some() {
+                    self.finished.push(Finished { ticket, finish: Finish::Returned, ran });
                 }
             }
         }
+    }
+
+    fn sort_all(&mut self, arrivals: &mut Arrivals) {
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        deliveries.drain(..).for_each(|delivery| self.sort(delivery, arrivals));
+        self.deliveries = deliveries;
+    }
+}
+
+impl Shared {
+    /// Take what `source` has and tell the core in one go. `false`: there was nothing, or, unless it is to
+    /// `wait`, somebody else was at it.
+    pub(crate) fn collect(&self, wait: bool, source: &mut dyn Source) -> bool {
+        let desk = if wait { Some(self.desk.lock()) } else { self.desk.try_lock() };
+        let Some(mut guard) = desk else { return false };
+        let desk = &mut *guard;
+        let mut arrivals = Arrivals::NONE;
+        source.committed(&mut desk.deliveries);
+        desk.sort_all(&mut arrivals);
+        if desk.finished.is_empty() && desk.packs.is_empty() && !source.has_begun() {
+            return false;
+        }
         let mut effects = Effects::default();
-        self.tell_driven(&mut effects, |driven, now, told| {
-            for OfPack { ticket, outcomes, ran_ns, begun } in packs.drain(..) {
+        let any = self.tell_driven(&mut effects, |driven, now, told| {
+            source.begun(&mut desk.deliveries);
+            desk.sort_all(&mut arrivals);
+            let any = !desk.finished.is_empty() || !desk.packs.is_empty();
+            for OfPack { ticket, outcomes, ran_ns, begun } in desk.packs.drain(..) {
+                self.count_outcomes(&outcomes);
                 let Some(cell) = driven.cell(ticket) else { continue };
                 cell.with_pack(|slice| slice.on_outcomes(outcomes, ran_ns));
                 if let Some(begun) = begun {
                     driven.split(now, ticket, begun, told);
                 }
             }
-            driven.on_all_finished(now, finished, told);
+            driven.on_all_finished(now, &desk.finished, told);
+            any
         });
-        finished.clear();
-        drop(desk);
+        desk.finished.clear();
+        // The desk is free again before anything of the user's is woken.
+        drop(guard);
         self.perform(effects, arrivals, &mut Next::Unwanted);
-        true
+        any
     }
 
     /// The calls of a pack count each for itself.

@@ -17,7 +17,6 @@ use crate::task::pack::{Pack, PackBuilder, PackSlice};
 use crate::transport::CallFrame;
 
 /// Why a call was not taken, with the call where it can be tried again.
-#[expect(clippy::large_enum_variant, reason = "short-lived, and the call comes back as it was")]
 pub(crate) enum NotTaken<T> {
     Full(Call<T>),
     Refused(SubmitError),

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
@@ -301,7 +302,8 @@ impl TaskCell {
         self.done.store(true, Ordering::Release);
         drop(life);
         match listener {
-            Listener::Waker(waker) => waker.wake(),
+            // Code of the user's, whose panic is no business of the tasks that are told after this one.
+            Listener::Waker(waker) => _ = catch_unwind(AssertUnwindSafe(|| waker.wake())),
             Listener::Queue(queue, index) => queue.on_ended(index),
             Listener::Nobody | Listener::Callback(_) => {}
         }

@@ -334,7 +334,6 @@ pub enum SubmitError {
 /// Why [`try_submit`](crate::Supervisor::try_submit) did not accept a call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "short-lived, and the call comes back as it was")]
 pub enum TrySubmitError<T> {
     /// The pool's queue is full. Here is the call back.
     #[error("the queue is full")]

@@ -41,7 +41,9 @@ pub(super) fn encode(outcome: &Outcome, bytes: &mut Vec<u8>) -> u8 {
         }
         Outcome::Returned { value, error: Some(texts) } => {
             bytes.extend(length_u32(texts.len()).to_le_bytes());
-            texts.iter().for_each(|text| push_text(text, bytes));
+            for text in texts {
+                push_text(text, bytes);
+            }
             bytes.extend_from_slice(value.bytes());
             RETURNED_ERROR
         }

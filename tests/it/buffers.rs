@@ -192,8 +192,14 @@ fn buffers_stand_anywhere_in_arguments_and_results() {
             assert_eq!(series.as_ref().map(|series| series.samples.len()), length);
             if let Some(Series { name, samples, weights }) = series {
                 assert_eq!(name, format!("{}!", samples.len()));
-                assert!(samples.to_vec().expect("here").iter().all(|sample| *sample == 30.0));
-                assert_eq!(weights[0], 2.0);
+                assert!(
+                    samples
+                        .to_vec()
+                        .expect("here")
+                        .iter()
+                        .all(|sample| sample.to_bits() == 30.0_f64.to_bits())
+                );
+                assert_eq!(weights[0].to_bits(), 2.0_f32.to_bits());
             }
         }
     });
@@ -327,8 +333,8 @@ fn handles_dropped_unread_and_cancelled_tasks_leave_nothing() {
                 drop(supervisor.submit(make::call(70_000)).expect("accepted"));
                 drop(supervisor.submit(bytes::call(70_000)).expect("accepted"));
                 drop(supervisor.submit(make_sealed::call(70_000)).expect("accepted"));
-                let blob = Blob::from_slice(&[0; 70_000]).expect("memory");
-                let sealed = SealedBlob::from_slice(&[0; 70_000]).expect("memory");
+                let blob = Blob::from_slice(&vec![0; 70_000]).expect("memory");
+                let sealed = SealedBlob::from_slice(&vec![0; 70_000]).expect("memory");
                 let long = supervisor.submit(tasks::sleep_ms::call(1)).expect("accepted");
                 let staged = supervisor.submit(flip::call(blob)).expect("accepted");
                 let also_staged = supervisor.submit(sum::call(sealed)).expect("accepted");

@@ -96,11 +96,12 @@ impl Owner for Recorder {
         self.tell(worker, Told::Outcome(ticket, outcome));
     }
 
-    fn collect(&self, wait: bool, drain: &mut dyn FnMut(&mut Vec<Delivery>)) -> bool {
+    fn collect(&self, wait: bool, source: &mut dyn Source) -> bool {
         let deliveries =
             if wait { Some(self.deliveries.lock()) } else { self.deliveries.try_lock() };
         let Some(mut deliveries) = deliveries else { return false };
-        drain(&mut deliveries);
+        source.committed(&mut deliveries);
+        source.begun(&mut deliveries);
         let any = !deliveries.is_empty();
         deliveries.drain(..).for_each(|delivery| self.on_delivery(delivery));
         any

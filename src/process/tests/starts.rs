@@ -3,7 +3,6 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::transport::Delivery;
 
 on_every_transport! {
     a_worker_has_nothing_that_was_not_meant_for_it,
@@ -240,8 +239,8 @@ struct Holder {
 }
 impl Owner for Holder {
     fn on_outcome(&self, _: WorkerId, _: Ticket, _: OutcomeFrame) {}
-    fn collect(&self, _: bool, drain: &mut dyn FnMut(&mut Vec<Delivery>)) -> bool {
-        drain(&mut Vec::new());
+    fn collect(&self, _: bool, source: &mut dyn Source) -> bool {
+        source.committed(&mut Vec::new());
         false
     }
     fn on_ready(&self, _: WorkerId, _: u32, _: Option<Vec<FunctionInfo>>, _: Arc<dyn Link>) {

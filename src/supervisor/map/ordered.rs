@@ -204,7 +204,7 @@ impl<I: Iterator<Item = Call<T>>, T> Iterator for Map<'_, I, T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         // A few at a time, so that packs are made and submitted in one go.
-        if self.unread <= self.window - self.window / 4 - 1 {
+        if self.unread < self.window - self.window / 4 {
             self.fill();
         }
         if self.slots.is_empty() {

@@ -23,12 +23,15 @@ use std::time::{Duration, Instant};
 use super::link::RingLink;
 use super::patience::Patience;
 use super::sleep::{self, Listener};
+use super::worker_end::ANNOUNCED_WITHIN;
 use crate::sync::Wish;
 use crate::sys::futex::{self, Waited};
 use crate::task::id::WorkerId;
 
 /// Not shorter than what a worker takes to announce: `worker_end::ANNOUNCED_WITHIN`.
 const TICK: Duration = Duration::from_millis(1);
+
+const _: () = assert!(TICK.as_nanos() >= ANNOUNCED_WITHIN.as_nanos());
 
 /// Delivers what the rings have. `partly`: of packs that are not done, too. `false`: there was nothing, or
 /// somebody else was at it.
@@ -87,8 +90,12 @@ impl Collector {
     }
 
     pub(crate) fn add(&self, link: Arc<RingLink>) {
-        self.links.write().unwrap_or_else(PoisonError::into_inner).push(link);
+        self.links.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&link));
         self.on_changed();
+        // Its worker may have died just before, and `remove` have come too early.
+        if link.is_ended() {
+            self.remove(link.worker());
+        }
     }
 
     pub(crate) fn remove(&self, worker: WorkerId) {
@@ -143,6 +150,7 @@ impl Collector {
         if hand_over(&links) {
             self.look(gather);
         }
+        // Should somebody have taken the role meanwhile, that one hands over when it leaves.
     }
 
     /// Deliver what there is, if nobody has the role.
@@ -150,8 +158,11 @@ impl Collector {
         self.visited.store(true, Ordering::Relaxed);
         if let Some(mut role) = self.try_role() {
             role.view.refresh(self);
-            if role.view.has_news() {
-                gather(&role.view.links, false);
+            let missed = role.view.has_news() && !gather(&role.view.links, false);
+            drop(role);
+            // Somebody delivers what a dead worker left; nobody is rung for the rest.
+            if missed && !self.ticking.load(Ordering::SeqCst) {
+                self.start_ticking();
             }
         }
     }
@@ -184,6 +195,7 @@ impl Collector {
             self.look_after(&mut role, wish, gather);
             // Before the look at what is outstanding; pairs with the loads in `on_staged`, `attend` and `run`.
             self.held.swap(false, Ordering::SeqCst);
+            role.view.refresh(self);
             let outstanding = self.leave(&role.view);
             drop(role);
             // Committed between the last look and the handing over: nobody was rung for that.
@@ -220,6 +232,7 @@ impl Collector {
 
     fn look_after(self: &Arc<Self>, role: &mut Role, wish: &Wish<'_>, gather: &Gather<'_>) {
         let mut limited = true;
+        let mut bells = None;
         role.view.refresh(self);
         role.view.stop_listening();
         loop {
@@ -228,7 +241,10 @@ impl Collector {
                 return;
             }
             if role.view.has_news() {
-                gather(&role.view.links, false);
+                if !gather(&role.view.links, false) {
+                    std::thread::yield_now();
+                }
+                limited = true;
                 continue;
             }
             let links = &role.view.links;
@@ -237,6 +253,9 @@ impl Collector {
                 role.patience.succeeded();
                 continue;
             }
+            // Whoever has rung since may be silent for a while.
+            let rung = bells.replace(role.view.bell_sum(Listener::Waiter));
+            limited |= rung.is_some() && rung != bells;
             let start = Instant::now();
             match self.sleep(&role.view, wish, limited) {
                 None => {}
@@ -267,7 +286,7 @@ impl Collector {
         self.waiter_sleeps.store(true, Ordering::SeqCst);
         let ready = (wish.is_done)() || view.has_news();
         let waited = (!ready).then(|| {
-            let tick = (limited || !covered).then_some(TICK);
+            let tick = (limited || !covered || view.runs_packs()).then_some(TICK);
             let left = wish.until.map(|until| until.saturating_duration_since(Instant::now()));
             futex::wait_any(&words, tick.into_iter().chain(left).min())
         });
@@ -285,25 +304,33 @@ impl Collector {
     pub(crate) fn run(&self, gather: &Gather<'_>) {
         let mut view = View::default();
         let (mut limited, mut curious) = (false, false);
+        let mut bells = None;
         while !self.stopping.load(Ordering::SeqCst) {
             view.refresh(self);
+            // Whoever has rung since may be silent for a while. Counted before the words are read.
+            let rung = bells.replace(view.bell_sum(Listener::Collector));
+            limited |= rung.is_some() && rung != bells;
             // Read before the look, so that a bell rung in between is not slept through.
             let Some((words, covered)) = view.bells(Listener::Collector, &self.version) else {
                 continue;
             };
+            let visited = self.visited.load(Ordering::SeqCst);
             let mine = !self.held.load(Ordering::SeqCst)
-                && (!self.visited.load(Ordering::Relaxed) || self.relied_on.load(Ordering::SeqCst))
+                && (!visited || self.relied_on.load(Ordering::SeqCst))
                 && hand_over(&view.links);
-            if mine && (view.has_news() || (curious && view.is_computing())) {
+            if mine && (view.has_news() || (curious && view.runs_packs())) {
                 match self.try_role() {
-                    Some(_role) => _ = gather(&view.links, true),
-                    // Whoever has it looks before leaving it.
-                    None => std::thread::yield_now(),
+                    Some(_role) if gather(&view.links, true) => {}
+                    // Whoever has it looks before leaving it, or delivers what a dead worker left.
+                    _ if view.has_news() => std::thread::yield_now(),
+                    _ => {}
                 }
                 (limited, curious) = (true, false);
                 continue;
             }
-            let ticks = limited || (mine && !covered) || self.ticking.load(Ordering::SeqCst);
+            // Who has come by is waited for no longer than a tick.
+            let watches = mine && (!covered || view.runs_packs());
+            let ticks = limited || watches || visited || self.ticking.load(Ordering::SeqCst);
             let waited = futex::wait_any(&words, ticks.then_some(TICK));
             limited = waited != Waited::TimedOut;
             curious = true;
@@ -360,8 +387,15 @@ impl View {
         self.links.iter().any(|link| link.has_news())
     }
 
-    fn is_computing(&self) -> bool {
-        self.links.iter().any(|link| link.is_computing())
+    fn runs_packs(&self) -> bool {
+        self.links.iter().any(|link| link.runs_pack())
+    }
+
+    /// Changes with every ring of a bell.
+    fn bell_sum(&self, who: Listener) -> u32 {
+        // Acquire: pairs with the release of the ringing.
+        let rings = self.links.iter().map(|link| link.bell(who).load(Ordering::Acquire));
+        rings.fold(0, u32::wrapping_add)
     }
 
     fn stop_listening(&self) {

@@ -94,7 +94,7 @@ impl Game {
             13 => self.link.wake(),
             14 => self.link.retire(),
             _ => {
-                let _any = (self.link.has_news(), self.link.is_computing());
+                let _any = (self.link.has_news(), self.link.runs_pack());
                 if let Some(index) = self.pick(moves) {
                     let _any = self.link.has_begun(self.staged[index].ticket);
                 }

@@ -41,6 +41,7 @@ pub(crate) struct RingLink {
     outstanding: AtomicUsize,
     /// Where the word of the oldest of them stands.
     head_word: AtomicUsize,
+    head_is_pack: AtomicBool,
     /// Something is to be done at the next drain that is in no entry.
     is_busy: AtomicBool,
     /// Nothing is read from the worker any more.
@@ -98,6 +99,7 @@ impl RingLink {
             }),
             outstanding: AtomicUsize::new(0),
             head_word: AtomicUsize::new(Entry::at(0).word()),
+            head_is_pack: AtomicBool::new(false),
             is_busy: AtomicBool::new(false),
             is_deaf: AtomicBool::new(false),
             is_wanting: AtomicBool::new(false),
@@ -121,7 +123,8 @@ impl RingLink {
     }
 
     fn has_entries(&self) -> bool {
-        self.outstanding.load(Ordering::Relaxed) != 0
+        // Pairs with the stores in `publish` and `put`.
+        self.outstanding.load(Ordering::Acquire) != 0
     }
 
     /// Whether there is something to drain that is in no entry.
@@ -137,12 +140,15 @@ impl RingLink {
             || self.has_more()
     }
 
-    /// Whether the worker has begun the oldest entry and not committed it.
-    pub(crate) fn is_computing(&self) -> bool {
-        self.has_entries() && {
-            let word = word::look(self.word(self.head_offset()));
-            !word.is_done() && word.begun() > 0
-        }
+    /// Whether the oldest entry is a pack, of which some outcomes may be there before the last. No bell is
+    /// rung for those.
+    pub(crate) fn runs_pack(&self) -> bool {
+        self.has_entries() && self.head_is_pack.load(Ordering::Relaxed)
+    }
+
+    /// Its worker is dead, or has lied.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state.lock().is_ended()
     }
 
     pub(crate) fn listening(&self) -> &AtomicU32 {
@@ -256,10 +262,8 @@ impl RingLink {
         let count = end - record.delivered;
         let unpack = &mut |body: &[u8]| self.unpack(inbox, body);
         // Written when the last call of the entry has ended.
-        let ran_ns = match last {
-            true => self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed),
-            false => 0,
-        };
+        let ran_ns = self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed);
+        let ran_ns = if last { ran_ns } else { 0 };
         let broken = |error| corrupt(&format!("{error} as an outcome"), record);
         let (place, length) = self.outcome_place(entry, record)?;
         let outcomes = if record.pack {
@@ -290,9 +294,10 @@ impl RingLink {
         // Relaxed: the acquire of the word, which is released after these were written, came before.
         let end = self.segment.u32_at(entry.outcomes_length()).load(Ordering::Relaxed) as usize;
         let in_slot = self.segment.u32_at(entry.outcomes_in_slot()).load(Ordering::Relaxed) != 0;
-        let (place, room) = match in_slot {
-            true => (record.slot.outcomes(), AREA_BYTES),
-            false => (entry.outcomes(), OUTCOMES_INLINE),
+        let (place, room) = if in_slot {
+            (record.slot.outcomes(), AREA_BYTES)
+        } else {
+            (entry.outcomes(), OUTCOMES_INLINE)
         };
         let consumed = record.consumed as usize;
         if end > room || consumed > end {
@@ -388,7 +393,7 @@ impl RingLink {
         self.segment.u64_at(entry.head()).store(first, Ordering::Relaxed);
         self.segment.u64_at(entry.head_more()).store(second, Ordering::Relaxed);
         // Counted before it is staged: see `Collector::on_staged`.
-        self.outstanding.store(state.records.len(), Ordering::Relaxed);
+        self.outstanding.store(state.records.len(), Ordering::Release);
         word::stage(self.word(entry.word()), Word::staged(record.generation, call.calls));
         sleep::is_asleep(self.segment.u32_at(ASLEEP))
     }
@@ -432,8 +437,11 @@ impl RingLink {
     pub(super) fn publish(&self, state: &Ring) {
         let to_deliver = state.records.len() + state.refused.len();
         let outstanding = if state.is_ended() { 0 } else { to_deliver };
-        self.head_word.store(Entry::at(state.records.head()).word(), Ordering::Relaxed);
-        self.outstanding.store(outstanding, Ordering::Relaxed);
+        let head_is_pack = state.records.front().is_some_and(|record| record.pack);
+        self.head_is_pack.store(head_is_pack, Ordering::Relaxed);
+        // Release: pairs with the loads in `head_offset` and `has_entries`.
+        self.head_word.store(Entry::at(state.records.head()).word(), Ordering::Release);
+        self.outstanding.store(outstanding, Ordering::Release);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Ring> {
@@ -453,7 +461,8 @@ impl RingLink {
     }
 
     fn head_offset(&self) -> usize {
-        self.head_word.load(Ordering::Relaxed)
+        // Pairs with the store in `publish`.
+        self.head_word.load(Ordering::Acquire)
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {

@@ -23,7 +23,7 @@ impl Patience {
 
     /// Look until `ready`, or until it does not pay any longer: then `false`. `crowded`: others could use
     /// this core.
-    pub(crate) fn look_until(&self, crowded: bool, ready: impl Fn() -> bool) -> bool {
+    pub(crate) fn look_until(self, crowded: bool, ready: impl Fn() -> bool) -> bool {
         for _ in 0..PAUSES {
             if ready() {
                 return true;

@@ -48,7 +48,7 @@ pub(super) enum State {
 /// The positions from the oldest that is outstanding to the next that is free.
 #[derive(Debug)]
 pub(super) struct Records {
-    records: VecDeque<Record>,
+    all: VecDeque<Record>,
     /// The position of the first record.
     head: u64,
     generation: u32,
@@ -60,7 +60,7 @@ pub(super) struct Records {
 impl Records {
     pub(super) fn new() -> Self {
         Self {
-            records: VecDeque::with_capacity(ENTRIES),
+            all: VecDeque::with_capacity(ENTRIES),
             head: 0,
             generation: 0,
             // The lowest at the end: it is used first, and again and again, so that it stays warm.
@@ -70,15 +70,15 @@ impl Records {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.records.len() == ENTRIES
+        self.all.len() == ENTRIES
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.all.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.all.len()
     }
 
     pub(super) fn head(&self) -> u64 {
@@ -87,7 +87,7 @@ impl Records {
 
     /// Where the next call goes.
     pub(super) fn tail(&self) -> u64 {
-        self.head + self.records.len() as u64
+        self.head + self.all.len() as u64
     }
 
     /// The slot for it, and whether its memory must be allocated first. There is one for each entry.
@@ -113,32 +113,32 @@ impl Records {
             delivered: 0,
             consumed: 0,
         };
-        self.records.push_back(record);
+        self.all.push_back(record);
         record
     }
 
     pub(super) fn front(&self) -> Option<&Record> {
-        self.records.front()
+        self.all.front()
     }
 
     pub(super) fn front_mut(&mut self) -> Option<&mut Record> {
-        self.records.front_mut()
+        self.all.front_mut()
     }
 
     pub(super) fn back(&self) -> Option<&Record> {
-        self.records.back()
+        self.all.back()
     }
 
     /// The worker is through with the oldest.
     pub(super) fn pop_front(&mut self) {
-        let record = self.records.pop_front().expect("only what is there is done");
+        let record = self.all.pop_front().expect("only what is there is done");
         self.head += 1;
         self.free.push(record.slot);
     }
 
     /// The worker will never come to the newest.
     pub(super) fn pop_back(&mut self) {
-        let record = self.records.pop_back().expect("only what is there is taken back");
+        let record = self.all.pop_back().expect("only what is there is taken back");
         self.free.push(record.slot);
     }
 
@@ -146,13 +146,13 @@ impl Records {
     pub(super) fn find(&mut self, ticket: Ticket) -> Option<(u64, &mut Record)> {
         let wanted = |record: &Record| record.ticket == ticket && record.state != State::Skipped;
         // What is taken back stands at the back mostly, what is killed in front.
-        let front = self.records.front().is_some_and(wanted).then_some(0);
-        let index = front.or_else(|| self.records.iter().rposition(wanted))?;
-        Some((self.head + index as u64, &mut self.records[index]))
+        let front = self.all.front().is_some_and(wanted).then_some(0);
+        let index = front.or_else(|| self.all.iter().rposition(wanted))?;
+        Some((self.head + index as u64, &mut self.all[index]))
     }
 
     /// All that is outstanding, oldest first, with its position.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Record)> + Clone {
-        (self.head..).zip(&self.records)
+        (self.head..).zip(&self.all)
     }
 }

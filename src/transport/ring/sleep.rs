@@ -46,10 +46,18 @@ pub(crate) enum Listener {
     Waiter = 2,
 }
 
-/// Coordinator: be rung at the next outcome that is announced. To be followed by a look at the entries.
+/// Coordinator: be rung at the next outcome that is announced. To be followed by a look at the entries. A
+/// waiter, who has the role, goes before the collector, which may not know yet that somebody has it.
 pub(crate) fn listen(listening: &AtomicU32, who: Listener) {
     // Full barrier before the look; pairs with the compare-and-swap in `word::commit`.
-    listening.swap(who as u32, Ordering::SeqCst);
+    match who {
+        Listener::Waiter => _ = listening.swap(who as u32, Ordering::SeqCst),
+        Listener::Collector => {
+            let nobody = 0;
+            let (set, seen) = (Ordering::SeqCst, Ordering::SeqCst);
+            let _waiter = listening.compare_exchange(nobody, who as u32, set, seen);
+        }
+    }
     full_barrier();
 }
 
@@ -60,12 +68,20 @@ pub(crate) fn stop_listening(listening: &AtomicU32) {
     }
 }
 
-/// Whether anybody is to be rung.
+/// Worker: who is to be rung at the moment, if anybody, asked after an outcome was committed.
 #[inline]
-pub(crate) fn is_listening(listening: &AtomicU32) -> bool {
+pub(crate) fn who_listens(listening: &AtomicU32) -> Option<Listener> {
     full_barrier();
-    // Pairs with the swap in `listen`; for the worker, `word::commit` was the barrier before.
-    listening.load(Ordering::SeqCst) != 0
+    // Pairs with the swap in `listen`; `word::commit` was the barrier before.
+    listener(listening.load(Ordering::SeqCst))
+}
+
+fn listener(number: u32) -> Option<Listener> {
+    match number {
+        1 => Some(Listener::Collector),
+        2 => Some(Listener::Waiter),
+        _ => None,
+    }
 }
 
 /// Worker: whom to ring, asked after an outcome was committed. Asking answers it: nobody rings twice.
@@ -75,9 +91,5 @@ pub(crate) fn answer(listening: &AtomicU32) -> Option<Listener> {
     if listening.load(Ordering::SeqCst) == 0 {
         return None;
     }
-    match listening.swap(0, Ordering::SeqCst) {
-        1 => Some(Listener::Collector),
-        2 => Some(Listener::Waiter),
-        _ => None,
-    }
+    listener(listening.swap(0, Ordering::SeqCst))
 }

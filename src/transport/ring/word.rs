@@ -17,7 +17,7 @@ const COUNT_MASK: u64 = 0xffff;
 const DONE: u64 = 1 << FLAGS_SHIFT;
 const KILLED: u64 = 2 << FLAGS_SHIFT;
 const SKIPPED: u64 = 4 << FLAGS_SHIFT;
-/// Generations wrap around. One that comes again was last used 2^28 stagings of the same entry ago.
+/// Generations wrap around. One that comes again was last used 2^28 stagings of the same ring ago.
 const GENERATION_MASK: u64 = (1 << (64 - GENERATION_SHIFT)) - 1;
 
 const _: () = assert!(CALLS_MAX as u64 <= COUNT_MASK, "a count has sixteen bits");
@@ -62,11 +62,11 @@ impl Word {
     }
 
     pub(crate) fn has_generation(self, generation: u32) -> bool {
-        self.0 >> GENERATION_SHIFT == u64::from(generation) & GENERATION_MASK
+        self.generation() == u64::from(generation) & GENERATION_MASK
     }
 
-    fn is_of_staging(self, other: Self) -> bool {
-        (self.0 ^ other.0) >> GENERATION_SHIFT == 0
+    fn generation(self) -> u64 {
+        self.0 >> GENERATION_SHIFT
     }
 
     fn with_begun(self, begun: u32) -> Self {
@@ -232,8 +232,8 @@ pub(crate) fn commit(word: &AtomicU64, seen: Word) -> Commit {
         if now.is_killed() {
             return Commit::Killed;
         }
-        // An entry that is passed over may have been taken away and staged anew since.
-        if !now.is_staged() || !now.is_of_staging(seen) {
+        // A newer staging is another call's, which has not begun.
+        if !now.is_staged() || now.generation() != seen.generation() {
             return Commit::Gone;
         }
         // Release: the outcomes; pairs with the acquire in `look`. And a full barrier before the look at
@@ -337,8 +337,10 @@ mod tests {
         let seen = look(&word);
         assert!(unskip(&word, 7));
         assert_eq!(commit(&word, seen), Commit::Gone);
+        // Nor is a call committed that is staged there since, and has not begun.
         stage(&word, Word::staged(8, 1));
-        assert_eq!(commit(&word, seen), Commit::Gone, "what is staged now has not begun");
+        assert_eq!(commit(&word, seen), Commit::Gone);
+        assert!(!look(&word).is_done());
         assert!(!unskip(&AtomicU64::new(DONE), 0));
     }
 

@@ -23,7 +23,7 @@ use crate::transport::frame::Outcome;
 use crate::transport::outcome;
 
 /// With more to do, outcomes are announced together after this time …
-const ANNOUNCED_WITHIN: Duration = Duration::from_millis(1);
+pub(super) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(1);
 /// … or this many entries, so that the coordinator can fill up the ring before it is empty.
 const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 4;
 /// So much room is enough for most outcomes.
@@ -49,10 +49,9 @@ pub(crate) struct RingEnd {
     body: Bytes,
     /// Slots whose half for outcomes has memory.
     allocated: [bool; ENTRIES],
-    announced: Instant,
+    /// When each kind of listener was rung last. What one was told tells the other nothing.
+    announced: [Option<Instant>; 2],
     unannounced: u32,
-    /// Of quick calls in a pack not each is worth a look at the clock.
-    clock: Clock,
     /// The end of the last entry, if nothing was waited for since.
     finished: Option<Instant>,
 }
@@ -91,9 +90,8 @@ impl RingEnd {
             arguments: Vec::new(),
             body: Bytes::new(),
             allocated: [false; ENTRIES],
-            announced: Instant::now(),
+            announced: [None; 2],
             unannounced: 0,
-            clock: Clock::NEW,
             finished: None,
         }
     }
@@ -225,10 +223,6 @@ impl RingEnd {
                 }
                 Begin::Killed => wait_to_be_killed(),
             }
-            if sleep::is_listening(self.segment.u32_at(LISTENING)) && self.clock.is_due() {
-                self.announce(false);
-                self.clock.looked();
-            }
         }
         if arguments.capacity() <= KEPT_MAX {
             self.arguments = arguments;
@@ -342,12 +336,11 @@ impl RingEnd {
     #[inline]
     pub(super) fn announce(&mut self, dry: bool) {
         let listening = self.segment.u32_at(LISTENING);
-        if !sleep::is_listening(listening) {
-            return;
-        }
+        let Some(expected) = sleep::who_listens(listening) else { return };
         // Taken before the bell rings: who sleeps again after it counts its patience from a later time.
         let now = Instant::now();
-        let early = now.duration_since(self.announced) < ANNOUNCED_WITHIN;
+        let last = self.announced[expected as usize - 1];
+        let early = last.is_some_and(|last| now.duration_since(last) < ANNOUNCED_WITHIN);
         if !dry && early && self.unannounced < ANNOUNCED_TOGETHER_MAX {
             return;
         }
@@ -359,43 +352,12 @@ impl RingEnd {
         // Release: pairs with the load of the bell before a listener sleeps, and only makes it look again.
         bell.fetch_add(1, Ordering::Release);
         futex::wake_all(bell);
-        self.announced = now;
+        self.announced[listener as usize - 1] = Some(now);
         self.unannounced = 0;
     }
 
     fn word(&self, entry: Entry) -> &AtomicU64 {
         self.segment.u64_at(entry.word())
-    }
-}
-
-/// Between two looks at the clock, which cost as much as a small call.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    /// How many calls to let pass.
-    pass: u32,
-    passed: u32,
-    last: Option<Instant>,
-}
-
-impl Clock {
-    const NEW: Self = Self { pass: 0, passed: 0, last: None };
-    const PASS_MAX: u32 = 63;
-    /// As many calls are let pass as take about this long.
-    const APART: Duration = Duration::from_micros(50);
-
-    fn is_due(&mut self) -> bool {
-        self.passed += 1;
-        self.passed > self.pass
-    }
-
-    fn looked(&mut self) {
-        let now = Instant::now();
-        let apart = self.last.replace(now).map(|last| now.duration_since(last));
-        self.passed = 0;
-        self.pass = match apart {
-            Some(apart) if apart < Self::APART => (self.pass * 2 + 1).min(Self::PASS_MAX),
-            _ => 0,
-        };
     }
 }
 

@@ -1,7 +1,6 @@
 //! What is measured, section by section.
 
 mod batch;
-#[cfg(feature = "buffers")]
 mod buffers;
 mod efficiency;
 mod idle_worker;

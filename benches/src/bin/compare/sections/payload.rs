@@ -50,7 +50,6 @@ pub(crate) fn large(run: &mut Run, placement: Placement) {
     }
     .measure(run);
 
-    #[cfg(feature = "buffers")]
     super::buffers::in_place(run, &pools, placement);
 }
 
