@@ -67,7 +67,7 @@ impl Sides {
 
     fn announce(&self) {
         let Memory { listening, bell, .. } = &self.memory;
-        if !sleep::is_listening(listening) || sleep::answer(listening).is_none() {
+        if sleep::who_listens(listening).is_none() || sleep::answer(listening).is_none() {
             return;
         }
         bell.fetch_add(1, Ordering::Release);
@@ -139,7 +139,7 @@ fn two_that_wake_do_not_rely_on_each_other() {
     });
 }
 
-/// Caught: no barrier in `listen`, or none in `is_listening`; listening after the look instead of before.
+/// Caught: no barrier in `listen`, or none in `who_listens`; listening after the look instead of before.
 #[test]
 fn a_sleeping_listener_is_rung_for_an_outcome() {
     loom::model(|| {
