@@ -10,11 +10,14 @@
 mod admission;
 mod buffers;
 mod calls;
+mod cases;
 mod coordinator;
 mod crashes;
 mod handles;
 mod lifecycle;
 mod macros;
+mod rings;
+mod scribble;
 mod tasks;
 mod threads;
 mod tidy;
