@@ -171,6 +171,16 @@ pub mod __private {
     pub use crate::transport::frame::Outcome;
 }
 
+/// For the targets in `fuzz/`. Not there in an ordinary build.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// See `transport::ring::hostile`.
+    pub fn ring(moves: &[u8]) {
+        crate::transport::ring::hostile::play(moves);
+    }
+}
+
 /// For the bench of admission. Not covered by any promise.
 #[doc(hidden)]
 pub use crate::core::bench as __bench;

@@ -5,11 +5,7 @@ use std::time::Duration;
 use atasker::{ExitCause, Limits, Stop, Supervisor, TaskErrorKind, TaskStatus, wait_all};
 
 use crate::tasks;
-use crate::watch::{eventually, is_alive, watched};
-
-fn supervisor(workers: u32) -> Supervisor {
-    Supervisor::builder().processes(Limits::new(workers)).start().expect("workers start")
-}
+use crate::watch::{Held, alone, each_transport, eventually, is_alive, send_signal, watched};
 
 fn assert_serves(supervisor: &Supervisor) {
     let task = supervisor.submit(tasks::add::call(2, 3)).expect("it is accepted");
@@ -17,7 +13,7 @@ fn assert_serves(supervisor: &Supervisor) {
 }
 
 fn check_death(how: &'static str, cause: ExitCause) {
-    watched(|| {
+    each_transport(|supervisor| {
         let supervisor = supervisor(2);
         let neighbour = supervisor.submit(tasks::sleep_ms::call(50)).expect("accepted");
         let error = supervisor.submit(tasks::die::call(how)).expect("accepted").wait().unwrap_err();
@@ -67,7 +63,7 @@ fn so_does_an_exit() {
 
 #[test]
 fn a_panic_costs_not_even_the_worker() {
-    watched(|| {
+    each_transport(|supervisor| {
         let supervisor = supervisor(1);
         let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
         let error =
@@ -107,7 +103,7 @@ fn a_panic_replaces_the_worker_if_asked() {
 
 #[test]
 fn a_timeout_kills_the_worker_and_nothing_else() {
-    watched(|| {
+    each_transport(|supervisor| {
         let supervisor = supervisor(2);
         let neighbour = supervisor.submit(tasks::sleep_ms::call(300)).expect("accepted");
         let call = tasks::die::call("hang").timeout(Duration::from_millis(50));
@@ -124,7 +120,7 @@ fn a_timeout_kills_the_worker_and_nothing_else() {
 
 #[test]
 fn cancelling_a_running_task_kills_its_worker() {
-    watched(|| {
+    each_transport(|supervisor| {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("held");
         let supervisor = supervisor(1);
@@ -143,7 +139,7 @@ fn cancelling_a_running_task_kills_its_worker() {
 
 #[test]
 fn cancelling_what_is_done_is_too_late() {
-    watched(|| {
+    each_transport(|supervisor| {
         let supervisor = supervisor(1);
         let task = supervisor.submit(tasks::add::call(1, 1)).expect("accepted");
         eventually("it ends", || task.is_done());
@@ -154,7 +150,7 @@ fn cancelling_what_is_done_is_too_late() {
 
 #[test]
 fn cancel_and_completion_race_without_a_third_outcome() {
-    watched(|| {
+    each_transport(|supervisor| {
         let supervisor = supervisor(2);
         let (mut completed, mut cancelled) = (0, 0);
         for round in 0..300_u64 {
@@ -186,7 +182,7 @@ fn patience(how: &str) -> Duration {
 
 #[test]
 fn what_is_not_declared_retryable_runs_once() {
-    watched(|| {
+    each_transport(|supervisor| {
         let folder = tempfile::tempdir().expect("a folder");
         let supervisor = supervisor(1);
         for how in ["abort", "panic", "fail", "hang"] {
@@ -201,7 +197,7 @@ fn what_is_not_declared_retryable_runs_once() {
 #[test]
 fn what_is_declared_retryable_runs_again_for_the_named_failures_only() {
     use atasker::RetryOn::{Crash, Error, Panic, Timeout};
-    watched(|| {
+    each_transport(|supervisor| {
         let folder = tempfile::tempdir().expect("a folder");
         let supervisor = supervisor(2);
         for (how, kind, other) in [
@@ -234,7 +230,7 @@ fn what_is_declared_retryable_runs_again_for_the_named_failures_only() {
 
 #[test]
 fn every_worker_dies_at_once_and_nothing_is_lost() {
-    watched(|| {
+    each_transport(|supervisor| {
         let supervisor = supervisor(2);
         let bad: Vec<_> = (0..20)
             .map(|_| supervisor.submit(tasks::die::call("abort")).expect("accepted"))
@@ -252,10 +248,10 @@ fn every_worker_dies_at_once_and_nothing_is_lost() {
 
 #[test]
 fn a_worker_killed_while_idle_is_replaced() {
-    watched(|| {
+    each_transport(|supervisor| {
         let supervisor = supervisor(1);
         let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
-        kill(pid);
+        send_signal(pid, libc::SIGKILL);
         eventually("a new worker is ready", || {
             supervisor.info().workers.iter().any(|worker| worker.pid.is_some_and(|now| now != pid))
         });
@@ -263,41 +259,29 @@ fn a_worker_killed_while_idle_is_replaced() {
     });
 }
 
-#[expect(unsafe_code, reason = "signals can only be sent through libc")]
-fn kill(pid: u32) {
-    // SAFETY: kill has no preconditions.
-    unsafe { libc::kill(pid as i32, libc::SIGKILL) };
-}
-
 #[test]
 fn nothing_is_left_after_a_stop() {
-    watched(|| {
-        let count =
-            |kind: &str| std::fs::read_dir(format!("/proc/self/{kind}")).expect("procfs").count();
-        // The first supervisor opens what stays open for good.
-        supervisor(1).stop(Stop::Drain);
-        let (threads, descriptors) = (count("task"), count("fd"));
-        let mut pids = Vec::new();
-        for round in 0..5 {
-            let supervisor = supervisor(2);
-            pids.push(
-                supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs"),
-            );
-            drop(supervisor.submit(tasks::die::call("abort")).expect("accepted").wait());
-            drop(supervisor.submit(tasks::die::call("hang")));
-            match round % 3 {
-                0 => supervisor.stop(Stop::KillNow),
-                1 => supervisor.stop(Stop::DrainFor(Duration::from_millis(20))),
-                _ => drop(supervisor),
+    alone("crashes::nothing_is_left_after_a_stop", || {
+        each_transport(|supervisor| {
+            // The first supervisor opens what stays open for good.
+            supervisor(1).stop(Stop::Drain);
+            let before = Held::count();
+            let mut pids = Vec::new();
+            for round in 0..5 {
+                let supervisor = supervisor(2);
+                pids.push(
+                    supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs"),
+                );
+                drop(supervisor.submit(tasks::die::call("abort")).expect("accepted").wait());
+                drop(supervisor.submit(tasks::die::call("hang")));
+                match round % 3 {
+                    0 => supervisor.stop(Stop::KillNow),
+                    1 => supervisor.stop(Stop::DrainFor(Duration::from_millis(20))),
+                    _ => drop(supervisor),
+                }
             }
-        }
-        assert!(pids.iter().all(|&pid| !is_alive(pid)));
-        // Other tests of this binary run beside this one under `cargo test`, so the counts may only be
-        // compared when it runs alone, as under nextest.
-        if std::env::var_os("NEXTEST").is_some() {
-            eventually("threads end", || count("task") <= threads);
-            eventually("descriptors are closed", || count("fd") <= descriptors);
-            assert!(crate::watch::children().is_empty());
-        }
+            assert!(pids.iter().all(|&pid| !is_alive(pid)));
+            before.assert_again();
+        });
     });
 }

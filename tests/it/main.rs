@@ -10,12 +10,15 @@
 mod admission;
 mod buffers;
 mod calls;
+mod cases;
 mod coordinator;
 mod crashes;
 mod handles;
 mod lifecycle;
 mod macros;
 mod payloads;
+mod rings;
+mod scribble;
 mod tasks;
 mod threads;
 mod tidy;

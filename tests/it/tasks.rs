@@ -95,6 +95,36 @@ pub(crate) fn note_and(file: &Path, how: &str) -> Result<u32, String> {
     }
 }
 
+/// Appends a line to the file.
+#[task]
+pub(crate) fn note(file: &Path, line: &str) {
+    use std::io::Write;
+    let mut notes = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)
+        .expect("the test's folder is writable");
+    notes.write_all(format!("{line}\n").as_bytes()).expect("the test's folder is writable");
+}
+
+/// Returns `n`, unless that is `bad`.
+#[task]
+pub(crate) fn die_at(n: i64, bad: i64) -> i64 {
+    if n == bad {
+        std::process::abort();
+    }
+    n
+}
+
+/// Small enough to be packed: notes the line, and waits while it says so.
+#[task]
+pub(crate) fn step(folder: &Path, line: &str) {
+    if line == "hold" {
+        return hold(&folder.join("held"));
+    }
+    note(&folder.join("notes"), line);
+}
+
 #[task]
 pub(crate) fn die(how: &str) {
     eprintln!("about to {how}");

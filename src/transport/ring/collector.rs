@@ -103,6 +103,10 @@ impl Collector {
         links.retain(|link| link.worker() != worker);
         drop(links);
         self.on_changed();
+        // Whoever has the role looks for changes itself.
+        if let Some(mut role) = self.try_role() {
+            role.view.refresh(self);
+        }
     }
 
     /// End the collector's thread.
@@ -341,6 +345,9 @@ impl Collector {
                 self.ticking.swap(keeps, Ordering::SeqCst);
             }
         }
+        // What it has seen last would keep the rings, which keep this, for ever. Who has the role has nothing
+        // to wait for any more.
+        self.role.lock().unwrap_or_else(PoisonError::into_inner).view = View::default();
     }
 }
 

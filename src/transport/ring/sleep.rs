@@ -53,9 +53,11 @@ pub(crate) fn listen(listening: &AtomicU32, who: Listener) {
     match who {
         Listener::Waiter => _ = listening.swap(who as u32, Ordering::SeqCst),
         Listener::Collector => {
-            let nobody = 0;
+            // Anything else than a waiter: what a mad worker has written there must not keep its own calls
+            // from being noticed.
             let (set, seen) = (Ordering::SeqCst, Ordering::SeqCst);
-            let _waiter = listening.compare_exchange(nobody, who as u32, set, seen);
+            let replace = |now| (now != Listener::Waiter as u32).then_some(who as u32);
+            let _waiter = listening.fetch_update(set, seen, replace);
         }
     }
     full_barrier();

@@ -56,8 +56,9 @@ fn assert_found_out(what: &str, partly: bool, lie: impl Fn(&Segment)) {
 
 #[test]
 fn no_entry_is_in_a_state_that_no_worker_puts_it_in() {
-    let lies: [(&str, fn(u64) -> u64); 8] = [
-        ("another generation", |word| word ^ 1 << 40),
+    type Lie = fn(u64) -> u64;
+    let lies: [(&str, Lie); 8] = [
+        ("another generation", |word| word ^ (1 << 40)),
         ("a raised limit", |word| word + (1 << 16)),
         ("a lowered limit", |word| word - (1 << 16)),
         ("more begun than staged", |word| word + 2),
@@ -68,7 +69,7 @@ fn no_entry_is_in_a_state_that_no_worker_puts_it_in() {
     ];
     for (what, lie) in lies {
         for partly in [false, true] {
-            assert_found_out(what, partly, |there| change(there, 0, |word| lie(word)));
+            assert_found_out(what, partly, |there| change(there, 0, lie));
             assert_found_out(what, partly, |there| change(there, 0, |word| lie(word) | DONE));
         }
     }
@@ -121,7 +122,7 @@ fn what_was_delivered_early_has_begun_whatever_is_said_afterwards() {
 /// Else a call with a timeout would wait for ever for an outcome of a worker that has lost it.
 #[test]
 fn a_kill_is_won_against_a_word_that_nobody_can_finish() {
-    let lies: [fn(u64) -> u64; 3] = [|word| word ^ 1 << 40, |_| 0, |_| u64::MAX];
+    let lies: [fn(u64) -> u64; 3] = [|word| word ^ (1 << 40), |_| 0, |_| u64::MAX];
     for lie in lies {
         let (link, there) = begun_pack();
         change(&there, 0, lie);
@@ -133,7 +134,7 @@ fn a_kill_is_won_against_a_word_that_nobody_can_finish() {
 #[test]
 fn a_lie_about_any_entry_puts_all_in_doubt() {
     let (link, there) = begun_pack();
-    change(&there, 1, |word| word ^ 1 << 40);
+    change(&there, 1, |word| word ^ (1 << 40));
     assert_eq!(link.drain(false, &mut Vec::new()), Ok(()), "it is not looked at yet");
     let mut deliveries = Vec::new();
     let fates = link.on_worker_died(&mut deliveries);
