@@ -198,9 +198,10 @@ impl Peer {
         Ok(())
     }
 
-    #[cfg(test)]
-    pub(super) fn has_mapped(&self, id: BufferId) -> bool {
-        self.0.books.lock().received.contains_key(&id)
+    /// Whether the peer's announcement of this can be [received](Self::receive) already.
+    pub(crate) fn has_sent(&self, id: BufferId) -> bool {
+        let books = self.0.books.lock();
+        books.received.contains_key(&id) || books.lent.contains_key(&id)
     }
 
     /// What the peer lets this process have the use of: its own buffer, or one that comes back.

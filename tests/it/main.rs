@@ -18,6 +18,7 @@ mod lifecycle;
 mod macros;
 mod rings;
 mod scribble;
+mod payloads;
 mod tasks;
 mod threads;
 mod tidy;

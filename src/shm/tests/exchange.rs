@@ -96,9 +96,9 @@ fn a_sealed_buffer_is_mapped_once_and_read_by_all() {
     drop(kept);
     one.flush(ToCoordinator);
     assert_eq!(one.worker.take_notices(usize::MAX), [Notice::Forget(id)]);
-    assert!(one.coordinator.has_mapped(id));
+    assert!(one.coordinator.has_sent(id));
     one.coordinator.on_notice(Notice::Forget(id));
-    assert!(!one.coordinator.has_mapped(id));
+    assert!(!one.coordinator.has_sent(id));
 }
 
 #[test]

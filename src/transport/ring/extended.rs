@@ -163,6 +163,25 @@ impl RingLink {
         }
     }
 
+    /// There is something to do at the next drain that is in no entry.
+    pub(super) fn set_busy(&self) {
+        self.is_busy.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_wanting(&self) {
+        self.is_wanting.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn unset_wanting(&self) {
+        self.is_wanting.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether more is to be done than may be done under a lock.
+    #[inline]
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_wanting.load(Ordering::Relaxed) || self.parcels().peer().has_notices()
+    }
+
     /// Whether the worker has said something beside its outcomes.
     #[inline]
     pub(super) fn is_answering(&self) -> bool {
@@ -184,7 +203,7 @@ impl RingLink {
         let (&variant, rest) =
             body.split_first().ok_or_else(|| "an outcome without a kind".to_owned())?;
         let (header, rest) = Header::split(rest)?;
-        self.parcels().read(inbox)?;
+        self.parcels().read_for(inbox, &header)?;
         let outcome = match self.parcels().receive(inbox, &header) {
             Ok(taken) => self.assemble(variant, taken, rest)?,
             Err(Fault::Lie(what)) => return Err(what),

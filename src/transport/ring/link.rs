@@ -43,11 +43,11 @@ pub(crate) struct RingLink {
     head_word: AtomicUsize,
     head_is_pack: AtomicBool,
     /// Something is to be done at the next drain that is in no entry.
-    is_busy: AtomicBool,
+    pub(super) is_busy: AtomicBool,
     /// Nothing is read from the worker any more.
-    is_deaf: AtomicBool,
+    pub(super) is_deaf: AtomicBool,
     /// A call waits for a parcel that nobody makes yet.
-    is_wanting: AtomicBool,
+    pub(super) is_wanting: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -412,25 +412,6 @@ impl RingLink {
             bell.fetch_add(1, Ordering::Release);
             futex::wake_all(bell);
         }
-    }
-
-    /// There is something to do at the next drain that is in no entry.
-    pub(super) fn set_busy(&self) {
-        self.is_busy.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_wanting(&self) {
-        self.is_wanting.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn unset_wanting(&self) {
-        self.is_wanting.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether more is to be done than may be done under a lock.
-    #[inline]
-    pub(super) fn is_unfinished(&self) -> bool {
-        self.is_wanting.load(Ordering::Relaxed) || self.parcels.peer().has_notices()
     }
 
     /// For looks without the lock.

@@ -28,7 +28,7 @@ impl RingEnd {
     pub(super) fn unpack_arguments(&mut self) -> Result<Vec<Attachment>, String> {
         let (header, behind) = Header::split(&self.arguments)?;
         let header_length = self.arguments.len() - behind.len();
-        self.parcels.read(&mut self.inbox)?;
+        self.parcels.read_for(&mut self.inbox, &header)?;
         let received = self.parcels.receive(&mut self.inbox, &header);
         self.parcels.apply(std::mem::take(&mut self.inbox.heard));
         let Taken { attachments, parcel } = received.map_err(|fault| match fault {

@@ -32,12 +32,11 @@ fn touch_nothing(bytes: SealedBlob) -> usize {
 /// Two tables, both of 64 MiB.
 pub(crate) fn in_place(run: &mut Run, pools: &Pools, placement: Placement) {
     println!("64 MiB in place:\n");
-    let ours = format!("{}, lent", Transport::ALL[0].name());
-    let lent = pools.ours.iter().map(|(transport, supervisor)| {
-        lent_and_returned(format!("{}, lent", transport.name()), supervisor)
-    });
-    let mut contenders: Vec<_> = lent.collect();
-    contenders.push(in_local_memory(LARGE));
+    // Buffers cross over rings only.
+    let (ring, supervisor) = &pools.ours[0];
+    assert_eq!(*ring, Transport::Ring);
+    let ours = format!("{}, lent", ring.name());
+    let contenders = vec![lent_and_returned(ours.clone(), supervisor), in_local_memory(LARGE)];
     Table {
         title: format!("64 MiB lent, {placement}"),
         unit: Unit::Ms,
@@ -50,13 +49,11 @@ pub(crate) fn in_place(run: &mut Run, pools: &Pools, placement: Placement) {
     .measure(run);
 
     println!("64 MiB sealed, which the worker has mapped and does not touch:\n");
-    let ours = format!("{}, sealed", Transport::ALL[0].name());
-    let sealed = pools.ours.iter().map(|(transport, supervisor)| {
-        sealed_and_untouched(format!("{}, sealed", transport.name()), supervisor)
-    });
-    let mut contenders: Vec<_> = sealed.collect();
-    let (_, supervisor) = &pools.ours[0];
-    contenders.push(Contender::new(HOT, |n| trip::ours(supervisor, Pace::Hot, n)));
+    let ours = format!("{}, sealed", ring.name());
+    let contenders = vec![
+        sealed_and_untouched(ours.clone(), supervisor),
+        Contender::new(HOT, |n| trip::ours(supervisor, Pace::Hot, n)),
+    ];
     Table {
         title: format!("64 MiB sealed, {placement}"),
         unit: Unit::Us,

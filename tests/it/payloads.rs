@@ -1,0 +1,145 @@
+//! Arguments and results of every length.
+
+use atasker::{Blob, BufferError, Limits, Supervisor, TaskErrorKind, task};
+
+use crate::buffers::{flip, make};
+use crate::tasks;
+use crate::watch::{eventually, watched};
+
+/// What fits into a ring.
+const AREA: usize = 16 << 10;
+
+fn supervisor(workers: u32) -> Supervisor {
+    Supervisor::builder().processes(Limits::new(workers)).start().expect("workers start")
+}
+
+fn available_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").expect("procfs");
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:")).expect("it is told");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10
+}
+
+#[task]
+pub(crate) fn bytes(length: usize) -> Vec<u8> {
+    vec![3; length]
+}
+
+#[task]
+pub(crate) fn length_and_last(bytes: &[u8]) -> (usize, Option<u8>) {
+    (bytes.len(), bytes.last().copied())
+}
+
+/// How many calls of this function came before in this worker.
+#[task]
+fn turn(_bytes: &[u8]) -> usize {
+    static TURN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    TURN.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+#[test]
+fn payloads_of_every_border_cross() {
+    watched(|| {
+        let supervisor = supervisor(1);
+        let borders = [24, 48, 1024, AREA - 4100, AREA, 64 << 10, 1 << 20];
+        let around = borders.iter().flat_map(|&border| border - 8..border + 9);
+        for size in around.chain([0, 64 << 20]) {
+            let payload: Vec<u8> = (0..size).map(|n: usize| (n % 251) as u8).collect();
+            let back = supervisor.submit(tasks::reverse::call(&payload)).expect("accepted").wait();
+            assert!(back.expect("runs").iter().rev().eq(&payload), "{size}");
+        }
+        // Unread ones stay where they are, and are read later.
+        let unread: Vec<_> =
+            (0..100).map(|_| supervisor.submit(bytes::call(2 << 20)).expect("accepted")).collect();
+        for task in unread {
+            assert_eq!(task.wait().expect("runs").len(), 2 << 20);
+        }
+    });
+}
+
+#[test]
+fn short_calls_do_not_overtake_long_ones() {
+    watched(|| {
+        let supervisor = supervisor(1);
+        let long = vec![0; 3 << 20];
+        let submit = |n| {
+            let bytes = if n % 3 == 0 { &long[..] } else { &[] };
+            supervisor.submit(turn::call(bytes)).expect("accepted")
+        };
+        let tasks: Vec<_> = (0..60).map(submit).collect();
+        for (n, task) in tasks.into_iter().enumerate() {
+            assert_eq!(task.wait().expect("runs"), n);
+        }
+    });
+}
+
+#[test]
+fn many_long_calls_go_in_their_order_and_can_be_taken_back() {
+    watched(|| {
+        let supervisor = supervisor(1);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("held");
+        let held = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+        eventually("it runs", || file.exists());
+        let payload = vec![1; 3 << 20];
+        let submit = |_| supervisor.submit(length_and_last::call(&payload)).expect("accepted");
+        let tasks: Vec<_> = (0..20).map(submit).collect();
+        for task in tasks.iter().step_by(2) {
+            assert!(task.cancel());
+        }
+        std::fs::remove_file(&file).expect("it is there");
+        held.wait().expect("runs");
+        for (n, task) in tasks.into_iter().enumerate() {
+            match task.wait() {
+                Ok(seen) => assert_eq!((n % 2, seen), (1, (3 << 20, Some(1)))),
+                Err(error) => assert!(
+                    n % 2 == 0 && matches!(error.kind(), TaskErrorKind::Cancelled),
+                    "{error}"
+                ),
+            }
+        }
+    });
+}
+
+/// Takes nine gigabytes of memory and some ten seconds.
+#[test]
+fn more_than_two_gigabytes_cross() {
+    if available_bytes() < 11 << 30 {
+        eprintln!("skipped: there is too little memory");
+        return;
+    }
+    watched(|| {
+        let supervisor = supervisor(1);
+        let length = (2 << 30) + (100 << 20);
+        let payload = vec![5; length];
+        let call = length_and_last::call(&payload);
+        drop(payload);
+        let seen = supervisor.submit(call).expect("accepted").wait().expect("runs");
+        assert_eq!(seen, (length, Some(5)));
+        let made = supervisor.submit(make::call(length)).expect("accepted").wait();
+        let made = made.expect("runs").expect("memory");
+        let mut last = [0];
+        made.read_at(length - 1, &mut last).expect("here");
+        assert_eq!((made.len(), last), (length, [7]));
+    });
+}
+
+#[test]
+fn a_lack_of_memory_is_an_error() {
+    watched(|| {
+        let supervisor = supervisor(1);
+        let too_much = 1 << 50;
+        let refused = Blob::zeroed(too_much).expect_err("nobody has so much");
+        assert!(
+            matches!(
+                refused,
+                BufferError::OutOfMemory { .. } | BufferError::TooLong | BufferError::System { .. }
+            ),
+            "{refused:?}"
+        );
+        let failed = supervisor.submit(make::call(too_much)).expect("accepted").wait();
+        let failure = failed.expect("runs").expect_err("nobody has so much");
+        assert!(failure.to_string().contains("shared buffer"), "{failure}");
+        let flipped = supervisor.submit(flip::call(Blob::from_slice(&[0]).expect("memory")));
+        assert_eq!(flipped.expect("accepted").wait().expect("runs").to_vec().expect("here"), [255]);
+    });
+}
