@@ -7,7 +7,7 @@ use std::time::Duration;
 use atasker::{Limits, Priority, Supervisor, TaskStatus};
 
 use crate::tasks;
-use crate::watch::{eventually, is_alive, send_signal, watched};
+use crate::watch::{eventually, is_alive, send_signal, state_of, watched};
 
 fn supervisor(workers: u32) -> Supervisor {
     Supervisor::builder().processes(Limits::new(workers)).start().expect("workers start")
@@ -35,6 +35,7 @@ fn a_stopped_worker_keeps_no_task() {
             .expect("workers start");
         let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("runs");
         send_signal(pid, libc::SIGSTOP);
+        eventually("it stands still", || state_of(pid) == Some('T'));
         let tasks: Vec<_> =
             (0..5).map(|_| supervisor.submit(tasks::pid::call()).expect("accepted")).collect();
         for task in tasks {

@@ -120,8 +120,13 @@ pub(crate) fn send_signal(pid: u32, signal: i32) {
 
 /// Whether a process exists and is no zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim().starts_with('Z')))
+    state_of(pid).is_some_and(|state| state != 'Z')
+}
+
+/// The state of a process, as ps(1) has it.
+pub(crate) fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
 }
 
 /// The children of this process, by pid.
