@@ -61,7 +61,7 @@ fn survive(test: &str, transport: Transport, case: fn(&Supervisor)) {
         // The first supervisor opens what stays open for good, and buffers that are used again are kept.
         let first = start(transport);
         first
-            .submit(tasks::reverse::call(&[1; 9_000_000]))
+            .submit(tasks::reverse::call(&vec![1; 9_000_000]))
             .expect("accepted")
             .wait()
             .expect("runs");

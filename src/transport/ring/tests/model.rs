@@ -165,7 +165,9 @@ impl Model {
     fn drain(&mut self, partly: bool) {
         let mut deliveries = Vec::new();
         self.link.drain(partly, &mut deliveries).expect("no lies");
-        deliveries.into_iter().for_each(|delivery| self.on_delivery(delivery));
+        for delivery in deliveries {
+            self.on_delivery(delivery);
+        }
     }
 
     fn revoke(&mut self, ticket: Ticket) {
@@ -197,7 +199,9 @@ impl Model {
             Step::RevokeLast(count) => {
                 let last = self.calls.iter().rev().take(count);
                 let last: Vec<_> = last.map(|call| call.ticket).collect();
-                last.into_iter().for_each(|ticket| self.revoke(ticket));
+                for ticket in last {
+                    self.revoke(ticket);
+                }
             }
             Step::Split(at, keep) => {
                 if let Some(ticket) = self.pick(at)
@@ -230,7 +234,9 @@ impl Model {
         match killed {
             Kill::Won { begun, finished } => {
                 assert_eq!(call.fate, Settled::Not);
-                finished.iter().for_each(|outcomes| call.take(outcomes));
+                if let Some(outcomes) = finished {
+                    call.take(&outcomes);
+                }
                 assert_eq!(call.delivered + 1, begun);
                 assert!(begun <= call.kept);
                 call.fate = Settled::Killed { begun };
@@ -323,7 +329,9 @@ fn run(steps: Vec<Step>, permits: usize, end: End) {
     };
     let mut deliveries = Vec::new();
     let fates = model.link.on_worker_died(&mut deliveries);
-    deliveries.into_iter().for_each(|delivery| model.on_delivery(delivery));
+    for delivery in deliveries {
+        model.on_delivery(delivery);
+    }
     model.check(&begun, &fates, !dies);
 }
 
