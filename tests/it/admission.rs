@@ -164,6 +164,8 @@ fn a_critical_task_gets_an_extra_worker() {
     watched(|| {
         let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
         let hanging = supervisor.submit(tasks::die::call("hang")).expect("accepted");
+        // Until then more urgent tasks may overtake it.
+        eventually("it hangs", || hanging.info().status == TaskStatus::Running);
         let queued = supervisor.submit(tasks::add::call(1, 1).priority(Priority::High));
         let queued = queued.expect("accepted");
         let critical = tasks::add::call(2, 3).priority(Priority::Critical);

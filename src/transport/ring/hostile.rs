@@ -273,9 +273,9 @@ impl Game {
         let at = self.there.u64_at(entry.word());
         let now = at.load(std::sync::atomic::Ordering::Relaxed);
         let value = match how % 16 {
-            bit @ 0..4 => now ^ 1 << (32 + bit),
-            4..7 => now & !0xffff | (moves.number() as u64 % 5),
-            7..9 => now & !0xffff_0000 | (moves.number() as u64 % 5) << 16,
+            bit @ 0..4 => now ^ (1 << (32 + bit)),
+            4..7 => (now & !0xffff) | (moves.number() as u64 % 5),
+            7..9 => (now & !0xffff_0000) | ((moves.number() as u64 % 5) << 16),
             9 => now.wrapping_add(1 << 36),
             10 => now.wrapping_sub(1 << 36),
             11..13 => now | 1 << 32,

@@ -60,7 +60,7 @@ fn assert_found_out(what: &str, partly: bool, lie: impl Fn(&Segment)) {
 #[test]
 fn no_entry_is_in_a_state_that_no_worker_puts_it_in() {
     let lies: [(&str, Lie); 8] = [
-        ("another generation", |word| word ^ 1 << 40),
+        ("another generation", |word| word ^ (1 << 40)),
         ("a raised limit", |word| word + (1 << 16)),
         ("a lowered limit", |word| word - (1 << 16)),
         ("more begun than staged", |word| word + 2),
@@ -124,7 +124,7 @@ fn what_was_delivered_early_has_begun_whatever_is_said_afterwards() {
 /// Else a call with a timeout would wait for ever for an outcome of a worker that has lost it.
 #[test]
 fn a_kill_is_won_against_a_word_that_nobody_can_finish() {
-    let lies: [Lie; 3] = [|word| word ^ 1 << 40, |_| 0, |_| u64::MAX];
+    let lies: [Lie; 3] = [|word| word ^ (1 << 40), |_| 0, |_| u64::MAX];
     for lie in lies {
         let (link, there) = begun_pack();
         change(&there, 0, lie);
@@ -136,7 +136,7 @@ fn a_kill_is_won_against_a_word_that_nobody_can_finish() {
 #[test]
 fn a_lie_about_any_entry_puts_all_in_doubt() {
     let (link, there) = begun_pack();
-    change(&there, 1, |word| word ^ 1 << 40);
+    change(&there, 1, |word| word ^ (1 << 40));
     assert_eq!(link.drain(false, &mut Vec::new()), Ok(()), "it is not looked at yet");
     let mut deliveries = Vec::new();
     let fates = link.on_worker_died(&mut deliveries);

@@ -234,8 +234,8 @@ impl Model {
         match killed {
             Kill::Won { begun, finished } => {
                 assert_eq!(call.fate, Settled::Not);
-                if let Some(outcomes) = finished {
-                    call.take(&outcomes);
+                if let Some(outcomes) = &finished {
+                    call.take(outcomes);
                 }
                 assert_eq!(call.delivered + 1, begun);
                 assert!(begun <= call.kept);
