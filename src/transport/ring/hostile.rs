@@ -5,12 +5,16 @@
 //! Checked is what no worker may bring about: a panic, an outcome of what is not outstanding, two of one
 //! call, a call taken back of which an outcome was delivered. See [`Outstanding`].
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use super::collector::Collector;
-use super::layout::{AREA_BYTES, COMMITTED, ENTRIES, Entry, SEGMENT_BYTES, Slot};
+use super::layout::{ANSWERING, AREA_BYTES, COMMITTED, ENTRIES, Entry, SEGMENT_BYTES, Slot};
 use super::link::{CorruptRing, RingLink};
+use super::outcomes::EXTENDED;
 use super::word::{self, Begin};
 use crate::codec::CodecId;
 use crate::shm::Segment;
+use crate::sys::descriptors::{self, IfNotReady};
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::transport::{CallFrame, Delivery, Kill, Link, Outcomes, PackOutcomes, Revoke};
 
@@ -19,10 +23,9 @@ pub(crate) fn play(bytes: &[u8]) {
     let here = Segment::create(SEGMENT_BYTES, COMMITTED).expect("memory for a segment");
     let descriptor = here.descriptor().try_clone_to_owned().expect("a descriptor to spare");
     let there = Segment::open(descriptor, SEGMENT_BYTES).expect("the memory is mapped twice");
-    let (parcels, _worker_parcels) =
-        crate::sys::descriptors::packet_sockets().expect("two sockets");
+    let (parcels, socket) = descriptors::packet_sockets().expect("two sockets");
     let link = RingLink::new(WorkerId(1), 1, here, parcels, Collector::new());
-    let mut game = Game { link, there, worker_at: 0, staged: Vec::new(), corrupt: false };
+    let mut game = Game { link, there, socket, worker_at: 0, staged: Vec::new(), corrupt: false };
     let mut moves = Moves(bytes);
     while let Some(number) = moves.byte() {
         match number % 16 {
@@ -31,7 +34,8 @@ pub(crate) fn play(bytes: &[u8]) {
             6..9 => game.work_honestly(number >> 4),
             9..12 => game.write_word(&mut moves),
             12 | 13 => game.write_outcomes(&mut moves),
-            14 => game.write_header(&mut moves),
+            14 if number & 16 == 0 => game.write_header(&mut moves),
+            14 => game.send(&mut moves),
             _ => game.write_anywhere(&mut moves),
         }
     }
@@ -77,6 +81,8 @@ struct Outstanding {
 struct Game {
     link: std::sync::Arc<RingLink>,
     there: Segment,
+    /// The worker's end of what goes beside the ring.
+    socket: OwnedFd,
     /// Where an honest worker would go on.
     worker_at: u64,
     staged: Vec<Outstanding>,
@@ -230,9 +236,13 @@ impl Game {
         if begins < u32::MAX && now.begun() < now.limit() {
             return;
         }
-        // Outcomes without a body: they returned nothing.
-        let head = super::outcomes::head(crate::transport::outcome::RETURNED, 0);
-        let bytes = head.repeat(now.begun() as usize);
+        // Outcomes without a body: they returned nothing, or what is nowhere to be found.
+        let extended = how == 1;
+        let variant = if extended { EXTENDED } else { crate::transport::outcome::RETURNED };
+        let header = [crate::transport::outcome::RETURNED, 3, 0, 0, 0, 0];
+        let body = if extended { &header[..] } else { &[] };
+        let outcome = [&super::outcomes::head(variant, body.len())[..], body].concat();
+        let bytes = outcome.repeat(now.begun() as usize);
         let fits = bytes.len() <= super::layout::OUTCOMES_INLINE;
         let head = self.there.u64_at(entry.head_more());
         let slot = head.load(std::sync::atomic::Ordering::Relaxed) >> 32;
@@ -288,6 +298,18 @@ impl Game {
             _ => entry.ran_ns(),
         };
         self.there.copy_in(offset, &bytes);
+    }
+
+    /// Through the socket, with a descriptor or without.
+    fn send(&mut self, moves: &mut Moves<'_>) {
+        let how = moves.number();
+        let bytes = moves.bytes();
+        let null = std::fs::File::open("/dev/null").expect("it is there");
+        let sent = vec![null.as_fd(); how % 3];
+        // Nothing is sent if there is no room.
+        let socket = self.socket.as_fd();
+        let _room = descriptors::send_with_descriptors(socket, &bytes, &sent, IfNotReady::Fail);
+        self.there.copy_in(ANSWERING, &[u8::from(how < 200)]);
     }
 
     fn write_header(&mut self, moves: &mut Moves<'_>) {

@@ -12,6 +12,9 @@ const DONE: u64 = 1 << 32;
 const KILLED: u64 = 2 << 32;
 const SKIPPED: u64 = 4 << 32;
 
+/// What is made of a word.
+type Lie = fn(u64) -> u64;
+
 /// A ring in which a pack of three is staged, and a call behind it. The worker has begun two calls of the
 /// pack, and so finished one.
 fn begun_pack() -> (Arc<RingLink>, Half) {
@@ -56,7 +59,6 @@ fn assert_found_out(what: &str, partly: bool, lie: impl Fn(&Segment)) {
 
 #[test]
 fn no_entry_is_in_a_state_that_no_worker_puts_it_in() {
-    type Lie = fn(u64) -> u64;
     let lies: [(&str, Lie); 8] = [
         ("another generation", |word| word ^ (1 << 40)),
         ("a raised limit", |word| word + (1 << 16)),
@@ -122,7 +124,7 @@ fn what_was_delivered_early_has_begun_whatever_is_said_afterwards() {
 /// Else a call with a timeout would wait for ever for an outcome of a worker that has lost it.
 #[test]
 fn a_kill_is_won_against_a_word_that_nobody_can_finish() {
-    let lies: [fn(u64) -> u64; 3] = [|word| word ^ (1 << 40), |_| 0, |_| u64::MAX];
+    let lies: [Lie; 3] = [|word| word ^ (1 << 40), |_| 0, |_| u64::MAX];
     for lie in lies {
         let (link, there) = begun_pack();
         change(&there, 0, lie);
