@@ -164,11 +164,11 @@ pub mod __private {
         AsDisplay, AsError, AsFailure, AsSilent, Describe, PlainKind, ResultKind, ReturnOps,
         Returned, ReturnsToCaller, Speaks, ViaDisplay, ViaError, ViaFailure, ViaPlain, ViaSilent,
     };
-    pub use crate::registry::run::{ProcessTask, call, decode, parse};
+    pub use crate::registry::run::{ProcessTask, Progress, run};
     pub use crate::registry::shape::{Shapes, digest};
     pub use crate::supervisor::default::stop_default_supervisor;
     pub use crate::task::options::Declared;
-    pub use crate::transport::frame::Outcome;
+    pub use crate::transport::frame::{Outcome, Ran};
 }
 
 /// For the targets in `fuzz/`. Not there in an ordinary build.

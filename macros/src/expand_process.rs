@@ -145,7 +145,7 @@ fn run(task: &Task) -> TokenStream {
     let Task { helper, private, function, .. } = task;
     let name = function.name();
     let (codec, bytes, buffer) = (hygienic("codec"), hygienic("bytes"), hygienic("buffer"));
-    let (arguments, decoder) = (hygienic("arguments"), hygienic("decoder"));
+    let (decoder, progress) = (hygienic("decoder"), hygienic("progress"));
     let (mut reads, mut locals, mut passed) = (Vec::new(), Vec::new(), Vec::new());
     for (position, parameter) in function.parameters.iter().enumerate() {
         let local = Task::local(position);
@@ -168,20 +168,15 @@ fn run(task: &Task) -> TokenStream {
         fn run(
             #codec: #private::CodecId,
             #bytes: &[::core::primitive::u8],
-            #buffer: #private::Bytes,
-        ) -> #private::Outcome {
-            let #arguments = match #private::parse::<Self>(#codec, #bytes) {
-                ::core::result::Result::Ok(#arguments) => #arguments,
-                ::core::result::Result::Err(outcome) => return outcome,
-            };
-            #[allow(unused_variables)]
-            let (#(#locals,)*) = match #private::decode(&#arguments, |#decoder| {
-                ::core::result::Result::Ok((#(#reads,)*))
-            }) {
-                ::core::result::Result::Ok(decoded) => decoded,
-                ::core::result::Result::Err(outcome) => return outcome,
-            };
-            #private::call::<Self>(#codec, #buffer, move || #name(#(#passed),*))
+            #buffer: &mut #private::Bytes,
+        ) -> #private::Ran {
+            #private::run::<Self>(#codec, #bytes, #buffer, |mut #decoder, #progress| {
+                #[allow(unused_variables)]
+                let (#(#locals,)*) = (#(#reads,)*);
+                #decoder.finish()?;
+                #progress.calls();
+                ::core::result::Result::Ok(#name(#(#passed),*))
+            })
         }
     }
 }

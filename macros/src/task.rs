@@ -99,6 +99,7 @@ impl Task {
             #[allow(dead_code, private_interfaces, clippy::all, clippy::pedantic)]
             impl #handle {
                 #[doc = #call_doc]
+                #[inline]
                 #visibility fn call(#(#parameters),*) -> #krate::Call<#output> {
                     #body
                 }

@@ -107,14 +107,14 @@ pub struct ArgumentsEncoder {
 
 impl ArgumentsEncoder {
     /// For a function with these parameters, in the default codec.
-    #[inline]
+    #[inline(always)]
     pub fn new(parameters: &'static [Parameter]) -> Self {
         let (bytes, attachments) = (Bytes::new_const(), Vec::new());
         Self { parameters, codec: CodecId::Postcard, bytes, attachments, error: None }
     }
 
     /// Append argument `N`.
-    #[inline]
+    #[inline(always)]
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
         self.put(N, |codec, bytes| (P::ops().put)(value, codec, bytes));
     }
@@ -135,18 +135,18 @@ impl ArgumentsEncoder {
     }
 
     /// All arguments, or what was wrong with the first that could not be encoded.
-    #[inline]
+    #[inline(always)]
     pub fn finish(self) -> Result<Encoded, EncodeError> {
         match self.error {
             None if self.attachments.len() > ATTACHMENTS_MAX => {
-                Err(EncodeError(too_many(self.attachments.len())))
+                Err(EncodeError::new(too_many(self.attachments.len())))
             }
             None => Ok(Encoded::new(self.bytes, self.attachments)),
             Some(error) => Err(error),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(
         &mut self,
         position: usize,
@@ -157,9 +157,9 @@ impl ArgumentsEncoder {
             self.bytes.truncate(before);
             encode(self.codec, &mut self.bytes)
         });
-        if let Err(EncodeError(message)) = done {
-            let message = describe(self.parameters, position, &message);
-            self.error.get_or_insert(EncodeError(message));
+        if let Err(error) = done {
+            let message = describe(self.parameters, position, &error.to_string());
+            self.error.get_or_insert(EncodeError::new(message));
         }
     }
 }
@@ -181,7 +181,14 @@ enum Form<'b> {
 /// Why arguments were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct BadArguments(pub(crate) String);
+pub struct BadArguments(Box<str>);
+
+impl BadArguments {
+    #[cold]
+    pub(crate) fn new(message: impl Into<Box<str>>) -> Self {
+        Self(message.into())
+    }
+}
 
 impl<'b> Arguments<'b> {
     /// For the function at `path` with these parameters.
@@ -205,26 +212,15 @@ impl<'b> Arguments<'b> {
         Ok(Self { parameters, form })
     }
 
-    /// Decode all of them: `each` takes one after the other.
-    pub(crate) fn decode<'d, T>(
-        &'d self,
-        each: impl FnOnce(&mut ArgumentsDecoder<'d>) -> Result<T, BadArguments>,
-    ) -> Result<T, BadArguments> {
+    /// For decoding them one after another.
+    #[inline]
+    pub(crate) fn decoder(&self) -> ArgumentsDecoder<'_> {
         let source = match &self.form {
             Form::Binary(codec, bytes) => Source::Binary(Decoder::new(*codec, bytes)),
             #[cfg(feature = "json")]
             Form::Json(values) => Source::Json(values),
         };
-        let mut decoder = ArgumentsDecoder { parameters: self.parameters, source };
-        let arguments = each(&mut decoder)?;
-        match decoder.source {
-            Source::Binary(decoder) => {
-                decoder.finish().map_err(|error| BadArguments(error.to_string()))?;
-            }
-            #[cfg(feature = "json")]
-            Source::Json(_) => {}
-        }
-        Ok(arguments)
+        ArgumentsDecoder { parameters: self.parameters, source }
     }
 }
 
@@ -261,6 +257,19 @@ impl<'d> ArgumentsDecoder<'d> {
         Ok(P::Type::take_option(self.argument::<N>())?.map(Held))
     }
 
+    /// All arguments have been decoded. An error if something is left.
+    #[inline]
+    pub fn finish(self) -> Result<(), BadArguments> {
+        match self.source {
+            Source::Binary(decoder) => {
+                decoder.finish().map_err(|error| BadArguments::new(error.to_string()))
+            }
+            #[cfg(feature = "json")]
+            Source::Json(_) => Ok(()),
+        }
+    }
+
+    #[inline]
     fn argument<const N: usize>(&mut self) -> Argument<'_, 'd> {
         Argument { decoder: self, position: N }
     }
@@ -296,7 +305,7 @@ impl<'d> Argument<'_, 'd> {
                 None => return super::json::left_out(&parameters[position]),
             },
         }
-        .map_err(|message| BadArguments(describe(parameters, position, &message)))
+        .map_err(|message| BadArguments::new(describe(parameters, position, &message)))
     }
 }
 

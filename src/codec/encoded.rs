@@ -47,7 +47,7 @@ impl Encoded {
     pub(crate) const NEEDS_RING: &str = "shared buffers cross over rings only: build the supervisor with \
                                          `Transport::Ring`, which is the default";
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(bytes: Bytes, attachments: Vec<Attachment>) -> Self {
         let rest = (!attachments.is_empty())
             .then(|| Box::new(Rest { attachments, body: Body::default() }));
@@ -84,7 +84,7 @@ impl Encoded {
     }
 
     /// The bytes, if there are no buffers and no more than `length` bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn plain_up_to(&self, length: usize) -> Option<&[u8]> {
         (self.rest.is_none() && self.bytes.len() <= length).then_some(&self.bytes)
     }

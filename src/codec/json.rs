@@ -15,11 +15,11 @@ pub(crate) fn arguments(
     bytes: &[u8],
 ) -> Result<Vec<Option<Value>>, BadArguments> {
     let value: Value = serde_json::from_slice(bytes)
-        .map_err(|error| BadArguments(format!("the arguments are not JSON: {error}")))?;
+        .map_err(|error| BadArguments::new(format!("the arguments are not JSON: {error}")))?;
     match value {
         Value::Array(values) => by_position(name, parameters, values),
         Value::Object(values) => by_name(name, parameters, values),
-        other => Err(BadArguments(format!(
+        other => Err(BadArguments::new(format!(
             "the arguments are {}, and should be an array (by position) or an object (by name)",
             kind_of(&other)
         ))),
@@ -29,7 +29,10 @@ pub(crate) fn arguments(
 /// The value of a parameter for which nothing was given: `None` if it is an option.
 pub(crate) fn left_out<'de, T: Deserialize<'de>>(parameter: &Parameter) -> Result<T, BadArguments> {
     T::deserialize(LeftOut).map_err(|_| {
-        BadArguments(format!("missing argument `{}` ({})", parameter.name, parameter.type_name))
+        BadArguments::new(format!(
+            "missing argument `{}` ({})",
+            parameter.name, parameter.type_name
+        ))
     })
 }
 
@@ -43,7 +46,7 @@ fn by_position(
             1 => "1 argument given".to_owned(),
             count => format!("{count} arguments given"),
         };
-        return Err(BadArguments(format!("{given}, {}", takes(name, parameters))));
+        return Err(BadArguments::new(format!("{given}, {}", takes(name, parameters))));
     }
     Ok(values.into_iter().map(Some).collect())
 }
@@ -64,7 +67,7 @@ fn by_name(
                 .max_by(|a, b| a.0.total_cmp(&b.0))
                 .map_or(String::from(";"), |(_, near)| format!("; did you mean `{near}`?"));
             let takes = takes(name, parameters);
-            Err(BadArguments(format!("unknown argument `{unknown}`{near} {takes}")))
+            Err(BadArguments::new(format!("unknown argument `{unknown}`{near} {takes}")))
         }
     }
 }

@@ -76,7 +76,13 @@ pub struct UnknownCodec(u8);
 /// A value could not be turned into bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct EncodeError(pub(crate) String);
+pub struct EncodeError(Box<str>);
+
+impl EncodeError {
+    pub(crate) fn new(message: impl Into<Box<str>>) -> Self {
+        Self(message.into())
+    }
+}
 
 /// Bytes could not be turned into a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +107,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(id: CodecId, value: &T) -> Result<By
 }
 
 /// Encode one value behind what `bytes` holds already.
+#[inline]
 pub(crate) fn encode_to<T: Serialize + ?Sized>(
     id: CodecId,
     value: &T,
@@ -126,7 +133,7 @@ pub(crate) fn encode_to<T: Serialize + ?Sized>(
 /// In the words of the buffer that was refused, which postcard would drop, or in the codec's own.
 #[cold]
 fn failed(error: impl std::fmt::Display) -> EncodeError {
-    EncodeError(attachments::take_refusal().map_or_else(|| error.to_string(), str::to_owned))
+    EncodeError::new(attachments::take_refusal().map_or_else(|| error.to_string(), str::to_owned))
 }
 
 /// Decode one value, which must take all of `bytes`.
@@ -214,9 +221,7 @@ impl postcard::ser_flavors::Flavor for Appended<'_> {
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         // Numbers come in a few bytes, for which a copy of unknown length costs more than a loop.
         if bytes.len() <= FEW {
-            for &byte in bytes {
-                self.0.push(byte);
-            }
+            self.0.extend(bytes.iter().copied());
         } else {
             self.0.extend_from_slice(bytes);
         }

@@ -6,7 +6,7 @@ use super::find::{FindError, Names};
 use crate::codec::arguments::Parameter;
 use crate::codec::{Bytes, CodecId};
 use crate::task::options::Declared;
-use crate::transport::frame::Outcome;
+use crate::transport::frame::Ran;
 
 /// A function that `#[task]` made callable in a worker process.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ pub struct TaskEntry {
     /// The options on the attribute.
     pub declared: Declared,
     /// Decode the arguments, call the function, encode what it returned. Panics are caught.
-    /// The third is what the result is encoded into; it is empty, and given for its memory.
-    pub run: fn(CodecId, &[u8], Bytes) -> Outcome,
+    /// A plain result is in the third then, which is empty before.
+    pub run: fn(CodecId, &[u8], &mut Bytes) -> Ran,
 }
 
 impl TaskEntry {

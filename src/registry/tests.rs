@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Catalogue, catalogue, find};
+use super::{Catalogue, TaskEntry, catalogue, find};
 use crate::codec::{Bytes, CodecId};
 use crate::task::call::Call;
 use crate::task::cell::{Returned, Stored, Work};
@@ -18,6 +18,12 @@ fn encoded<T>(call: Call<T>) -> Result<Bytes, crate::codec::EncodeError> {
     arguments.map(|arguments| arguments.into_parts().0)
 }
 
+fn run_bytes(entry: &TaskEntry, codec: CodecId, arguments: &[u8]) -> Outcome {
+    let mut buffer = Bytes::new();
+    let ran = (entry.run)(codec, arguments, &mut buffer);
+    ran.into_outcome(buffer)
+}
+
 /// Runs in this process, through the bytes.
 trait RunHere<T> {
     fn run_here(self) -> Result<T, String>;
@@ -29,7 +35,7 @@ impl<T> RunHere<T> for Call<T> {
         let read = self.read;
         let encoded = encoded(self).map_err(|error| error.to_string())?;
         let codec = CodecId::Postcard;
-        match (entry.run)(codec, &encoded, Bytes::new()) {
+        match run_bytes(entry, codec, &encoded) {
             Outcome::Returned { value: bytes, .. } => {
                 read.read(Stored::Encoded { codec, value: bytes })
             }
@@ -123,7 +129,7 @@ mod hygiene {
 
 fn run_json(name: &str, json: &str) -> Outcome {
     let entry = find(name).unwrap_or_else(|error| panic!("{error}"));
-    (entry.run)(CodecId::Json, json.as_bytes(), Bytes::new())
+    run_bytes(entry, CodecId::Json, json.as_bytes())
 }
 
 /// The returned JSON, or what was said instead of it.
@@ -233,7 +239,7 @@ fn json_errors_say_which_argument_is_wrong() {
 #[test]
 fn bytes_that_are_no_arguments_are_refused() {
     let entry = find("thumbnail").expect("it is registered");
-    let refused = |bytes: &[u8]| match (entry.run)(CodecId::Postcard, bytes, Bytes::new()) {
+    let refused = |bytes: &[u8]| match run_bytes(entry, CodecId::Postcard, bytes) {
         Outcome::BadArguments { message } => message,
         other => panic!("{other:?}"),
     };

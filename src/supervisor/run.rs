@@ -102,7 +102,11 @@ fn run_encoded(function: &Function, codec: CodecId, arguments: Encoded) -> Outco
             Err(error) => return Outcome::UnknownFunction { message: error.to_string() },
         },
     };
-    let ran = arguments.decode(|bytes| (entry.run)(codec, bytes, Bytes::new_const()));
+    let ran = arguments.decode(|bytes| {
+        let mut buffer = Bytes::new_const();
+        let ran = (entry.run)(codec, bytes, &mut buffer);
+        ran.into_outcome(buffer)
+    });
     ran.unwrap_or_else(|error| Outcome::BadArguments { message: error.to_string() })
 }
 

@@ -146,7 +146,7 @@ impl<T> Call<T> {
     }
 
     /// The arguments, if this is a call of that function of which nothing is said that is not declared.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn plain_arguments(&self, of: &Function, in_codec: CodecId) -> Option<&[u8]> {
         match &self.work {
             Work::Encoded { function, codec, arguments: Ok(arguments), .. }
@@ -215,7 +215,7 @@ pub(crate) fn declared_of<'a>(work: &'a Work, declared: Option<&'a Options>) -> 
 impl<T> Call<T> {
     /// For `#[task]`.
     #[doc(hidden)]
-    #[inline]
+    #[inline(always)]
     pub fn __new_process(
         entry: &'static TaskEntry,
         arguments: Result<Encoded, EncodeError>,

@@ -167,7 +167,7 @@ pub(crate) struct Name {
 
 impl Name {
     /// As the attribute of a function says it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn declared(function: &'static str, label: Option<&'static str>) -> Self {
         let given = label.map(|label| Box::new(Given { label: Some(label.into()), id: None }));
         Self { function: Cow::Borrowed(function), given }

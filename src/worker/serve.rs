@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::current;
 use crate::codec::{Bytes, CodecId, Encoded};
-use crate::registry;
+use crate::registry::{self, TaskEntry};
 use crate::shm::attachments;
 use crate::transport::channel::{Incoming, WorkerEnd};
-use crate::transport::frame::{Outcome, OutcomeFrame};
+use crate::transport::frame::{Outcome, OutcomeFrame, Ran};
 use crate::transport::ring::{RingCall, RingEnd};
 
 /// Serve what comes through a ring, until no more calls will come.
@@ -16,16 +16,16 @@ pub(super) fn serve_ring(end: RingEnd) {
     end.serve(|call, buffer| {
         let RingCall { number, attempt, function, codec, arguments, attachments } = call;
         current::begin(number, attempt, function);
-        let outcome = match registry::entry_at(function) {
+        let ran = match registry::entry_at(function) {
             Some(entry) if attachments.is_empty() => run(entry, codec, arguments, buffer),
-            Some(entry) => {
-                attachments::with_received(attachments, || run(entry, codec, arguments, buffer))
-            }
+            Some(entry) => attachments::with_received(std::mem::take(attachments), || {
+                run(entry, codec, arguments, buffer)
+            }),
             // The coordinator has the registry of this very program, or its catalogue.
-            None => Outcome::UnknownFunction { message: format!("no function {function}") },
+            None => Outcome::UnknownFunction { message: format!("no function {function}") }.into(),
         };
         current::end();
-        outcome
+        ran
     });
 }
 
@@ -40,9 +40,10 @@ pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
         let outcome = match registry::find_index(function) {
             Ok((index, entry)) => {
                 current::begin(ticket.task.number, ticket.attempt, index);
-                let outcome = run(entry, codec, arguments, Bytes::new());
+                let mut result = Bytes::new();
+                let ran = run(entry, codec, arguments, &mut result);
                 current::end();
-                match outcome {
+                match ran.into_outcome(result) {
                     Outcome::Returned { value, .. } if !value.attachments().is_empty() => {
                         Outcome::Unencodable { message: Encoded::NEEDS_RING.to_owned() }
                     }
@@ -56,9 +57,10 @@ pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
     }
 }
 
-fn run(entry: &registry::TaskEntry, codec: u8, arguments: &[u8], buffer: Bytes) -> Outcome {
+#[inline]
+fn run(entry: &TaskEntry, codec: u8, arguments: &[u8], buffer: &mut Bytes) -> Ran {
     match CodecId::try_from(codec) {
         Ok(codec) => (entry.run)(codec, arguments, buffer),
-        Err(error) => Outcome::BadArguments { message: error.to_string() },
+        Err(error) => Outcome::BadArguments { message: error.to_string() }.into(),
     }
 }

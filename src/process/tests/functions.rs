@@ -31,7 +31,7 @@ macro_rules! functions {
                 declared: Declared::DEFAULT,
                 run: |codec, arguments, _buffer| {
                     let run: fn(CodecId, &[u8]) -> Outcome = $run;
-                    run(codec, arguments)
+                    run(codec, arguments).into()
                 },
             })
         })*

@@ -99,7 +99,7 @@ fn a_buffer_goes_only_once() {
     let blob = Blob::from_slice(b"hello").expect("memory");
     let (refused, attachments) =
         attachments::collect(|| codec::encode(CodecId::BINARY, &(&blob, &blob)));
-    assert!(refused.expect_err("twice").0.contains("no longer here"));
+    assert!(refused.expect_err("twice").to_string().contains("no longer here"));
     assert_eq!(attachments.len(), 1);
     let sealed = SealedBlob::from_slice(b"hello").expect("memory");
     let (bytes, attachments) = encoded(&(&sealed, sealed.clone(), vec![sealed.clone()]));
@@ -114,7 +114,7 @@ fn what_is_being_read_stays() {
     let blob = Blob::zeroed(5).expect("memory");
     let (one, two) = (blob.as_slice().expect("private"), blob.as_slice().expect("private"));
     let (refused, _) = attachments::collect(|| codec::encode(CodecId::BINARY, &blob));
-    assert!(refused.expect_err("in use").0.contains("being read"));
+    assert!(refused.expect_err("in use").to_string().contains("being read"));
     assert_eq!((&one[..], &two[..]), (&[0; 5][..], &[0; 5][..]));
     drop((one, two));
     let (_, attachments) = encoded(&blob);
@@ -135,7 +135,10 @@ fn nobody_gets_what_another_attempt_has_kept() {
 fn outside_of_tasks_they_do_not_cross() {
     let blob = Blob::zeroed(5).expect("memory");
     let refused = codec::encode(CodecId::BINARY, &blob).expect_err("not a task");
-    assert!(refused.0.contains("only be sent to a worker as an argument or result"), "{refused}");
+    assert!(
+        refused.to_string().contains("only be sent to a worker as an argument or result"),
+        "{refused}"
+    );
     let (bytes, attachments) = encoded(&blob);
     drop(attachments);
     let refused = codec::decode::<Blob>(CodecId::BINARY, &bytes).expect_err("not a task");
@@ -144,7 +147,7 @@ fn outside_of_tasks_they_do_not_cross() {
     {
         let blob = Blob::zeroed(5).expect("memory");
         let (refused, _) = attachments::collect(|| codec::encode(CodecId::Json, &blob));
-        assert!(refused.expect_err("text").0.contains("JSON"));
+        assert!(refused.expect_err("text").to_string().contains("JSON"));
         assert!(!blob.is_sent());
     }
 }

@@ -98,13 +98,15 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     /// Submit calls until the window is full.
     fn fill(&mut self) {
         while self.unread < self.window {
-            let call = self.source.held.take().or_else(|| self.source.calls.next());
-            let Some(call) = call else { return self.flush() };
-            if self.pack(&call) {
-                continue;
+            // What is held is held because it can't be packed.
+            if self.source.held.is_none() {
+                let Some(call) = self.source.calls.next() else { return self.flush() };
+                if self.pack(&call) {
+                    continue;
+                }
+                self.flush();
+                self.source.held = Some(call);
             }
-            self.flush();
-            self.source.held = Some(call);
             match self.source.take(self.slots.is_empty()) {
                 Taken::Submitted(handle) => self.slots.push_back(Slot::Running(handle)),
                 Taken::Refused(error) => self.slots.push_back(Slot::Refused(error)),
@@ -115,7 +117,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     }
 
     /// Put a call into a pack, if it can be packed.
-    #[inline]
+    #[inline(always)]
     fn pack(&mut self, call: &Call<T>) -> bool {
         // Most are like the one before.
         if let Some(pack) = self.packer.filling.as_mut().filter(|_| self.is_plain)
@@ -262,7 +264,19 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
 
 impl<T> Reader<T> {
     /// The result of the next call, if it has ended.
+    #[inline]
     fn try_next(&mut self) -> Option<Result<T, TaskError>> {
+        // Most are values.
+        if let Some((bytes, offset)) = self.outcomes.value(self.offset) {
+            let result = self.decode(bytes);
+            self.offset = offset;
+            self.next += 1;
+            return Some(result);
+        }
+        self.next_other()
+    }
+
+    fn next_other(&mut self) -> Option<Result<T, TaskError>> {
         let Some((read, offset)) = self.outcomes.read(self.offset) else {
             return self.next_part();
         };

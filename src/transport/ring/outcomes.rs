@@ -88,6 +88,13 @@ impl PackOutcomes {
         self.bytes.len()
     }
 
+    /// The value that stands at `offset`, if that is what stands there, and the offset of what is behind it.
+    #[inline]
+    pub(crate) fn value(&self, offset: usize) -> Option<(&[u8], usize)> {
+        let (variant, body, after) = split(self.bytes.get(offset..)?).ok()?;
+        (variant == outcome::RETURNED).then(|| (body, self.bytes.len() - after.len()))
+    }
+
     /// The outcome that stands at `offset`, or its value, if it returned one without an error, lent out; and
     /// the offset of the next.
     pub(crate) fn read(&self, offset: usize) -> Option<(Read<'_>, usize)> {
@@ -143,6 +150,7 @@ pub(super) fn check_one(
 }
 
 /// Variant and body of the first outcome, and what follows.
+#[inline]
 fn split(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), LayoutError> {
     let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(LayoutError::Short)?;
     let head = u32::from_le_bytes(*head);

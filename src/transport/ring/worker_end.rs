@@ -19,7 +19,7 @@ use crate::shm::Segment;
 use crate::shm::attachment::Attachment;
 use crate::shm::peer::Trust;
 use crate::sys::futex;
-use crate::transport::frame::Outcome;
+use crate::transport::frame::{Outcome, Ran};
 use crate::transport::outcome;
 
 /// With more to do, outcomes are announced together after this time …
@@ -65,8 +65,8 @@ pub(crate) struct RingCall<'a> {
     pub(crate) function: u32,
     pub(crate) codec: u8,
     pub(crate) arguments: &'a [u8],
-    /// The buffers in them.
-    pub(crate) attachments: Vec<Attachment>,
+    /// The buffers in them. To be taken.
+    pub(crate) attachments: &'a mut Vec<Attachment>,
 }
 
 /// Where the outcomes of the present entry go.
@@ -96,8 +96,8 @@ impl RingEnd {
         }
     }
 
-    /// Run calls until no more will come. `run` gets an empty vector to encode into, for its memory.
-    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, Bytes) -> Outcome) {
+    /// Run calls until no more will come. `run` gets an empty buffer, in which it may leave a plain value.
+    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, &mut Bytes) -> Ran) {
         while let Some(word) = self.next() {
             self.serve_entry(word, &mut run);
         }
@@ -156,7 +156,7 @@ impl RingEnd {
         self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0
     }
 
-    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, Bytes) -> Outcome) {
+    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, &mut Bytes) -> Ran) {
         let entry = Entry::at(self.position);
         let begun = match word::begin(self.word(entry), seen) {
             Begin::Begun(word) => self.run_calls(entry, word, run),
@@ -181,16 +181,20 @@ impl RingEnd {
         &mut self,
         entry: Entry,
         mut word: Word,
-        run: &mut impl FnMut(RingCall<'_>, Bytes) -> Outcome,
+        run: &mut impl FnMut(RingCall<'_>, &mut Bytes) -> Ran,
     ) -> Word {
         let started = self.finished.take().unwrap_or_else(Instant::now);
         let head = self.copy_arguments(entry);
-        let mut unpacked = match head.form {
-            Form::Extended => self.unpack_arguments(),
-            Form::Single | Form::Pack => Ok(Vec::new()),
-        };
+        let (mut attachments, mut refused) = (Vec::new(), None);
+        if head.form == Form::Extended {
+            match self.unpack_arguments() {
+                Ok(unpacked) => attachments = unpacked,
+                Err(message) => refused = Some(Outcome::BadArguments { message }),
+            }
+        }
         let number = self.segment.u64_at(entry.number()).load(Ordering::Relaxed);
         let arguments = std::mem::take(&mut self.arguments);
+        let mut body = std::mem::take(&mut self.body);
         let mut place = self.place(entry, head);
         let mut rest = &arguments[..];
         loop {
@@ -203,15 +207,17 @@ impl RingEnd {
                     Form::Single | Form::Extended => rest,
                     Form::Pack => take_one(&mut rest),
                 },
-                attachments: unpacked.as_mut().map(std::mem::take).unwrap_or_default(),
+                attachments: &mut attachments,
             };
-            let mut body = std::mem::take(&mut self.body);
             body.clear();
-            let outcome = match &mut unpacked {
-                Ok(_) => run(call, body),
-                Err(message) => Outcome::BadArguments { message: std::mem::take(message) },
+            let ran = match refused.take() {
+                None => run(call, &mut body),
+                Some(refused) => refused.into(),
             };
-            self.write(entry, &mut place, head.slot, outcome);
+            match ran {
+                Ran::Plain => self.write_value(entry, &mut place, head.slot, &body),
+                Ran::Otherwise(outcome) => self.write(entry, &mut place, head.slot, *outcome),
+            }
             if head.form != Form::Pack || place.room - place.used < place.room_min {
                 break;
             }
@@ -226,6 +232,9 @@ impl RingEnd {
         }
         if arguments.capacity() <= KEPT_MAX {
             self.arguments = arguments;
+        }
+        if body.capacity() <= KEPT_MAX {
+            self.body = body;
         }
         let finished = Instant::now();
         let ran = finished.duration_since(started);
@@ -270,7 +279,20 @@ impl RingEnd {
         *allocated
     }
 
-    /// Append an outcome to those of the entry.
+    /// Append a plain value to the outcomes of the entry.
+    #[inline]
+    fn write_value(&mut self, entry: Entry, place: &mut Place, slot: Slot, body: &[u8]) {
+        if !self.parcels.peer().has_notices()
+            && self.has_room(entry, place, slot, HEAD_BYTES + body.len())
+        {
+            self.append(entry, place, outcome::RETURNED, &[body]);
+        } else {
+            self.write_extended(entry, place, slot, outcome::RETURNED, body, &[]);
+        }
+    }
+
+    /// Append any outcome to those of the entry.
+    #[cold]
     fn write(&mut self, entry: Entry, place: &mut Place, slot: Slot, outcome: Outcome) {
         let (variant, body, attachments) = match outcome {
             Outcome::Returned { value, error: None } => {
@@ -288,9 +310,6 @@ impl RingEnd {
             self.append(entry, place, variant, &[&body]);
         } else {
             self.write_extended(entry, place, slot, variant, &body, &attachments);
-        }
-        if body.capacity() <= KEPT_MAX {
-            self.body = body;
         }
     }
 
