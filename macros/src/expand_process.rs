@@ -60,7 +60,11 @@ pub(crate) fn tokens(task: &Task) -> TokenStream {
         impl #private::ProcessTask for #helper {
             type Output = #output;
 
-            const ENTRY: &'static #private::TaskEntry = &#entry;
+            // A static has one address, by which it is found.
+            const ENTRY: &'static #private::TaskEntry = {
+                static ENTRY: #private::TaskEntry = #entry;
+                &ENTRY
+            };
 
             fn returns() -> #private::ReturnOps<#output> {
                 #[allow(unused_imports)]
