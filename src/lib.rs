@@ -35,7 +35,8 @@
 //! | the work | write | runs |
 //! |---|---|---|
 //! | burns CPU, or calls native code that may crash or hang | `#[task]` | in a worker process |
-//! | waits for files, sockets, devices | `#[task(io)]` or [`Supervisor::spawn_blocking`] | on the thread pool |
+//! | blocks on files, sockets, devices | `#[task(io)]` or [`Supervisor::spawn_blocking`] | on the thread pool |
+//! | awaits them | `#[task]` on an `async fn`, or [`Supervisor::spawn`] | on a loop: a named thread with a tokio runtime, or your own runtime |
 //! | is started here and ends elsewhere | [`Supervisor::external_task`] | wherever you say |
 //! | is named by data: a batch file, a request | [`Call::by_name`] | in a worker process |
 //!
@@ -77,7 +78,13 @@
 //! `codec`, `sys`.
 
 #![cfg_attr(
-    not(all(feature = "json", feature = "rayon", feature = "bincode", feature = "named-shm")),
+    not(all(
+        feature = "async",
+        feature = "json",
+        feature = "rayon",
+        feature = "bincode",
+        feature = "named-shm"
+    )),
     allow(
         dead_code,
         clippy::unnecessary_wraps,
@@ -98,6 +105,8 @@ compile_error!(
 extern crate self as atasker;
 
 mod admission;
+#[cfg(feature = "async")]
+mod async_loop;
 pub mod boundary;
 mod codec;
 mod core;
@@ -119,6 +128,8 @@ pub mod worker;
 #[cfg(feature = "macros")]
 pub use atasker_macros::{main, task, worker_init};
 
+#[cfg(feature = "async")]
+pub use async_loop::{AsyncLoop, LoopError, LoopStop};
 pub use process::{Output, OutputLine, OutputStream, Transport, WorkerStartError};
 pub use registry::{FunctionInfo, ParameterInfo};
 pub use shm::{Blob, BufferError, Reading, SealedBlob, SealedSlice, SharedSlice};

@@ -5,7 +5,7 @@
 //! `options`.
 
 mod duration;
-mod expand_io;
+mod expand_here;
 mod expand_process;
 mod main_attribute;
 mod options;
@@ -16,11 +16,11 @@ mod worker_init;
 
 use proc_macro::TokenStream;
 
-/// Makes a function a task, which a supervisor can run in a worker process or, by `#[task(io)]`, on a
-/// thread.
+/// Makes a function a task, which a supervisor can run in a worker process; by `#[task(io)]` on a thread; or, if it
+/// is an `async fn`, on an async loop.
 ///
 /// The function stays as it is. Beside it comes a type of the same name whose `call`, with the function's
-/// parameters, describes a call of it.
+/// parameters, describes a call of it. An `async fn` is awaited on the loop: the call gives what it gives.
 ///
 /// | option | |
 /// |---|---|
@@ -40,7 +40,8 @@ use proc_macro::TokenStream;
 /// Durations are numbers with units: `ns`, `us`, `ms`, `s`, `m` or `min`, `h`, also together as in `1m30s`.
 ///
 /// A task that runs in a worker process takes owned arguments and references (`&str`, `&Path`, `&[u8]`,
-/// `&T`, and options of them), and returns a value of its own; all of them cross by serde.
+/// `&T`, and options of them), and returns a value of its own; all of them cross by serde. Threads and loops take the
+/// same, but whatever is `Send`; what is borrowed is copied.
 ///
 /// ```no_run
 /// use atasker::{Supervisor, TaskResult, task};

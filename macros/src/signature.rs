@@ -13,9 +13,28 @@ use crate::text;
 /// A function that can be a task.
 pub(crate) struct Function {
     pub(crate) item: ItemFn,
+    pub(crate) runs: Runs,
     pub(crate) parameters: Vec<Parameter>,
     /// `()` where none is written.
     pub(crate) output: Type,
+}
+
+/// Where a task runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runs {
+    InWorker,
+    OnThread,
+    OnLoop,
+}
+
+impl Runs {
+    fn of(item: &ItemFn, io: bool) -> Self {
+        match (&item.sig.asyncness, io) {
+            (Some(_), _) => Self::OnLoop,
+            (None, true) => Self::OnThread,
+            (None, false) => Self::InWorker,
+        }
+    }
 }
 
 pub(crate) struct Parameter {
@@ -38,16 +57,20 @@ impl Function {
     /// Check the function; every mistake is reported, each once.
     pub(crate) fn new(item: ItemFn, io: bool) -> Result<Self, Error> {
         let mut errors = Errors::default();
+        let runs = Runs::of(&item, io);
+        check_async(&item, io, cfg!(feature = "async"), &mut errors);
         check_head(&item, &mut errors);
+        let here = runs != Runs::InWorker;
+        let parameters = item.sig.inputs.iter();
         let parameters =
-            item.sig.inputs.iter().filter_map(|input| parameter(input, io, &mut errors)).collect();
+            parameters.filter_map(|input| parameter(input, here, &mut errors)).collect();
         let output = match &item.sig.output {
             ReturnType::Default => syn::parse_quote!(()),
             ReturnType::Type(_, output) => (**output).clone(),
         };
         check_output(&output, &mut errors);
         errors.finish()?;
-        Ok(Self { item, parameters, output })
+        Ok(Self { item, runs, parameters, output })
     }
 
     pub(crate) fn name(&self) -> &Ident {
@@ -138,14 +161,26 @@ impl Errors {
     }
 }
 
-fn check_head(item: &ItemFn, errors: &mut Errors) {
-    let signature = &item.sig;
-    if let Some(token) = &signature.asyncness {
+fn check_async(item: &ItemFn, io: bool, has_loops: bool, errors: &mut Errors) {
+    let Some(token) = &item.sig.asyncness else {
+        return;
+    };
+    if !has_loops {
         errors.push(
             token,
-            "async tasks run on a loop, which this version does not have yet; make it a plain `fn`",
+            "an `async fn` runs on an async loop, which needs the feature `async` of the crate `atasker`; turn it \
+             on, or make it a plain `fn`",
+        );
+    } else if io {
+        errors.push(
+            token,
+            "an `async fn` runs on an async loop, not on the thread pool; leave out `io`, or make it a plain `fn`",
         );
     }
+}
+
+fn check_head(item: &ItemFn, errors: &mut Errors) {
+    let signature = &item.sig;
     if let Some(token) = &signature.unsafety {
         errors.push(
             token,
@@ -196,7 +231,7 @@ fn check_output(output: &Type, errors: &mut Errors) {
     }
 }
 
-fn parameter(input: &FnArg, io: bool, errors: &mut Errors) -> Option<Parameter> {
+fn parameter(input: &FnArg, here: bool, errors: &mut Errors) -> Option<Parameter> {
     let typed = match input {
         FnArg::Receiver(receiver) => {
             errors.push(
@@ -221,23 +256,24 @@ fn parameter(input: &FnArg, io: bool, errors: &mut Errors) -> Option<Parameter> 
         }
     };
     let declared = (*typed.ty).clone();
-    let passing = passing(&declared, io, errors)?;
+    let passing = passing(&declared, here, errors)?;
     Some(Parameter { ident, declared, passing })
 }
 
-/// How a parameter of this type is taken; what stands inside it must not borrow.
-fn passing(declared: &Type, io: bool, errors: &mut Errors) -> Option<Passing> {
+/// How a parameter of this type is taken; what stands inside it must not borrow. `here`: the task runs in this
+/// process, so that what is static is there.
+fn passing(declared: &Type, here: bool, errors: &mut Errors) -> Option<Passing> {
     match declared {
-        Type::Reference(reference) if io && is_static(reference) => Some(Passing::Owned),
+        Type::Reference(reference) if here && is_static(reference) => Some(Passing::Owned),
         Type::Reference(reference) => {
             target(reference, errors).map(|target| Passing::Borrowed(target.clone()))
         }
         other => match option_of_reference(other) {
-            Some(reference) if io && is_static(reference) => Some(Passing::Owned),
+            Some(reference) if here && is_static(reference) => Some(Passing::Owned),
             Some(reference) => {
                 target(reference, errors).map(|target| Passing::BorrowedOption(target.clone()))
             }
-            None => check_inside(other, io, errors).then_some(Passing::Owned),
+            None => check_inside(other, here, errors).then_some(Passing::Owned),
         },
     }
 }
@@ -351,5 +387,26 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
     match &attribute.meta.require_name_value().ok()?.value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_loops_an_async_task_names_the_feature() {
+        let item: ItemFn = syn::parse_quote!(
+            async fn poll(id: u32) -> u32 {
+                id
+            }
+        );
+        for has_loops in [false, true] {
+            let mut errors = Errors::default();
+            check_async(&item, false, has_loops, &mut errors);
+            let message = errors.finish().err().map(|error| error.to_string());
+            assert_eq!(message.is_none(), has_loops);
+            assert!(message.is_none_or(|message| message.contains("feature `async`")));
+        }
     }
 }

@@ -6,8 +6,8 @@ use syn::spanned::Spanned;
 use syn::{Error, Ident, Item, ItemFn};
 
 use crate::options::Options;
-use crate::signature::{Function, Parameter, plain};
-use crate::{expand_io, expand_process};
+use crate::signature::{Function, Parameter, Runs, plain};
+use crate::{expand_here, expand_process};
 
 pub(crate) fn expand(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let function = match function(item, "#[task]") {
@@ -64,10 +64,11 @@ impl Task {
     }
 
     fn tokens(&self) -> TokenStream {
-        let (kind, body) = if self.options.io {
-            (expand_io::tokens(self), expand_io::call_body(self))
-        } else {
-            (expand_process::tokens(self), expand_process::call_body(self))
+        let (kind, body) = match self.function.runs {
+            Runs::InWorker => (expand_process::tokens(self), expand_process::call_body(self)),
+            Runs::OnThread | Runs::OnLoop => {
+                (expand_here::tokens(self), expand_here::call_body(self))
+            }
         };
         let Self { handle, helper, .. } = self;
         let cfgs = self.function.cfgs();

@@ -30,6 +30,7 @@ fn config(limits: Limits, processes: PoolKind) -> CoreConfig {
     CoreConfig {
         threads: pool(Limits::new(1), PoolKind::Slots),
         processes: pool(limits, processes),
+        loops: pool(Limits::new(0), PoolKind::Futures),
         timeout_warning: None,
         timeout_critical: None,
     }

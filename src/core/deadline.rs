@@ -57,10 +57,12 @@ impl<P: Clone> Core<P> {
             }
             State::Staged => self.start_revoke(slot, Revoke::Expire, out),
             State::Running if self.may_retry(slot, RetryOn::Timeout) => {
+                self.give_up(slot, out);
                 self.end(slot, now);
                 self.tasks[slot].state = State::AwaitingEnd;
             }
             State::Running => {
+                self.give_up(slot, out);
                 self.resolve_detached(slot, Ending::TimedOut { worker: None }, now, out);
             }
             State::Begun => self.start_kill(slot, Kill::TimedOut, out),

@@ -10,10 +10,11 @@ use crate::task::id::{TaskId, Ticket, WorkerId};
 pub(crate) enum PoolId {
     Threads,
     Processes,
+    Loops,
 }
 
 impl PoolId {
-    pub(crate) const ALL: [Self; 2] = [Self::Threads, Self::Processes];
+    pub(crate) const ALL: [Self; 3] = [Self::Threads, Self::Processes, Self::Loops];
 }
 
 /// One thing for the shell to do.
@@ -21,6 +22,9 @@ impl PoolId {
 pub(crate) enum Effect<P> {
     /// Run the task in a slot of a pool without workers. Answered by `on_finished`.
     Run { pool: PoolId, ticket: Ticket, payload: P },
+    /// The attempt, which is in a slot of a pool of futures, is no longer wanted: let it be dropped at its next
+    /// await. Answered by `on_finished`.
+    Abort { ticket: Ticket, payload: P },
     /// Put the task into a worker's queue. Answered by `on_finished` or by the worker's exit.
     Stage { worker: WorkerId, ticket: Ticket, payload: P },
     /// Take back what the worker has not begun. Answered by `on_revoke_settled`; for a pack of which some

@@ -10,6 +10,7 @@ use crate::task::options::{Backoff, Limits, Options};
 pub(crate) struct CoreConfig {
     pub(crate) threads: PoolConfig,
     pub(crate) processes: PoolConfig,
+    pub(crate) loops: PoolConfig,
     /// After how long a wait is reported as [`WarnLevel::Warning`](super::WarnLevel::Warning).
     pub(crate) timeout_warning: Option<Duration>,
     /// The same for [`WarnLevel::Critical`](super::WarnLevel::Critical).
@@ -33,6 +34,8 @@ pub(crate) struct PoolConfig {
 pub(crate) enum PoolKind {
     /// Threads, rayon, the caller itself: [`Effect::Run`](super::Effect::Run).
     Slots,
+    /// The same for what can be ended while it runs: [`Effect::Abort`](super::Effect::Abort).
+    Futures,
     /// Worker processes: [`Effect::Stage`](super::Effect::Stage).
     Workers(WorkersConfig),
 }

@@ -25,6 +25,8 @@ pub(super) struct Pool {
     pub(super) admission: Admission,
     /// Absent for a pool of slots.
     pub(super) workers: Option<Workers>,
+    /// Whether what runs in a slot can be ended.
+    aborts: bool,
     pub(super) queue_bound: Option<usize>,
     /// Calls that have not reached their terminal state.
     pub(super) unresolved: usize,
@@ -44,7 +46,7 @@ pub(super) struct Pool {
 impl Pool {
     fn new(config: PoolConfig) -> Self {
         let (zero_pool_size, workers) = match config.kind {
-            PoolKind::Slots => (ZeroPoolSize::Unlimited, None),
+            PoolKind::Slots | PoolKind::Futures => (ZeroPoolSize::Unlimited, None),
             PoolKind::Workers(workers) => (ZeroPoolSize::Closed, Some(Workers::new(workers))),
         };
         let PoolConfig { limits, places_max, aging, .. } = config;
@@ -56,6 +58,7 @@ impl Pool {
                 aging,
             }),
             workers,
+            aborts: matches!(config.kind, PoolKind::Futures),
             queue_bound: config.queue_bound,
             unresolved: 0,
             delayed: 0,
@@ -103,7 +106,8 @@ impl<P: Clone> Core<P> {
     #[expect(clippy::large_types_passed_by_value, reason = "there is one core in a supervisor")]
     pub(crate) fn new(config: CoreConfig) -> Self {
         let warns = config.timeout_warning.is_some() || config.timeout_critical.is_some();
-        let ages = [&config.threads, &config.processes].iter().any(|pool| pool.aging.is_some());
+        let pools = [config.threads, config.processes, config.loops];
+        let ages = pools.iter().any(|pool| pool.aging.is_some());
         Self {
             warn_after: [config.timeout_warning.into(), config.timeout_critical.into()],
             warns,
@@ -112,7 +116,7 @@ impl<P: Clone> Core<P> {
             nodes: Nodes::default(),
             timers: BTreeSet::new(),
             staged_report: Time::NEVER,
-            pools: [Pool::new(config.threads), Pool::new(config.processes)],
+            pools: pools.map(Pool::new),
             last_number: 0,
             last_worker: 0,
             stop: None,
@@ -358,8 +362,21 @@ impl<P: Clone> Core<P> {
         self.tasks.vacate(slot);
     }
 
-    /// The terminal state of a task whose closure can't be stopped: the record, without its payload, keeps
-    /// the slot until the closure ends.
+    /// What runs in a slot is no longer wanted. Where it can be ended, it is; where it can't, it goes on.
+    pub(super) fn give_up(&self, slot: u32, out: &mut Vec<Effect<P>>) {
+        let record = &self.tasks[slot];
+        #[cfg(test)]
+        if self.is_sabotaged(super::sabotage::Sabotage::AbortForgotten) {
+            return;
+        }
+        if self.pool(record.pool).aborts {
+            let payload = record.payload.clone().expect("an unresolved task has its payload");
+            out.push(Effect::Abort { ticket: self.tasks.ticket(slot), payload });
+        }
+    }
+
+    /// The terminal state of a task that was given up while it ran in a slot: the record, without its payload,
+    /// keeps the slot until that has ended.
     pub(super) fn resolve_detached(
         &mut self,
         slot: u32,

@@ -11,6 +11,8 @@ pub(super) enum Sabotage {
     RetryBeforeDeathConfirmed,
     /// A closure that was given up never frees its slot.
     SlotLeakedAtCancel,
+    /// A future that was given up is not told to end.
+    AbortForgotten,
     /// The least urgent class goes first.
     LowerClassOvertakes,
     /// A completion that comes while a kill is under way resolves the task twice.
@@ -28,10 +30,11 @@ pub(super) enum Sabotage {
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
+        Self::AbortForgotten,
         Self::LowerClassOvertakes,
         Self::ResolvedTwiceInRaceWithKill,
         Self::RestForgotten,

@@ -95,6 +95,7 @@ impl<P: Clone> Core<P> {
                 self.leave_worker(slot, now);
             }
             State::Running | State::AwaitingEnd => {
+                self.give_up(slot, out);
                 self.resolve_detached(slot, Ending::Cancelled { why }, now, out);
                 return Cancel::Resolved;
             }

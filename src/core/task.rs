@@ -29,7 +29,7 @@ pub(super) enum State {
     Killing(Kill),
     /// It timed out and is to be retried once the attempt has ended for certain.
     AwaitingEnd,
-    /// It is resolved, but its closure still runs and holds the slot.
+    /// It is resolved, but its closure or future has not ended and holds the slot.
     Detached,
 }
 

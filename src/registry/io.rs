@@ -1,5 +1,5 @@
-//! What `#[task(io)]` generates drives this: its arguments go into a closure for the thread pool, so they
-//! must be owned and `Send`, and nothing is encoded or registered.
+//! What `#[task(io)]`, and `#[task]` on an `async fn`, generate drives this: the arguments go into a closure for the
+//! thread pool or a future for a loop, so they must be owned and `Send`, and nothing is encoded or registered.
 
 use super::returned::Describe;
 
@@ -25,7 +25,7 @@ pub trait GivenAgain: Clone {}
 #[diagnostic::do_not_recommend]
 impl<T: Clone> GivenAgain for T {}
 
-/// What `#[task(io)]` says of a function. The type that implements it is a helper, which stands for the
+/// What the attribute of a task that runs in this process says of a function. The type that implements it is a helper, which stands for the
 /// function and its parameters.
 pub trait IoTask {
     /// What the function returns.

@@ -14,6 +14,8 @@ use super::driven::Driven;
 use super::error::StartError;
 use super::executor::{Executor, Workers};
 use super::info::Counters;
+#[cfg(feature = "async")]
+use super::loops::Loops;
 use super::map::Paces;
 use super::shared::{Drained, Shared, Space};
 use super::timer::Timer;
@@ -81,6 +83,7 @@ pub struct SupervisorBuilder {
     threads: Limits,
     min_threads: u32,
     max_threads: Option<u32>,
+    loops: Limits,
     processes: Option<Limits>,
     run_in: RunIn,
     burst: Option<u32>,
@@ -107,6 +110,7 @@ impl Default for SupervisorBuilder {
             threads: Limits::new(cores().saturating_mul(5)).reserve_normal(5).reserve_high(5),
             min_threads: 0,
             max_threads: None,
+            loops: Limits::new(0),
             processes: None,
             run_in: RunIn::Workers,
             burst: None,
@@ -171,6 +175,14 @@ impl SupervisorBuilder {
     /// tasks go beyond it.
     pub fn max_threads(mut self, threads: u32) -> Self {
         self.max_threads = Some(threads);
+        self
+    }
+
+    /// The limits of all async loops together: how many futures are under way at the same time. A `pool_size` of
+    /// zero means no limit, as it is unless said.
+    #[cfg(feature = "async")]
+    pub fn loops(mut self, limits: Limits) -> Self {
+        self.loops = limits;
         self
     }
 
@@ -386,6 +398,7 @@ impl SupervisorBuilder {
         CoreConfig {
             threads: pool(self.threads, PoolKind::Slots, self.max_threads),
             processes: pool(limits, kind, None),
+            loops: pool(self.loops, PoolKind::Futures, None),
             timeout_warning: self.timeout_warning,
             timeout_critical: self.timeout_critical,
         }
@@ -435,6 +448,8 @@ impl SupervisorBuilder {
             chosen: Mutex::new(HashMap::new()),
             counters: Counters::default(),
             paces: Paces::default(),
+            #[cfg(feature = "async")]
+            loops: Loops::default(),
             this: this.clone(),
             settings,
         });

@@ -27,6 +27,8 @@ pub struct SupervisorInfo {
     pub threads: PoolInfo,
     /// The process pool, or what the builder put in its place.
     pub processes: PoolInfo,
+    /// The async loops together.
+    pub loops: PoolInfo,
     /// The threads that exist, busy or idle.
     pub thread_count: usize,
     /// The worker processes, in the order of their start.
@@ -41,7 +43,8 @@ pub struct SupervisorInfo {
 pub struct PoolInfo {
     /// Its limits.
     pub limits: Limits,
-    /// Places taken. More than zero while a closure whose task has timed out or was cancelled still runs.
+    /// Places taken. More than zero while a closure whose task has timed out or was cancelled still runs, or a
+    /// future has not come to its next await.
     pub busy: u32,
     /// Tasks that run.
     pub running: usize,
@@ -158,6 +161,7 @@ impl From<PoolId> for Pool {
         match pool {
             PoolId::Threads => Self::Threads,
             PoolId::Processes => Self::Processes,
+            PoolId::Loops => Self::Loops,
         }
     }
 }
@@ -167,6 +171,7 @@ impl From<Pool> for PoolId {
         match pool {
             Pool::Threads => Self::Threads,
             Pool::Processes => Self::Processes,
+            Pool::Loops => Self::Loops,
         }
     }
 }
@@ -214,13 +219,14 @@ impl Shared {
                 delayed: view.delayed,
             }
         };
-        let (threads, processes) = (pool(PoolId::Threads), pool(PoolId::Processes));
+        let [threads, processes, loops] = PoolId::ALL.map(pool);
         let workers: Vec<_> = core.workers().collect();
         drop(core);
         SupervisorInfo {
             name: self.settings.name.clone(),
             threads,
             processes,
+            loops,
             thread_count: self.threads.get().map_or(0, ThreadPool::threads),
             workers: workers
                 .into_iter()

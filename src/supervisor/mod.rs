@@ -13,6 +13,8 @@ pub(crate) mod error;
 pub(crate) mod executor;
 pub(crate) mod external;
 pub(crate) mod info;
+#[cfg(feature = "async")]
+pub(crate) mod loops;
 pub(crate) mod map;
 pub(crate) mod perform;
 pub(crate) mod receive;

@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
 use crate::task::cause::ExitCause;
-use crate::task::cell::{Farewell, Payload, TaskCell, Work};
+use crate::task::cell::{Farewell, Payload, TaskCell};
 use crate::task::error::{CrashReport, TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket, WorkerId};
-use crate::task::info::{Ended, TaskStatus};
+use crate::task::info::{Ended, Pool, TaskStatus};
 
 /// What an attempt that has just ended left behind, for the task to be resolved with if the core says so.
 pub(crate) struct Arrived {
@@ -66,6 +66,10 @@ impl Shared {
                         _ => self.run_item(item),
                     }
                 }
+                #[cfg(feature = "async")]
+                Effect::Abort { ticket, payload } => payload.abort(ticket.attempt),
+                #[cfg(not(feature = "async"))]
+                Effect::Abort { .. } => {}
                 Effect::Stage { worker, ticket, payload } => {
                     freed = true;
                     self.executor.stage(worker, ticket, &payload);
@@ -129,7 +133,7 @@ impl Shared {
             }
             ending => {
                 pid = self.pid_of(history);
-                Err(fail(self.error_kind(ending, history, pid)))
+                Err(fail(self.error_kind(cell.pool, ending, history, pid)))
             }
         };
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
@@ -152,10 +156,9 @@ impl Shared {
             returned_error,
         };
         let Farewell { unused, callback } = cell.resolve(outcome, ended);
-        match unused {
-            Work::Spent | Work::Encoded { .. } | Work::Pack(_) => {}
-            // What was never run is the user's, and so is its Drop.
-            unused => self.run_callback(Box::new(move || drop(unused))),
+        // What was never run is the user's, and so is its Drop.
+        if !unused.is_plain() {
+            self.run_callback(Box::new(move || drop(unused)));
         }
         if let Some(callback) = callback {
             self.run_callback(callback);
@@ -167,13 +170,20 @@ impl Shared {
     }
 
     /// What an ending other than `Finished` is to the user.
-    fn error_kind(&self, ending: Ending, history: History, pid: Option<u32>) -> TaskErrorKind {
+    fn error_kind(
+        &self,
+        pool: Pool,
+        ending: Ending,
+        history: History,
+        pid: Option<u32>,
+    ) -> TaskErrorKind {
         let ran = history.ran;
         match ending {
             Ending::Finished => unreachable!("an outcome is no error"),
             Ending::Crashed { worker } => TaskErrorKind::Crashed(self.crash_report(worker, ran)),
-            Ending::TimedOut { worker: Some(_) } => TaskErrorKind::TimedOut { pid, ran },
-            Ending::TimedOut { worker: None } => TaskErrorKind::TimedOut { pid: None, ran },
+            Ending::TimedOut { worker } => {
+                TaskErrorKind::TimedOut { pool, pid: worker.and(pid), ran }
+            }
             Ending::Cancelled { why: CancelReason::Requested } => TaskErrorKind::Cancelled,
             Ending::Cancelled { why: CancelReason::Stopped } => TaskErrorKind::Stopped,
             Ending::Expired => TaskErrorKind::Expired { waited: history.queued },
@@ -184,7 +194,7 @@ impl Shared {
     /// The outcomes of its calls have arrived apart; those that have none end now.
     fn resolve_pack(&self, cell: &TaskCell, ending: Ending, history: History) {
         if ending != Ending::Finished {
-            let kind = self.error_kind(ending, history, self.pid_of(history));
+            let kind = self.error_kind(cell.pool, ending, history, self.pid_of(history));
             let status = kind.status();
             let fail =
                 |id| TaskError::new(Some(id), cell.name.clone(), history.attempts, kind.clone());

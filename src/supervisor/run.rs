@@ -1,7 +1,7 @@
 //! Running an attempt on a thread of this process.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::context::{self, Context, Place};
 use super::executor::Executor;
@@ -38,6 +38,8 @@ impl Shared {
             (PoolId::Processes, Executor::Inline) if context::is_submitting() => {
                 self.run_here(item, &mut Next::Unwanted);
             }
+            #[cfg(feature = "async")]
+            (PoolId::Loops, _) => self.run_on_loop(item),
             _ => self.threads.get().expect("threads start with the supervisor").execute(item),
         }
     }
@@ -69,8 +71,11 @@ impl Shared {
                 }
                 return;
             }
-            // A pack goes to workers only.
-            Work::Encoded { .. } | Work::Pack(_) | Work::Spent => return,
+            // It was given up before it could begin.
+            Work::Spent => failed(Finish::Refused, TaskErrorKind::Cancelled),
+            #[cfg(feature = "async")]
+            Work::Future(_) => unreachable!("a future runs on a loop"),
+            Work::Encoded { .. } | Work::Pack(_) => unreachable!("a pack goes to workers only"),
         };
         judged.arrived.ran = Some(started.elapsed());
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, next);
@@ -90,6 +95,24 @@ impl Shared {
                 failed(Finish::Panicked, panicked(message, None, None))
             }
         };
+        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
+    }
+}
+
+#[cfg(feature = "async")]
+impl Shared {
+    /// An attempt on a loop has ended. `None`: its future was dropped before it was ready.
+    pub(crate) fn on_future_ended(
+        &self,
+        ticket: Ticket,
+        outcome: Option<Result<Returned, panics::Panicked>>,
+        ran: Duration,
+    ) {
+        let mut judged = match outcome {
+            Some(outcome) => judge_closure(outcome),
+            None => failed(Finish::Returned, TaskErrorKind::Cancelled),
+        };
+        judged.arrived.ran = Some(ran);
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
 }
@@ -127,7 +150,7 @@ fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
 
 /// Judge what came back from a worker, or from the same function run here.
 pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> Judged {
-    let ran = Some(std::time::Duration::from_nanos(frame.ran_ns));
+    let ran = Some(Duration::from_nanos(frame.ran_ns));
     let mut judged = match frame.outcome {
         Outcome::Returned { value, error } => Judged {
             finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },

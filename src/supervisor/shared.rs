@@ -16,6 +16,8 @@ use super::callbacks::Callbacks;
 use super::driven::Driven;
 use super::executor::Executor;
 use super::info::Counters;
+#[cfg(feature = "async")]
+use super::loops::Loops;
 use super::map::Paces;
 use super::perform::Arrivals;
 use super::receive::Desk;
@@ -77,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) chosen: Mutex<HashMap<Box<str>, TaskId>>,
     pub(crate) counters: Counters,
     pub(crate) paces: Paces,
+    #[cfg(feature = "async")]
+    pub(crate) loops: Loops,
     pub(crate) this: Weak<Shared>,
 }
 

@@ -29,8 +29,9 @@ pub enum Stop {
     DrainFor(Duration),
     /// What runs goes on to its end; what waits is cancelled.
     CancelQueued,
-    /// What waits is cancelled, and what runs in worker processes is killed. Closures on threads can't be
-    /// killed: their handles are resolved, and the stop waits for them only for a second.
+    /// What waits is cancelled, what runs in worker processes is killed, and futures are dropped at their next
+    /// await. Closures on threads can't be killed: their handles are resolved, and the stop waits for them only for
+    /// a second, as for a future that does not come to its next await.
     KillNow,
 }
 
@@ -40,7 +41,7 @@ impl Shared {
             return;
         }
         self.drained.stopping.store(true, Ordering::SeqCst);
-        let within = context::place_of(self.address()).is_some();
+        let within = self.is_within();
         match how {
             Stop::Drain | Stop::DrainFor(_) => self.begin_stop(StopMode::Drain),
             Stop::CancelQueued => self.begin_stop(StopMode::CancelQueued),
@@ -59,6 +60,15 @@ impl Shared {
         self.finish_stop(matches!(how, Stop::KillNow | Stop::DrainFor(_)));
     }
 
+    /// Whether this thread works for the supervisor, so that it must not wait for its end.
+    fn is_within(&self) -> bool {
+        #[cfg(feature = "async")]
+        if self.is_on_a_loop() {
+            return true;
+        }
+        context::place_of(self.address()).is_some()
+    }
+
     fn begin_stop(&self, mode: StopMode) {
         tracing::debug!(target: "atasker::supervisor", ?mode, "stopping");
         self.drive(|core, now, effects| core.on_stopping(now, mode, effects));
@@ -69,6 +79,8 @@ impl Shared {
     /// Nothing is outstanding: end the processes and the threads.
     fn finish_stop(&self, hard: bool) {
         self.executor.shut_down();
+        #[cfg(feature = "async")]
+        self.stop_loops(PATIENCE);
         if let Some(threads) = self.threads.get() {
             threads.stop(hard.then_some(PATIENCE));
         }
@@ -85,6 +97,8 @@ impl Shared {
             self.begin_stop(StopMode::KillNow);
         }
         self.executor.shut_down();
+        #[cfg(feature = "async")]
+        self.stop_loops(PATIENCE);
         if let Some(threads) = self.threads.get() {
             threads.stop(Some(Duration::ZERO));
         }

@@ -40,7 +40,10 @@ impl Shared {
             Err(NotTaken::Full(call)) => call,
         };
         match context::place_of(self.address()) {
-            Some(Place::Callback) => return Err(SubmitError::QueueFull),
+            // A loop that blocks holds up everything on it, perhaps what would make the place.
+            Some(Place::Callback | Place::Task(PoolId::Loops)) => {
+                return Err(SubmitError::QueueFull);
+            }
             Some(Place::Task(pool)) if pool == PoolId::from(call.pool) => {
                 return Err(SubmitError::QueueFull);
             }
@@ -88,6 +91,9 @@ impl Shared {
         let options = *declared_of(&work, declared.as_deref());
         let options = wanted.as_ref().map_or(options, |wanted| wanted.over(options));
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
+        #[cfg(feature = "async")]
+        self.take_seat(&name.function, &mut work, wanted.as_deref())
+            .map_err(|error| NotTaken::Refused(error.into()))?;
         let cell = TaskCell::new(name, pool, options.priority, work);
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
         let mut effects = Effects::default();
@@ -113,6 +119,10 @@ impl Shared {
                     priority = %options.priority, "submitted"
                 );
                 context::submitting(|| self.perform(effects, Arrivals::NONE, &mut Next::Unwanted));
+                #[cfg(feature = "async")]
+                if pool == Pool::Loops {
+                    self.on_accepted_for_loop(&cell, task);
+                }
                 let owner: Weak<dyn TaskOwner> = self.this.clone();
                 Ok(TaskHandle::new(cell, task, owner, read))
             }
@@ -197,7 +207,7 @@ fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {
         Work::Encoded { arguments: Err(error), .. } => {
             Err(SubmitError::Unencodable { function: name.to_owned(), reason: error.to_string() })
         }
-        Work::Once(_) | Work::External(_) if retries > 0 => {
+        work if retries > 0 && !work.is_repeatable() => {
             Err(SubmitError::NotRepeatable(name.to_owned()))
         }
         _ => Ok(()),

@@ -10,6 +10,8 @@ use std::time::Duration;
 use super::cell::{Function, Given, Name, Repeatable, Returned, Stored, Work};
 use super::info::Pool;
 use super::options::{Backoff, Declared, Options, Priority, RetryOn, RetryPolicy, Wanted};
+#[cfg(feature = "async")]
+use crate::async_loop::{AsyncLoop, BoxFuture, FutureWork};
 #[cfg(feature = "json")]
 use crate::codec;
 use crate::codec::{CodecId, DecodeError, EncodeError, Encoded};
@@ -92,8 +94,8 @@ impl<T> Call<T> {
 
     /// The longest that one attempt may run, counted from the moment it begins.
     ///
-    /// In a worker process the worker is killed then. A thread can't be killed: there the handle is resolved,
-    /// and the closure goes on, holding its place.
+    /// In a worker process the worker is killed then. On a loop the future is dropped at its next await. A thread
+    /// can't be killed: there the handle is resolved, and the closure goes on, holding its place.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.wanted().timeout = Some(timeout);
         self
@@ -129,6 +131,24 @@ impl<T> Call<T> {
     /// How long to wait before a retry; not at all unless said.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.wanted().backoff = Some(backoff);
+        self
+    }
+
+    /// Run the future on this loop, not on the default one. For other calls that is an error at the submission.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atasker::{Call, Supervisor};
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let devices = supervisor.create_loop("devices")?;
+    /// let call = Call::future(async { std::thread::current().name().map(str::to_owned) });
+    /// let name = supervisor.submit(call.on_loop(&devices))?.wait()?;
+    /// assert_eq!(name.as_deref(), Some("devices"));
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn on_loop(mut self, aloop: &AsyncLoop) -> Self {
+        self.wanted().on_loop = Some(aloop.clone());
         self
     }
 
@@ -292,10 +312,11 @@ impl<T: Send + 'static> Call<T> {
         Self::__new_io(name, Declared::DEFAULT, |_| None, closure)
     }
 
-    fn in_threads(name: Name, declared: Options, work: Work) -> Self {
+    /// For a pool of this process, where values stay what they are.
+    fn here(pool: Pool, name: Name, declared: Options, work: Work) -> Self {
         let read = ReadResult::Value(|value| value.downcast::<T>().ok().map(|value| *value));
         let declared = (declared != Options::DEFAULT).then(|| Box::new(declared));
-        Self { name, work, declared, wanted: None, pool: Pool::Threads, read }
+        Self { name, work, declared, wanted: None, pool, read }
     }
 
     /// For `#[task(io)]`.
@@ -308,7 +329,7 @@ impl<T: Send + 'static> Call<T> {
     ) -> Self {
         let once = Box::new(move || returned(closure(), describe));
         let Declared { options, label } = declared;
-        Self::in_threads(Name::declared(name, label), options, Work::Once(once))
+        Self::here(Pool::Threads, Name::declared(name, label), options, Work::Once(once))
     }
 
     /// For `#[task(io, retries = …)]`.
@@ -321,7 +342,8 @@ impl<T: Send + 'static> Call<T> {
     ) -> Self {
         let repeatable = Repeatable::new(move || returned(closure(), describe));
         let Declared { options, label } = declared;
-        Self::in_threads(Name::declared(name, label), options, Work::Repeatable(repeatable))
+        let name = Name::declared(name, label);
+        Self::here(Pool::Threads, name, options, Work::Repeatable(repeatable))
     }
 
     pub(crate) fn external(
@@ -329,8 +351,79 @@ impl<T: Send + 'static> Call<T> {
         start: impl FnOnce(crate::supervisor::external::Slot) + Send + 'static,
     ) -> Self {
         let name = Name { function: Cow::Owned(name.to_owned()), given: None };
-        Self::in_threads(name, Options::DEFAULT, Work::External(Box::new(start)))
+        Self::here(Pool::Threads, name, Options::DEFAULT, Work::External(Box::new(start)))
     }
+}
+
+#[cfg(feature = "async")]
+impl<T: Send + 'static> Call<T> {
+    /// A future for a loop: what [`spawn`](crate::Supervisor::spawn) submits, here with options.
+    ///
+    /// It runs on the loop of [`on_loop`](Self::on_loop), or else on the
+    /// [default one](crate::Supervisor::default_loop). A timeout and a cancellation drop it at its next await, and
+    /// its place is free then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atasker::{Call, Supervisor, TaskStatus};
+    /// use std::time::Duration;
+    /// let supervisor = Supervisor::builder().start()?;
+    /// let call = Call::future(std::future::pending::<()>()).timeout(Duration::from_millis(10));
+    /// let error = supervisor.submit(call)?.wait().unwrap_err();
+    /// assert_eq!(error.status(), TaskStatus::TimedOut);
+    /// # Ok(()) }
+    /// ```
+    pub fn future<F>(future: F) -> Self
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        Self::__new_future(std::any::type_name::<F>(), Declared::DEFAULT, |_| None, future)
+    }
+
+    /// For `#[task]` on an `async fn`.
+    #[doc(hidden)]
+    pub fn __new_future(
+        name: &'static str,
+        declared: Declared,
+        describe: Describe<T>,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
+        let work = FutureWork::once(boxed(future, describe));
+        Self::on_loops(name, declared, work)
+    }
+
+    /// For `#[task(retries = …)]` on an `async fn`.
+    #[doc(hidden)]
+    pub fn __new_future_repeatable<F>(
+        name: &'static str,
+        declared: Declared,
+        describe: Describe<T>,
+        make: impl Fn() -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let work = FutureWork::repeatable(move || boxed(make(), describe));
+        Self::on_loops(name, declared, work)
+    }
+
+    fn on_loops(name: &'static str, declared: Declared, work: FutureWork) -> Self {
+        let Declared { options, label } = declared;
+        Self::here(Pool::Loops, Name::declared(name, label), options, Work::Future(work))
+    }
+}
+
+#[cfg(feature = "async")]
+fn boxed<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+    describe: Describe<T>,
+) -> BoxFuture {
+    // Not an async block: that would drop the future while its panic unwinds, so that another panic in its Drop
+    // would abort the process.
+    let mut future = Box::pin(future);
+    Box::pin(std::future::poll_fn(move |context| {
+        future.as_mut().poll(context).map(|value| returned(value, describe))
+    }))
 }
 
 fn returned<T: Send + 'static>(value: T, describe: Describe<T>) -> Returned {

@@ -13,6 +13,8 @@ use super::error::TaskError;
 use super::info::{Ended, Pool};
 use super::options::Priority;
 use super::pack::PackSlice;
+#[cfg(feature = "async")]
+use crate::async_loop::{AsyncLoop, FutureWork};
 use crate::codec::{CodecId, EncodeError, Encoded};
 use crate::registry::TaskEntry;
 use crate::sync::Mutex;
@@ -61,6 +63,9 @@ pub(crate) enum Work {
     Repeatable(Repeatable),
     /// Started here, ended elsewhere.
     External(ExternalClosure),
+    /// A future.
+    #[cfg(feature = "async")]
+    Future(FutureWork),
     /// It has been taken away to be run, or is no longer needed.
     Spent,
 }
@@ -72,6 +77,28 @@ pub(crate) enum Function {
     Typed(&'static TaskEntry),
     /// One that the worker's program has under this name.
     Named(Arc<str>),
+}
+
+impl Work {
+    /// Whether nothing is left in it that has a Drop of the user's.
+    pub(crate) fn is_plain(&self) -> bool {
+        match self {
+            Self::Spent | Self::Encoded { .. } | Self::Pack(_) => true,
+            #[cfg(feature = "async")]
+            Self::Future(future) => future.is_taken(),
+            Self::Once(_) | Self::Repeatable(_) | Self::External(_) => false,
+        }
+    }
+
+    /// Whether it can run again.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Once(_) | Self::External(_) => false,
+            #[cfg(feature = "async")]
+            Self::Future(future) => future.is_repeatable(),
+            Self::Encoded { .. } | Self::Pack(_) | Self::Repeatable(_) | Self::Spent => true,
+        }
+    }
 }
 
 impl Function {
@@ -248,7 +275,8 @@ impl TaskCell {
         }
     }
 
-    /// What a thread needs for one attempt. A closure that can run once is gone afterwards.
+    /// What a thread or loop needs for one attempt. What can run once is gone afterwards. `Spent`: the task was
+    /// given up before.
     pub(crate) fn take_work(&self) -> Work {
         let mut life = self.life.lock();
         let Life::Open { work, .. } = &mut *life else { return Work::Spent };
@@ -260,15 +288,41 @@ impl TaskCell {
                 codec: *codec,
                 arguments: arguments.clone(),
             },
+            #[cfg(feature = "async")]
+            Work::Future(future) => Work::Future(future.take()),
             Work::Once(_) | Work::External(_) | Work::Pack(_) | Work::Spent => {
                 std::mem::replace(work, Work::Spent)
             }
         }
     }
 
+    /// Of a future: have the attempt dropped at its next await.
+    #[cfg(feature = "async")]
+    pub(crate) fn abort(&self, attempt: u32) {
+        if let Life::Open { work: Work::Future(future), .. } = &*self.life.lock()
+            && let Some(seat) = future.seat()
+        {
+            seat.abort(attempt);
+        }
+    }
+
+    /// Of a future: the loop that it is on.
+    #[cfg(feature = "async")]
+    pub(crate) fn aloop(&self) -> Option<AsyncLoop> {
+        match &*self.life.lock() {
+            Life::Open { work: Work::Future(future), .. } => Some(future.seat()?.aloop().clone()),
+            _ => None,
+        }
+    }
+
     /// It was not accepted: what was to be run goes back.
     pub(crate) fn give_back(&self) -> Work {
         match &mut *self.life.lock() {
+            #[cfg(feature = "async")]
+            Life::Open { work: Work::Future(future), .. } => {
+                future.set_seat(None);
+                Work::Future(future.take())
+            }
             Life::Open { work, .. } => std::mem::replace(work, Work::Spent),
             Life::Ended { .. } => Work::Spent,
         }

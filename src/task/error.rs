@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cause::ExitCause;
 use super::cell::Name;
 use super::id::TaskId;
-use super::info::TaskStatus;
+use super::info::{Pool, TaskStatus};
 
 /// Why a task ended without the function's value.
 ///
@@ -44,13 +44,15 @@ pub enum TaskErrorKind {
     Crashed(CrashReport),
     /// The task ran longer than its timeout.
     TimedOut {
-        /// The worker process it ran in, which was killed. `None`: it ran on a thread, which can't be
-        /// killed, and goes on there, holding its place until it returns.
+        /// Where it ran. A thread can't be killed: there it goes on, holding its place until it returns. On a loop
+        /// its future is dropped at its next await.
+        pool: Pool,
+        /// The worker process it ran in, which was killed. `None`: it ran in none.
         pid: Option<u32>,
         /// How long it had run.
         ran: Duration,
     },
-    /// It was cancelled by its handle, or what was to end it elsewhere was dropped.
+    /// It was cancelled by its handle, its loop was stopped, or what was to end it elsewhere was dropped.
     Cancelled,
     /// Its supervisor stopped.
     Stopped,
@@ -191,10 +193,13 @@ impl fmt::Display for TaskErrorKind {
                 }
             }
             Self::Crashed(report) => report.fmt(f),
-            Self::TimedOut { pid: Some(pid), ran } => {
+            Self::TimedOut { pid: Some(pid), ran, .. } => {
                 write!(f, "timed out after {ran:.1?}; its worker process {pid} was killed")
             }
-            Self::TimedOut { pid: None, ran } => write!(
+            Self::TimedOut { pool: Pool::Loops, ran, .. } => {
+                write!(f, "timed out after {ran:.1?}; its future is dropped at its next await")
+            }
+            Self::TimedOut { pid: None, ran, .. } => write!(
                 f,
                 "timed out after {ran:.1?}; it goes on in its thread, which can't be killed, and holds its \
                  place until it returns"
@@ -277,8 +282,12 @@ impl std::error::Error for TaskError {}
 #[non_exhaustive]
 pub enum SubmitError {
     /// The pool's queue is full, and waiting for a place in it could wait for ever: the caller is itself a
-    /// task of this pool or a callback.
-    #[error("the queue is full, and a task of the same pool or a callback must not wait for it")]
+    /// task of this pool, a callback, or a future on a loop, where it may await
+    /// [`submit_async`](crate::Supervisor::submit_async).
+    #[error(
+        "the queue is full, and a task of the same pool, a callback or a future must not block until there is a \
+         place in it"
+    )]
     QueueFull,
     /// The supervisor is stopping or has stopped.
     #[error("the supervisor has stopped")]
@@ -310,15 +319,19 @@ pub enum SubmitError {
     /// Another task that has not ended yet has the same chosen id.
     #[error("a task with the id `{0}` is still outstanding")]
     DuplicateId(String),
-    /// Retries were asked for a closure that can run only once.
+    /// Retries were asked for a closure or future that can run only once.
     #[error(
-        "`{0}` can't be retried: its arguments are moved into it; declare `retries` on its `#[task(io)]` \
-         attribute, so that they are cloned for each attempt"
+        "`{0}` can't be retried: its arguments are moved into it; declare `retries` on its attribute, as in \
+         `#[task(io, retries = 2)]`, so that they are cloned for each attempt"
     )]
     NotRepeatable(String),
     /// The process pool could not be started, or has given up.
     #[error("the process pool can't run tasks: {0}")]
     NoWorkers(std::sync::Arc<crate::StartError>),
+    /// The loop that it was to run on can't take it.
+    #[cfg(feature = "async")]
+    #[error(transparent)]
+    Loop(#[from] crate::LoopError),
     /// This process is a fork of the one that started the supervisor.
     #[error(
         "this process was forked from the one with the supervisor, whose threads it does not have"

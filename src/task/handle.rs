@@ -116,8 +116,8 @@ impl<T> TaskHandle<T> {
     /// function does after that is not seen any more. `false`: it has ended otherwise, or its completion
     /// came first.
     ///
-    /// A task that runs in a worker process is killed with its process. One that runs on a thread can't be
-    /// killed: it goes on there and holds its place until it returns.
+    /// A task that runs in a worker process is killed with its process. A future is dropped at its next await.
+    /// A task that runs on a thread can't be killed: it goes on there and holds its place until it returns.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -73,6 +73,8 @@ pub enum Pool {
     Threads,
     /// The process pool, or what the builder put in its place.
     Processes,
+    /// The async loops together.
+    Loops,
 }
 
 /// What is known about one task at one moment.

@@ -74,7 +74,7 @@ pub struct UnknownPriority(String);
 /// So a flood of low-priority work never keeps an urgent task waiting for a place.
 ///
 /// On the process pool `p + n + h` is the number of worker processes, and `p` must not be zero. On
-/// threads `p = 0` means no limit.
+/// threads and loops `p = 0` means no limit.
 ///
 /// ```
 /// use atasker::Limits;
@@ -254,7 +254,7 @@ impl Options {
 
 /// What a call says on top of what the function's attribute declares. The attribute of a function that is
 /// called by name is known only at the submission.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) priority: Option<Priority>,
     pub(crate) timeout: Option<Duration>,
@@ -263,6 +263,8 @@ pub(crate) struct Wanted {
     pub(crate) retries: Option<u32>,
     pub(crate) retry_on: Option<u8>,
     pub(crate) backoff: Option<Backoff>,
+    #[cfg(feature = "async")]
+    pub(crate) on_loop: Option<crate::async_loop::AsyncLoop>,
 }
 
 impl Wanted {

@@ -108,7 +108,7 @@ fn a_timeout_kills_the_worker_and_nothing_else() {
         let neighbour = supervisor.submit(tasks::sleep_ms::call(300)).expect("accepted");
         let call = tasks::die::call("hang").timeout(Duration::from_millis(50));
         let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
-        let TaskErrorKind::TimedOut { pid: Some(pid), ran } = *error.kind() else {
+        let TaskErrorKind::TimedOut { pid: Some(pid), ran, .. } = *error.kind() else {
             panic!("{error}")
         };
         assert!(ran >= Duration::from_millis(50));

@@ -15,6 +15,7 @@ mod coordinator;
 mod crashes;
 mod handles;
 mod lifecycle;
+mod loops;
 mod macros;
 mod payloads;
 mod rings;

@@ -239,3 +239,44 @@ pub(crate) fn submit_inside() -> String {
         Err(error) => error.to_string(),
     }
 }
+
+/// Says where it runs.
+#[task]
+pub(crate) async fn later(number: u32, text: &str) -> String {
+    tokio::task::yield_now().await;
+    format!("{text}{number} {}", std::thread::current().name().unwrap_or_default())
+}
+
+/// Fails until it has been called so often.
+#[task(retries = 2, retry_on(error))]
+pub(crate) async fn flaky_later(
+    text: &str,
+    counted: std::sync::Arc<std::sync::atomic::AtomicU32>,
+    calls: u32,
+) -> Result<String, String> {
+    tokio::task::yield_now().await;
+    let call = counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+    if call < calls { Err(format!("attempt {call}")) } else { Ok(format!("{text} {call}")) }
+}
+
+/// Hangs in its first attempt. Panics if two attempts overlap.
+#[task(timeout = "20ms", retries = 1, retry_on(timeout))]
+pub(crate) async fn hangs_once(
+    counted: std::sync::Arc<std::sync::atomic::AtomicU32>,
+    alive: std::sync::Arc<std::sync::atomic::AtomicU32>,
+) -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    struct Alive(std::sync::Arc<AtomicU32>);
+    impl Drop for Alive {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    assert_eq!(alive.fetch_add(1, Ordering::SeqCst), 0, "attempts never overlap");
+    let _alive = Alive(alive);
+    let attempt = counted.fetch_add(1, Ordering::SeqCst) + 1;
+    if attempt == 1 {
+        std::future::pending::<()>().await;
+    }
+    attempt
+}

@@ -2,7 +2,7 @@ use atasker::task;
 
 struct Camera;
 
-#[task]
+#[task(io)]
 async fn poll(id: u32) -> u32 {
     id
 }

@@ -44,6 +44,19 @@ mod inner {
         f(io)
     }
 
+    #[task(crate = crate::renamed::tasks)]
+    #[must_use]
+    pub(crate) async fn awaited(name: &str, f: fn(&str) -> usize, more: Option<&str>) -> usize {
+        std::future::ready(()).await;
+        f(name) + more.map_or(0, str::len)
+    }
+
+    #[task(retries = 2, retry_on(error), priority = "high", timeout = "1s", label = "again")]
+    pub(crate) async fn again(name: &str, config: Vec<u8>, more: Option<&[u8]>) -> TaskResult<usize> {
+        std::future::ready(()).await;
+        Ok(name.len() + config.len() + more.map_or(0, <[u8]>::len))
+    }
+
     #[atasker::worker_init]
     fn load(_config: &Config) -> Result<(), String> {
         Ok(())
@@ -60,6 +73,10 @@ fn main() -> Result<(), std::num::ParseIntError> {
     drop(inner::Renamed::call(3));
     assert_eq!(inner::io("x", str::len), 1);
     drop(inner::io::call("x", str::len));
+    drop(inner::awaited("x", str::len, None));
+    drop(inner::awaited::call("x", str::len, Some("y")));
+    drop(inner::again("x", Vec::new(), None));
+    drop(inner::again::call("x", vec![1], Some(&[2])));
 
     #[atasker::task]
     fn local(call: u8, local: u8) -> u8 {

@@ -20,8 +20,9 @@ use world::World;
 const SEEDS: u64 = 10_000;
 
 /// What a thousand histories must have seen.
-const REACHED: [&str; 16] = [
+const REACHED: [&str; 17] = [
     "A pack goes on",
+    "Abort",
     "Cancelled { why: Requested }",
     "Cancelled { why: Stopped }",
     "Crashed",

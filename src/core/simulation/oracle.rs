@@ -46,9 +46,9 @@ pub(super) struct Oracle {
     pub(super) known: BTreeMap<u64, Known>,
     /// By the number of its first call, how many calls each task has.
     calls: BTreeMap<u64, u32>,
-    pub(super) limits: [Limits; 2],
-    kinds: [PoolKind; 2],
-    places_max: [Option<u32>; 2],
+    pub(super) limits: [Limits; PoolId::ALL.len()],
+    kinds: [PoolKind; PoolId::ALL.len()],
+    places_max: [Option<u32>; PoolId::ALL.len()],
     aging: bool,
     /// Whether the transport knows at once what has begun.
     pub(super) prompt: bool,
@@ -64,7 +64,7 @@ pub(super) struct Oracle {
 
 impl Oracle {
     pub(super) fn new(config: &crate::core::CoreConfig) -> Self {
-        let pools = [config.threads, config.processes];
+        let pools = [config.threads, config.processes, config.loops];
         Self {
             known: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -206,6 +206,13 @@ impl Oracle {
                     self.census.insert(format!("Stage behind another: {behind}"));
                     started.push(ticket.task.number);
                 }
+                Effect::Abort { ticket, payload } => {
+                    assert_eq!(
+                        *payload, ticket.task.number,
+                        "a future is aborted with its payload"
+                    );
+                    self.on_aborted(ticket);
+                }
                 Effect::Resolve { task, ending, payload, history } => {
                     assert_eq!(*payload, task.number, "a task is resolved with its own payload");
                     for call in task.number..task.number + u64::from(self.calls[&task.number]) {
@@ -278,6 +285,14 @@ impl Oracle {
         joins
     }
 
+    fn on_aborted(&mut self, ticket: Ticket) {
+        self.census.insert("Abort".to_owned());
+        let known = self.task(ticket.task);
+        assert_eq!(known.pool, PoolId::Loops, "only what is on a loop is aborted");
+        assert_eq!(known.alive, Some((ticket, None)), "what is aborted runs");
+        assert!(!known.resolved, "what is resolved is not aborted later");
+    }
+
     fn on_warned(&mut self, task: TaskId, level: WarnLevel) {
         self.census.insert(format!("Warn {level:?}"));
         let known = self.task(task);
@@ -311,7 +326,7 @@ impl Oracle {
         if class == Priority::Critical {
             return u32::MAX;
         }
-        let unlimited = p == 0 && matches!(self.kinds[pool as usize], PoolKind::Slots);
+        let unlimited = p == 0 && !matches!(self.kinds[pool as usize], PoolKind::Workers(_));
         let ceiling = match class {
             _ if unlimited => u32::MAX,
             Priority::Low => p,

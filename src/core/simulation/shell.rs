@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::dice::{Dice, finish};
+use super::oracle::Payload;
 use super::world::World;
-use crate::core::{Finished, Killed};
+use crate::core::{Finished, Killed, PoolId, TaskInfo};
 use crate::task::id::{Ticket, WorkerId};
 
 /// What the shell tells the core.
@@ -93,14 +94,26 @@ impl World {
     }
 
     fn finish_some_closure(&mut self) -> bool {
-        if self.running.is_empty() {
+        let ends = |&index: &usize| !self.runs_for_ever(self.running[index]);
+        let ending: Vec<usize> = (0..self.running.len()).filter(ends).collect();
+        let Some(index) = self.dice.pick(&ending) else {
             return false;
-        }
-        let index = self.dice.index(self.running.len());
+        };
         let ticket = self.running.swap_remove(index);
         let finished = finished(&mut self.dice, ticket);
         self.tell(Event::Finished(vec![finished]));
         true
+    }
+
+    /// Some futures, and once they are no longer wanted all of them, end only when they are told to.
+    fn runs_for_ever(&self, ticket: Ticket) -> bool {
+        let task = ticket.task;
+        if self.oracle.known[&task.number].pool != PoolId::Loops || self.aborted.contains(&ticket) {
+            return false;
+        }
+        let runs = |task: TaskInfo<'_, Payload>| task.ticket == Some(ticket);
+        let wanted = self.core.task(task).is_some_and(runs);
+        !wanted || (!self.healthy && task.number.is_multiple_of(3))
     }
 
     fn advance_some_process(&mut self) -> bool {

@@ -11,6 +11,7 @@ use crate::task::id::{Ticket, WorkerId};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Action {
     Run(Ticket),
+    Abort(Ticket),
     Stage(WorkerId, Ticket),
     Revoke(WorkerId, Ticket),
     Kill(WorkerId, Ticket),
@@ -30,13 +31,15 @@ impl Action {
             | Self::Kill(..)
             | Self::Split(..)
             | Self::CheckClaim(..) => true,
-            Self::Run(_) | Self::Signal(_) | Self::Spawn(_) | Self::Retire(_) => false,
+            Self::Run(_) | Self::Abort(_) | Self::Signal(_) | Self::Spawn(_) | Self::Retire(_) => {
+                false
+            }
         }
     }
 
     fn worker(self) -> Option<WorkerId> {
         match self {
-            Self::Run(_) => None,
+            Self::Run(_) | Self::Abort(_) => None,
             Self::Stage(worker, _)
             | Self::Revoke(worker, _)
             | Self::Kill(worker, _)
@@ -91,6 +94,7 @@ impl World {
                 }
                 self.running.push(ticket);
             }
+            Action::Abort(ticket) => _ = self.aborted.insert(ticket),
             _ if !known => self.answer_for_the_dead(action),
             Action::Stage(worker, ticket) => self.stage(worker, ticket),
             Action::Revoke(worker, ticket) => {

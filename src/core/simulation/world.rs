@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) batches: Vec<VecDeque<Action>>,
     pub(super) processes: BTreeMap<WorkerId, Process>,
     pub(super) running: Vec<Ticket>,
+    /// What was told to end, begun or not.
+    pub(super) aborted: BTreeSet<Ticket>,
     pub(super) answers: Vec<Event>,
     /// Splits that the core does not know of, with what was kept.
     pub(super) splits: VecDeque<(WorkerId, Ticket, u32)>,
@@ -80,11 +82,18 @@ impl World {
             aging,
             places_max: None,
         };
+        let loops = PoolConfig {
+            limits: limits(&mut dice, 0),
+            kind: PoolKind::Futures,
+            places_max: None,
+            ..threads
+        };
         let warn =
             |dice: &mut Dice| dice.one_in(2).then(|| Duration::from_millis(1 + dice.below(20)));
         let config = CoreConfig {
             threads,
             processes,
+            loops,
             timeout_warning: warn(&mut dice),
             timeout_critical: warn(&mut dice),
         };
@@ -103,6 +112,7 @@ impl World {
             batches: Vec::new(),
             processes: BTreeMap::new(),
             running: Vec::new(),
+            aborted: BTreeSet::new(),
             answers: Vec::new(),
             splits: VecDeque::new(),
             prompt,
@@ -196,6 +206,7 @@ impl World {
         for effect in &out {
             batch.push_back(match *effect {
                 Effect::Run { ticket, .. } => Action::Run(ticket),
+                Effect::Abort { ticket, .. } => Action::Abort(ticket),
                 Effect::Stage { worker, ticket, .. } => Action::Stage(worker, ticket),
                 Effect::Revoke { worker, ticket } => Action::Revoke(worker, ticket),
                 Effect::Kill { worker, ticket } => Action::Kill(worker, ticket),
@@ -223,7 +234,7 @@ impl World {
     }
 
     fn submit(&mut self) {
-        let pool = PoolId::ALL[self.dice.index(2)];
+        let pool = PoolId::ALL[self.dice.index(PoolId::ALL.len())];
         let calls = if self.dice.one_in(3) { 1 + self.dice.below(6) as u32 } else { 1 };
         let mut options = options(&mut self.dice);
         if calls > 1 {
@@ -314,8 +325,8 @@ impl World {
     }
 
     fn resize(&mut self) {
-        let pool = PoolId::ALL[self.dice.index(2)];
-        let limits = limits(&mut self.dice, pool as u64);
+        let pool = PoolId::ALL[self.dice.index(PoolId::ALL.len())];
+        let limits = limits(&mut self.dice, u64::from(pool == PoolId::Processes));
         self.oracle.limits[pool as usize] = limits;
         self.event(Cause::Other, |core, now, out| {
             core.on_resized(now, pool, limits, out);

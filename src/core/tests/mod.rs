@@ -1,5 +1,6 @@
 //! One test per rule, as short stories: what happens, and what the core answers to it.
 
+mod futures;
 mod packs;
 mod rings;
 mod slots;
@@ -69,6 +70,7 @@ impl Story {
         let config = CoreConfig {
             threads: config,
             processes: config,
+            loops: config,
             timeout_warning: warn[0],
             timeout_critical: warn[1],
         };
@@ -81,6 +83,10 @@ impl Story {
         Self::new(PoolId::Threads, pool(limits, PoolKind::Slots), [None; 2])
     }
 
+    fn futures(limits: Limits) -> Self {
+        Self::new(PoolId::Loops, pool(limits, PoolKind::Futures), [None; 2])
+    }
+
     /// All workers are ready.
     fn workers(limits: Limits, config: WorkersConfig) -> Self {
         let slots = pool(Limits::new(1), PoolKind::Slots);
@@ -89,6 +95,7 @@ impl Story {
         story.core = Core::new(CoreConfig {
             threads: slots,
             processes,
+            loops: slots,
             timeout_warning: None,
             timeout_critical: None,
         });
@@ -122,6 +129,7 @@ impl Story {
                 self.tickets.insert(payload, *ticket);
                 format!("run {payload}")
             }
+            Effect::Abort { payload, .. } => format!("abort {payload}"),
             Effect::Stage { worker, ticket, payload } => {
                 self.tickets.insert(payload, *ticket);
                 format!("stage {payload} on {worker}")

@@ -1,0 +1,354 @@
+//! A loop: its handle, its thread if it has one of its own, and its end.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, Condvar, Weak};
+use std::task::{Context, Poll, Waker};
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::attempt::Attempt;
+use super::error::LoopError;
+use super::seat::Seat;
+use crate::supervisor::shared::Shared;
+use crate::sync::{Mutex, wait_on};
+use crate::sys;
+use crate::task::call::Call;
+use crate::task::error::{SubmitError, TaskError};
+use crate::task::handle::TaskHandle;
+use crate::task::id::Ticket;
+
+/// How long a stop waits for a future that was told to end and has not come to its next await.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the stop of a loop does with the tasks on it. Scheduled jobs end with every stop.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use atasker::{LoopStop, Supervisor};
+/// let supervisor = Supervisor::builder().start()?;
+/// let devices = supervisor.create_loop("devices")?;
+/// let reading = devices.spawn(async { 42 })?;
+/// devices.stop(LoopStop::Wait);
+/// assert_eq!(reading.wait()?, 42);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopStop {
+    /// Every task that was accepted runs to its end, those that wait for a place or a delay too.
+    Wait,
+    /// The same, for at most this long; then like [`Cancel`](Self::Cancel).
+    WaitFor(Duration),
+    /// Every task is cancelled, and its future dropped at its next await. The stop waits a second for one that does
+    /// not come to it.
+    Cancel,
+}
+
+/// How far the end of a loop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Open,
+    /// No more seats are given.
+    Closing,
+    /// The same, and whatever begins is aborted.
+    Cancelling,
+    /// Nothing runs any more.
+    Ended,
+}
+
+/// A named loop of a supervisor, on which futures run: a thread with a single-threaded tokio runtime of its own, or a
+/// tokio runtime of yours.
+///
+/// Made by [`Supervisor::create_loop`](crate::Supervisor::create_loop) and
+/// [`wrap_loop`](crate::Supervisor::wrap_loop). A clone is another handle of the same loop. Dropping handles changes
+/// nothing; a loop lives until it or its supervisor is stopped.
+///
+/// A future of the loop that blocks its thread holds up all others there: blocking work belongs on the thread pool.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use atasker::Supervisor;
+/// let supervisor = Supervisor::builder().start()?;
+/// let devices = supervisor.create_loop("devices")?;
+/// let name = devices.run(async { std::thread::current().name().map(str::to_owned) })??;
+/// assert_eq!(name.as_deref(), Some("devices"));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct AsyncLoop(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    owner: Weak<Shared>,
+    runtime: Handle,
+    /// The thread that runs it, if it has one of its own.
+    own: Option<ThreadId>,
+    state: Mutex<State>,
+    /// It has ended.
+    changed: Condvar,
+    /// Its own thread, until somebody joins it.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct State {
+    phase: Phase,
+    seats: usize,
+    /// That of its own thread.
+    waker: Option<Waker>,
+}
+
+impl AsyncLoop {
+    /// A loop with a thread and a runtime of its own.
+    pub(crate) fn start(name: &str, owner: Weak<Shared>) -> Result<Self, LoopError> {
+        let failed = |error: std::io::Error| LoopError::NotStarted {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        };
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let own_name = name.to_owned();
+        // The runtime is made, and dropped, by its thread: not every thread may drop one.
+        let body = move || match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                let here = Some(std::thread::current().id());
+                let aloop = Self::new(&own_name, owner, runtime.handle().clone(), here);
+                if tell.send(Ok(aloop.clone())).is_ok() {
+                    aloop.work(runtime);
+                }
+            }
+            Err(error) => _ = tell.send(Err(error)),
+        };
+        // A name with a zero byte is none for a thread.
+        let thread = std::thread::Builder::new().name(name.replace('\0', ""));
+        let thread = thread.spawn(body).map_err(failed)?;
+        let aloop = told.recv().expect("the thread tells what came of it").map_err(failed)?;
+        *aloop.0.thread.lock() = Some(thread);
+        Ok(aloop)
+    }
+
+    /// A loop on a runtime that somebody else looks after.
+    pub(crate) fn wrap(name: &str, owner: Weak<Shared>, runtime: Handle) -> Self {
+        Self::new(name, owner, runtime, None)
+    }
+
+    fn new(name: &str, owner: Weak<Shared>, runtime: Handle, own: Option<ThreadId>) -> Self {
+        Self(Arc::new(Inner {
+            name: name.to_owned(),
+            owner,
+            runtime,
+            own,
+            state: Mutex::new(State { phase: Phase::Open, seats: 0, waker: None }),
+            changed: Condvar::new(),
+            thread: Mutex::new(None),
+        }))
+    }
+
+    /// The loop's name, which is also that of its thread.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether it takes tasks: it has not been stopped, nor has its supervisor.
+    pub fn is_active(&self) -> bool {
+        self.0.state.lock().phase == Phase::Open
+    }
+
+    /// Run a future on this loop, as a task of the supervisor. For options, submit a [`Call::future`] with
+    /// [`on_loop`](Call::on_loop).
+    ///
+    /// # Errors
+    /// As [`Supervisor::submit`](crate::Supervisor::submit); also if the loop has been stopped.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let supervisor = atasker::Supervisor::builder().start()?;
+    /// let devices = supervisor.create_loop("devices")?;
+    /// let reading = devices.spawn(async { 6 * 7 })?;
+    /// assert_eq!(reading.wait()?, 42);
+    /// # Ok(()) }
+    /// ```
+    pub fn spawn<F>(&self, future: F) -> Result<TaskHandle<F::Output>, SubmitError>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let owner = self.0.owner.upgrade().ok_or(SubmitError::Stopped)?;
+        owner.submit(Call::future(future).on_loop(self))
+    }
+
+    /// Run a future on this loop, and block this thread until it has ended.
+    ///
+    /// # Errors
+    /// The outer one as of [`spawn`](Self::spawn); also, as [`LoopError::WaitsForItself`], on the loop's own thread,
+    /// and within the runtime that it wraps if that has one thread: there use `spawn` and `.await`.
+    /// The inner one if the task gave no value.
+    pub fn run<F>(&self, future: F) -> Result<Result<F::Output, TaskError>, SubmitError>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        if self.would_wait_for_itself() {
+            return Err(LoopError::WaitsForItself(self.0.name.clone()).into());
+        }
+        Ok(self.spawn(future)?.wait())
+    }
+
+    /// Stop the loop, and wait for it. It takes no more tasks from now on; what becomes of those that it has is said
+    /// by `how`. Its name is free again.
+    ///
+    /// A loop's own thread ends, and with it everything else that was spawned in its runtime. A runtime that was
+    /// wrapped goes on, without the tasks and jobs of this loop. May be called again with a harder
+    /// [`LoopStop`] while another thread waits in a softer one. Within the loop itself it only begins the stop and
+    /// returns at once.
+    pub fn stop(&self, how: LoopStop) {
+        if sys::fork::is_forked_child() {
+            return;
+        }
+        let cancels = how == LoopStop::Cancel;
+        self.close(if cancels { Phase::Cancelling } else { Phase::Closing });
+        if self.would_wait_for_itself() {
+            return;
+        }
+        match how {
+            LoopStop::Wait => _ = self.wait_ended(None),
+            LoopStop::WaitFor(patience) => {
+                if !self.wait_ended(Some(patience)) {
+                    self.close(Phase::Cancelling);
+                    self.wait_ended(Some(PATIENCE));
+                }
+            }
+            LoopStop::Cancel => _ = self.wait_ended(Some(PATIENCE)),
+        }
+    }
+
+    /// Begin to end.
+    pub(crate) fn close(&self, phase: Phase) {
+        let mut state = self.0.state.lock();
+        if state.phase >= phase {
+            return;
+        }
+        tracing::debug!(target: "atasker::loops", name = self.0.name, ?phase, "stopping");
+        state.phase = phase;
+        self.end_if_empty(state);
+        if let Some(owner) = self.0.owner.upgrade() {
+            owner.on_loop_closing(self);
+            if phase == Phase::Cancelling {
+                owner.cancel_tasks_on(self);
+            }
+        }
+    }
+
+    /// Wait until nothing runs on it any more, at most so long.
+    pub(crate) fn wait_ended(&self, timeout: Option<Duration>) -> bool {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut state = self.0.state.lock();
+        while state.phase != Phase::Ended {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return false;
+            }
+            state = wait_on(&self.0.changed, state, left);
+        }
+        drop(state);
+        let thread = self.0.thread.lock().take();
+        // It has nothing left to do but to return.
+        thread.is_none_or(|thread| thread.join().is_ok())
+    }
+
+    /// Whether to wait here for something on this loop would be to wait for ever.
+    pub(crate) fn would_wait_for_itself(&self) -> bool {
+        let inside = || Handle::try_current().is_ok_and(|it| it.id() == self.0.runtime.id());
+        self.0.own == Some(std::thread::current().id())
+            || (self.0.runtime.metrics().num_workers() == 1 && inside())
+    }
+
+    pub(crate) fn is_of(&self, owner: &Shared) -> bool {
+        std::ptr::eq(self.0.owner.as_ptr(), owner)
+    }
+
+    /// Whether the tasks on it are being cancelled.
+    pub(crate) fn is_cancelling(&self) -> bool {
+        self.0.state.lock().phase >= Phase::Cancelling
+    }
+
+    /// A place for a task that is about to be submitted.
+    pub(crate) fn take_seat(&self) -> Result<Arc<Seat>, LoopError> {
+        let mut state = self.0.state.lock();
+        if state.phase != Phase::Open {
+            return Err(LoopError::Stopped(self.0.name.clone()));
+        }
+        state.seats += 1;
+        drop(state);
+        Ok(Seat::new(self.clone()))
+    }
+
+    pub(super) fn on_seat_left(&self) {
+        let mut state = self.0.state.lock();
+        state.seats -= 1;
+        self.end_if_empty(state);
+    }
+
+    pub(super) fn spawn_attempt(&self, seat: &Seat, ticket: Ticket, attempt: Attempt) {
+        let handle = self.0.runtime.spawn(attempt).abort_handle();
+        seat.on_spawned(ticket.attempt, handle);
+    }
+
+    fn end_if_empty(&self, mut state: std::sync::MutexGuard<'_, State>) {
+        if state.phase == Phase::Open || state.seats > 0 {
+            return;
+        }
+        if self.0.own.is_some() {
+            let waker = state.waker.take();
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        } else {
+            state.phase = Phase::Ended;
+            drop(state);
+            self.0.changed.notify_all();
+        }
+    }
+
+    /// The body of the loop's own thread.
+    fn work(self, runtime: Runtime) {
+        // Whatever happens, nobody waits for this thread in vain.
+        struct Ends(AsyncLoop);
+        impl Drop for Ends {
+            fn drop(&mut self) {
+                self.0.0.state.lock().phase = Phase::Ended;
+                self.0.0.changed.notify_all();
+            }
+        }
+        let ends = Ends(self);
+        runtime.block_on(poll_fn(|context| ends.0.poll_end(context)));
+        // What else was spawned here is dropped by this; what blocks in threads of the runtime is not waited for.
+        runtime.shutdown_background();
+    }
+
+    fn poll_end(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.state.lock();
+        if state.phase >= Phase::Closing && state.seats == 0 {
+            return Poll::Ready(());
+        }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Two handles are equal if they are of the same loop.
+impl PartialEq for AsyncLoop {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for AsyncLoop {}
+
+impl fmt::Debug for AsyncLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncLoop")
+            .field("name", &self.0.name)
+            .field("active", &self.is_active())
+            .finish_non_exhaustive()
+    }
+}

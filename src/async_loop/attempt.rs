@@ -1,0 +1,111 @@
+//! The future around the user's: one attempt at a task, which reports how it ended, whichever way.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::seat::Seat;
+use super::work::{BoxFuture, Source};
+use crate::core::PoolId;
+use crate::registry::panics;
+use crate::supervisor::context::{self, Place};
+use crate::supervisor::shared::Shared;
+use crate::task::id::Ticket;
+
+/// Polls the user's future, keeps its panics to its task, and tells the core of its end: also when it is dropped
+/// before, because it was aborted or its runtime is shut down.
+pub(super) struct Attempt {
+    shared: Weak<Shared>,
+    context: context::Context,
+    ticket: Ticket,
+    life: Life,
+    started: Option<Instant>,
+    /// Left last, after the end was told.
+    _seat: Arc<Seat>,
+}
+
+enum Life {
+    Unmade(Source),
+    Made(BoxFuture),
+    Ended,
+}
+
+impl Attempt {
+    pub(super) fn new(shared: &Shared, ticket: Ticket, source: Source, seat: Arc<Seat>) -> Self {
+        let context =
+            context::Context { owner: shared.address(), place: Place::Task(PoolId::Loops) };
+        let life = Life::Unmade(source);
+        Self { shared: shared.this.clone(), context, ticket, life, started: None, _seat: seat }
+    }
+
+    /// Drop the user's future. A panic of its Drop is logged and costs nothing else.
+    fn drop_future(&mut self) {
+        let future = std::mem::replace(&mut self.life, Life::Ended);
+        let dropped = context::within(self.context, || panics::catch(move || drop(future)));
+        if let Err(panicked) = dropped {
+            tracing::error!(target: "atasker::loops", task = self.ticket.task.number(),
+                message = panicked.message, "a future panicked while it was dropped");
+        }
+    }
+
+    fn ran(&self) -> Duration {
+        self.started.map_or(Duration::ZERO, |started| started.elapsed())
+    }
+}
+
+impl Life {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<crate::task::cell::Returned> {
+        if let Self::Unmade(_) = self
+            && let Self::Unmade(source) = std::mem::replace(self, Self::Ended)
+            && let Some(future) = source.make()
+        {
+            *self = Self::Made(future);
+        }
+        match self {
+            Self::Made(future) => future.as_mut().poll(context),
+            Self::Unmade(_) | Self::Ended => {
+                unreachable!("an attempt has its future until it ends")
+            }
+        }
+    }
+}
+
+impl Future for Attempt {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.started.is_none() {
+            tracing::trace!(target: "atasker::task", task = this.ticket.task.number(),
+                "begins on a loop");
+            this.started = Some(Instant::now());
+        }
+        let polled = context::within(this.context, || panics::catch(|| this.life.poll(context)));
+        let outcome = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(returned)) => Ok(returned),
+            Err(panicked) => Err(panicked),
+        };
+        let ran = this.ran();
+        this.drop_future();
+        if let Some(shared) = this.shared.upgrade() {
+            shared.on_future_ended(this.ticket, Some(outcome), ran);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if matches!(self.life, Life::Ended) {
+            return;
+        }
+        let ran = self.ran();
+        self.drop_future();
+        if let Some(shared) = self.shared.upgrade() {
+            shared.on_future_ended(self.ticket, None, ran);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What ties a task to its loop, from the submission until its future has been dropped.
+
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use super::aloop::AsyncLoop;
+use crate::sync::Mutex;
+
+/// A task's place on its loop, which does not end before the last one is dropped.
+pub(crate) struct Seat {
+    aloop: AsyncLoop,
+    leash: Mutex<Leash>,
+}
+
+/// What is known of the attempts at the task, by their numbers. Whether one is spawned or aborted first is decided
+/// by which thread comes first.
+enum Leash {
+    Free,
+    Spawned(u32, AbortHandle),
+    /// This attempt and those before it are not wanted.
+    GivenUp(u32),
+}
+
+impl Seat {
+    /// For a loop that has counted it.
+    pub(super) fn new(aloop: AsyncLoop) -> Arc<Self> {
+        Arc::new(Self { aloop, leash: Mutex::new(Leash::Free) })
+    }
+
+    pub(crate) fn aloop(&self) -> &AsyncLoop {
+        &self.aloop
+    }
+
+    /// The attempt is under way; if it is not wanted any more, that ends it at once.
+    pub(super) fn on_spawned(&self, attempt: u32, handle: AbortHandle) {
+        let mut leash = self.leash.lock();
+        match *leash {
+            Leash::GivenUp(given_up) if given_up >= attempt => handle.abort(),
+            _ => *leash = Leash::Spawned(attempt, handle),
+        }
+    }
+
+    /// Have the attempt dropped at its next await, whether it is under way or will be.
+    pub(crate) fn abort(&self, attempt: u32) {
+        let mut leash = self.leash.lock();
+        match &*leash {
+            Leash::Spawned(spawned, _) if *spawned > attempt => return,
+            Leash::Spawned(spawned, handle) if *spawned == attempt => handle.abort(),
+            _ => {}
+        }
+        *leash = Leash::GivenUp(attempt);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.aloop.on_seat_left();
+    }
+}
