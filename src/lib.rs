@@ -110,6 +110,8 @@ mod async_loop;
 pub mod boundary;
 mod codec;
 mod core;
+#[cfg(feature = "extras")]
+pub mod extras;
 mod process;
 mod registry;
 #[cfg_attr(

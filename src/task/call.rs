@@ -165,6 +165,13 @@ impl<T> Call<T> {
         self
     }
 
+    /// A label of its function or of the caller's stays.
+    #[cfg(feature = "extras")]
+    pub(crate) fn label_unless_given(mut self, label: &str) -> Self {
+        self.name.label_unless_given(Some(label.to_owned()));
+        self
+    }
+
     /// The arguments, if this is a call of that function of which nothing is said that is not declared.
     #[inline(always)]
     pub(crate) fn plain_arguments(&self, of: &Function, in_codec: CodecId) -> Option<&[u8]> {

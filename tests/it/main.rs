@@ -13,6 +13,7 @@ mod calls;
 mod cases;
 mod coordinator;
 mod crashes;
+mod extras;
 mod handles;
 mod lifecycle;
 mod loops;

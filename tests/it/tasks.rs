@@ -57,6 +57,21 @@ pub(crate) fn fail(message: &str) -> Result<u32, String> {
     Err(message.to_owned())
 }
 
+#[task(io)]
+pub(crate) fn speak(text: &str) {
+    tracing::info!("{text}");
+}
+
+/// For collections.
+#[task]
+pub(crate) fn checked_pid(how: &str) -> TaskResult<u32> {
+    match how {
+        "abort" => std::process::abort(),
+        "fail" => Err(atasker::TaskFailure::new("as asked").context("checking")),
+        _ => Ok(std::process::id()),
+    }
+}
+
 #[task]
 pub(crate) fn sleep_ms(ms: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(ms));
