@@ -58,7 +58,7 @@ impl<P: Clone> Core<P> {
             State::Detached => self.on_detached_finished(slot),
             State::AwaitingEnd if record.worker().is_none() => {
                 self.pool_mut(pool).admission.vacate();
-                self.retry(slot, now, out);
+                self.retry(slot, RetryOn::Timeout, now, out);
             }
             State::Running => {
                 self.pool_mut(pool).admission.vacate();
@@ -139,11 +139,12 @@ impl<P: Clone> Core<P> {
             self.tasks[slot].state,
             State::Killing(Kill::Cancel(_)) | State::Revoking(Revoke::Cancel(_))
         );
-        if !unwanted && failure.is_some_and(|kind| self.may_retry(slot, kind)) {
-            self.end(slot, now);
-            self.retry(slot, now, out);
-        } else {
-            self.resolve(slot, ending, now, out);
+        match failure.filter(|&why| !unwanted && self.may_retry(slot, why)) {
+            Some(why) => {
+                self.end(slot, now);
+                self.retry(slot, why, now, out);
+            }
+            None => self.resolve(slot, ending, now, out),
         }
     }
 
@@ -298,7 +299,7 @@ impl<P: Clone> Core<P> {
             #[cfg(test)]
             if self.is_sabotaged(Sabotage::RetryBeforeDeathConfirmed) {
                 self.leave_worker(slot, now);
-                return self.retry(slot, now, out);
+                return self.retry(slot, RetryOn::Timeout, now, out);
             }
             self.tasks[slot].state = State::AwaitingEnd;
         } else {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::task::id::{TaskId, Ticket, WorkerId};
+use crate::task::options::RetryOn;
 
 /// The pools that the core admits to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +50,8 @@ pub(crate) enum Effect<P> {
     /// The core has forgotten it. Of several that have finished together each is named at most once, and no
     /// other task is said to have finished.
     Resolve { task: TaskId, payload: P, ending: Ending, history: History },
+    /// The attempt failed by `why`, and another follows, not before `wait` has passed. Nothing is to be done.
+    Retry { task: TaskId, payload: P, attempts: u32, why: RetryOn, wait: Duration },
     /// The task has waited longer than a threshold and still waits.
     Warn { task: TaskId, payload: P, level: WarnLevel, waited: Duration },
     /// The pool can't start workers and has given up; what waited in it is resolved beside this.

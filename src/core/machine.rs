@@ -323,21 +323,30 @@ impl<P: Clone> Core<P> {
         allowed && self.stop < Some(StopMode::CancelQueued) && !self.pool(record.pool).failed
     }
 
-    /// Lets a task wait for its next attempt.
-    pub(super) fn retry(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
+    /// Lets a task wait for its next attempt after one that failed by `why`.
+    pub(super) fn retry(&mut self, slot: u32, why: RetryOn, now: Time, out: &mut Vec<Effect<P>>) {
         let record = &mut self.tasks[slot];
         record.mark = now;
         record.reported = [false; WARN_LEVELS];
         let (attempt, number) = (record.attempts + 1, record.number);
         let wait =
             record.retry.as_ref().map(|retry| retry.policy.backoff.wait_before(attempt, number));
-        match wait {
-            Some(wait)
-                if !wait.is_zero() && self.ending_of_queued(self.tasks[slot].pool).is_none() =>
-            {
-                self.delay(slot, now + wait);
-            }
-            _ => self.requeue(slot, now, out),
+        let wait = wait.unwrap_or_default();
+        if self.ending_of_queued(self.tasks[slot].pool).is_some() {
+            return self.requeue(slot, now, out);
+        }
+        let record = &self.tasks[slot];
+        out.push(Effect::Retry {
+            task: self.tasks.id(slot),
+            payload: record.payload.clone().expect("an unresolved task has its payload"),
+            attempts: record.attempts,
+            why,
+            wait,
+        });
+        if wait.is_zero() {
+            self.requeue(slot, now, out);
+        } else {
+            self.delay(slot, now + wait);
         }
     }
 

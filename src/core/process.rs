@@ -92,7 +92,7 @@ impl<P: Clone> Core<P> {
             return;
         }
         if state == State::AwaitingEnd {
-            self.retry(slot, now, out);
+            self.retry(slot, RetryOn::Timeout, now, out);
         } else if has_begun {
             self.begin(slot, now);
             self.retry_or_resolve(slot, Some(RetryOn::Crash), Ending::Crashed { worker }, now, out);

@@ -177,6 +177,9 @@ impl Incarnation {
     }
 
     pub(super) fn on_spawned(&self, child: Arc<Child>, at: Instant) {
+        tracing::debug!(
+            target: "atasker::process", worker = self.id.0, pid = child.pid(), "worker spawned"
+        );
         let mut state = self.state.lock();
         state.spawned = Some(at);
         state.pid = Some(child.pid());
@@ -240,6 +243,11 @@ impl Incarnation {
         if let (Way::Ring(link), Some(shared)) = (way, self.shared.upgrade()) {
             shared.add_ring(link);
         }
+        let spawned = self.state.lock().spawned;
+        tracing::debug!(
+            target: "atasker::process", worker = self.id.0, pid,
+            after = spawned.map(|spawned| debug(spawned.elapsed())), "worker ready"
+        );
         self.tell(|owner| owner.on_ready(self.id, pid, catalogue, way.link()));
         self.state.lock().phase = Phase::Started;
         self.report_if_complete();
@@ -401,7 +409,7 @@ impl Incarnation {
         if let Some(owner) = self.owner.upgrade()
             && catch_unwind(AssertUnwindSafe(|| what(&*owner))).is_err()
         {
-            tracing::error!(worker = self.id.0, "a callback panicked");
+            tracing::error!(target: "atasker::process", worker = self.id.0, "a callback panicked");
         }
     }
 }

@@ -165,7 +165,7 @@ impl Monitor {
             Ok(ready) => (0..self.alive.len()).filter(|index| ready[index + 1]).collect(),
             Err(error) => {
                 // The kernel has no memory for the list. Trying again is all that can be done.
-                tracing::error!(%error, "can't watch the worker processes");
+                tracing::error!(target: "atasker::process", %error, "can't watch the worker processes");
                 std::thread::sleep(Duration::from_millis(10));
                 Vec::new()
             }

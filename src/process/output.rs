@@ -196,7 +196,7 @@ impl Outputs {
         let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
         let line = OutputLine { pid: pipe.pid, stream: pipe.stream, text: &text };
         if catch_unwind(AssertUnwindSafe(|| handler(line))).is_err() {
-            tracing::error!("the handler of workers' output panicked");
+            tracing::error!(target: "atasker::process", "the handler of workers' output panicked");
         }
     }
 }

@@ -331,6 +331,7 @@ impl SupervisorBuilder {
                  cancellation end no task that runs"
             );
         }
+        let (threads, processes) = (self.threads, self.processes);
         let eager = self.processes.is_some() && self.run_in == RunIn::Workers;
         let shared = self.build()?;
         start_timer(&shared)?;
@@ -338,6 +339,8 @@ impl SupervisorBuilder {
         if eager {
             supervisor.shared.executor.start(&supervisor.shared)?;
         }
+        let name = &supervisor.shared.settings.name;
+        tracing::debug!(target: "atasker::supervisor", supervisor = %name, ?threads, ?processes, "started");
         Ok(supervisor)
     }
 

@@ -6,6 +6,8 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use tracing::level_filters::LevelFilter;
+
 use super::shared::{CoreEffects, Effects, ShellCore};
 use crate::core::{Effect, Killed, Time};
 use crate::task::cell::TaskCell;
@@ -96,6 +98,9 @@ impl Driven {
                         effects.wakes.push(Arc::clone(link));
                     }
                     effects.placed = true;
+                    if LevelFilter::current() >= LevelFilter::DEBUG {
+                        effects.staged.push((worker, ticket));
+                    }
                 }
                 None => effects.kept.push(Effect::Stage { worker, ticket, payload }),
             },

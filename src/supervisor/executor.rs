@@ -254,18 +254,27 @@ impl Executor {
 
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
         if let Some(pool) = self.pool() {
+            tracing::debug!(
+                target: "atasker::process", worker = worker.0, pid = self.pid(worker), ?why, "worker killed"
+            );
             pool.signal(worker, why);
         }
     }
 
     pub(crate) fn spawn(&self, worker: WorkerId, delay: Duration) {
         if let Some(pool) = self.pool() {
+            if !delay.is_zero() {
+                tracing::debug!(target: "atasker::process", worker = worker.0, ?delay, "worker held back");
+            }
             pool.spawn(worker, delay);
         }
     }
 
     pub(crate) fn retire(&self, worker: WorkerId) {
         if let Some(pool) = self.pool() {
+            tracing::debug!(
+                target: "atasker::process", worker = worker.0, pid = self.pid(worker), "worker retires"
+            );
             pool.retire(worker);
         }
     }
@@ -373,7 +382,6 @@ impl Owner for Shared {
         let Executor::Workers(workers) = &self.executor else {
             return;
         };
-        tracing::debug!(target: "atasker::process", worker = worker.0, pid, "worker ready");
         if let Some(functions) = functions {
             drop(workers.catalogue.set(Catalogue::new(functions)));
         }
@@ -407,7 +415,7 @@ impl Owner for Shared {
             pid = exit.pid,
             status = %exit.status,
             was_ready = exit.started,
-            killed_because = ?exit.signalled,
+            killed_because = exit.signalled.map(debug),
             lived = ?exit.lived,
             "worker ended"
         );

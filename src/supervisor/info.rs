@@ -326,6 +326,7 @@ impl Shared {
             let text = "a process pool needs a pool size of at least 1";
             return Err(StartError::Config(text.to_owned()));
         }
+        tracing::debug!(target: "atasker::supervisor", ?pool, ?limits, "resized");
         self.drive(|core, now, effects| core.on_resized(now, pool.into(), limits, effects));
         Ok(())
     }

@@ -55,6 +55,12 @@ impl Shared {
         for link in effects.wakes {
             link.wake();
         }
+        for (worker, ticket) in effects.staged {
+            tracing::debug!(
+                target: "atasker::task", task = ticket.task.number(), worker = worker.0,
+                pid = self.executor.pid(worker), "staged"
+            );
+        }
         let mut freed = effects.placed;
         for effect in effects.kept {
             match effect {
@@ -96,11 +102,20 @@ impl Shared {
                     freed = true;
                     self.resolve(task, &payload, ending, history, &mut arrived);
                 }
+                Effect::Retry { task, payload, attempts, why, wait } => {
+                    tracing::debug!(
+                        target: "atasker::task", task = task.number(), name = %payload.name.function,
+                        attempts, ?why, ?wait, "runs again"
+                    );
+                }
                 Effect::Warn { task, payload, level, waited } => {
                     self.warn(task, &payload, level, waited);
                 }
                 Effect::PoolFailed => self.on_pool_failed(),
-                Effect::Drained => self.drained.set(),
+                Effect::Drained => {
+                    tracing::debug!(target: "atasker::supervisor", "drained");
+                    self.drained.set();
+                }
             }
         }
         if freed {
@@ -117,7 +132,7 @@ impl Shared {
         arrived: &mut Arrivals,
     ) {
         if cell.is_pack {
-            return self.resolve_pack(cell, ending, history);
+            return self.resolve_pack(task, cell, ending, history);
         }
         let pid;
         let fail = |kind| TaskError::new(Some(task), cell.name.clone(), history.attempts, kind);
@@ -139,7 +154,8 @@ impl Shared {
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
         tracing::debug!(
             target: "atasker::task", task = task.number(), name = %cell.name.function, %status,
-            attempts = history.attempts, ?ran, "ended"
+            error = outcome.as_ref().err().map(display), returned_error, attempts = history.attempts,
+            queued = ?history.queued, ?ran, worker = history.worker.map(|worker| worker.0), pid, "ended"
         );
         self.counters.add(status, 1);
         if let Some(id) = cell.name.given.as_ref().and_then(|given| given.id.as_ref()) {
@@ -192,7 +208,7 @@ impl Shared {
     }
 
     /// The outcomes of its calls have arrived apart; those that have none end now.
-    fn resolve_pack(&self, cell: &TaskCell, ending: Ending, history: History) {
+    fn resolve_pack(&self, task: TaskId, cell: &TaskCell, ending: Ending, history: History) {
         if ending != Ending::Finished {
             let kind = self.error_kind(cell.pool, ending, history, self.pid_of(history));
             let status = kind.status();
@@ -201,6 +217,11 @@ impl Shared {
             let failed = cell.with_pack(|slice| slice.fail(fail)).unwrap_or(0);
             self.counters.add(status, u64::from(failed));
         }
+        tracing::debug!(
+            target: "atasker::task", task = task.number(), name = %cell.name.function, ?ending,
+            queued = ?history.queued, ran = ?history.ran, worker = history.worker.map(|worker| worker.0),
+            "a pack ended"
+        );
         drop(cell.give_back());
     }
 

@@ -47,7 +47,10 @@ impl Shared {
     /// Run an attempt in this thread, and report how it ended.
     pub(crate) fn run_here(&self, item: ThreadItem, next: &mut Next) {
         let ThreadItem { pool, ticket, cell } = item;
-        tracing::trace!(target: "atasker::task", task = ticket.task.number(), "begins on a thread");
+        let task = ticket.task.number();
+        let name = &*cell.name.function;
+        tracing::debug!(target: "atasker::task", task, %name, ?pool, "begun");
+        let span = tracing::debug_span!(target: "atasker::task", "task", task, %name).entered();
         let context = Context { owner: self.address(), place: Place::Task(pool) };
         let work = cell.take_work();
         let started = Instant::now();
@@ -78,6 +81,7 @@ impl Shared {
             Work::Encoded { .. } | Work::Pack(_) => unreachable!("a pack goes to workers only"),
         };
         judged.arrived.ran = Some(started.elapsed());
+        drop(span);
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, next);
     }
 

@@ -26,7 +26,7 @@ use crate::core::{Core, Effect, Time};
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Callback, TaskCell};
 use crate::task::handle::TaskOwner;
-use crate::task::id::{TaskId, Ticket};
+use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::info::TaskInfo;
 use crate::threads::ThreadPool;
 use crate::transport::Link;
@@ -43,6 +43,8 @@ pub(crate) struct Effects {
     pub(crate) kept: SmallVec<[Effect<Arc<TaskCell>>; 1]>,
     /// Workers that sleep and have got something to do.
     pub(crate) wakes: SmallVec<[Arc<dyn Link>; 1]>,
+    /// Attempts that were put into a ring. Only if somebody may want to know; told after the lock is released.
+    pub(crate) staged: Vec<(WorkerId, Ticket)>,
     /// Something has left its queue.
     pub(crate) placed: bool,
 }

@@ -70,7 +70,9 @@ impl Shared {
     }
 
     fn begin_stop(&self, mode: StopMode) {
-        tracing::debug!(target: "atasker::supervisor", ?mode, "stopping");
+        tracing::debug!(
+            target: "atasker::supervisor", supervisor = %self.settings.name, ?mode, "stopping"
+        );
         self.drive(|core, now, effects| core.on_stopping(now, mode, effects));
         // Submitters that wait for a place learn that there will be none.
         self.space.freed();
@@ -86,6 +88,7 @@ impl Shared {
         }
         self.callbacks.stop(PATIENCE);
         self.timer.stop();
+        tracing::debug!(target: "atasker::supervisor", supervisor = %self.settings.name, "stopped");
     }
 
     pub(crate) fn join(&self) {

@@ -1,6 +1,7 @@
 //! From a call to a task.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::context::{self, Place};
 use super::perform::Arrivals;
@@ -11,6 +12,7 @@ use crate::task::call::{Call, declared_of};
 use crate::task::cell::{TaskCell, Work};
 use crate::task::error::{SubmitError, TrySubmitError};
 use crate::task::handle::{TaskHandle, TaskOwner};
+use crate::task::id::TaskId;
 use crate::task::info::Pool;
 use crate::task::options::{Options, Priority};
 use crate::task::pack::{Pack, PackBuilder, PackSlice};
@@ -114,10 +116,7 @@ impl Shared {
         drop(chosen);
         match answer {
             Ok(task) => {
-                tracing::debug!(
-                    target: "atasker::task", task = task.number(), name = %cell.name.function,
-                    priority = %options.priority, "submitted"
-                );
+                tell_submitted(task, &cell, options.delay);
                 context::submitting(|| self.perform(effects, Arrivals::NONE, &mut Next::Unwanted));
                 #[cfg(feature = "async")]
                 if pool == Pool::Loops {
@@ -197,6 +196,16 @@ impl Shared {
         let reason = self.executor.failure_reason();
         SubmitError::NoWorkers(Arc::new(super::error::StartError::Config(reason)))
     }
+}
+
+fn tell_submitted(task: TaskId, cell: &TaskCell, delay: Option<Duration>) {
+    let given = cell.name.given.as_deref();
+    tracing::debug!(
+        target: "atasker::task", task = task.number(), name = %cell.name.function,
+        label = given.and_then(|given| given.label.as_deref()),
+        id = given.and_then(|given| given.id.as_deref()),
+        pool = ?cell.pool, priority = %cell.priority, delay = delay.map(debug), "submitted"
+    );
 }
 
 fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {

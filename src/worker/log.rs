@@ -23,7 +23,7 @@ pub(super) fn install(control: IpcSender<FromWorker>, level: u8) {
     let telling = Telling { control, level, spans: AtomicU64::new(0) };
     let logger = Telling { control: telling.control.clone(), level, spans: AtomicU64::new(0) };
     if tracing_core::dispatcher::set_global_default(Dispatch::new(telling)).is_err() {
-        tracing::debug!("this worker's program has a subscriber of its own");
+        tracing::debug!(target: "atasker::worker", "this worker's program has a subscriber of its own");
     }
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(log_filter_of(level));

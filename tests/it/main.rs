@@ -22,6 +22,7 @@ mod payloads;
 mod rings;
 mod scribble;
 mod tasks;
+mod telling;
 mod threads;
 mod tidy;
 mod watch;

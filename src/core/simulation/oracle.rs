@@ -233,7 +233,8 @@ impl Oracle {
                 | Effect::Split { .. }
                 | Effect::CheckClaim { .. }
                 | Effect::Spawn { .. }
-                | Effect::Retire { .. } => {}
+                | Effect::Retire { .. }
+                | Effect::Retry { .. } => {}
             }
         }
         for number in gone {

@@ -25,7 +25,8 @@ fn what_is_cancelled_is_aborted_only_while_it_runs() {
 fn a_retry_waits_for_the_end_of_what_was_aborted() {
     let mut story = Story::futures(Limits::new(0));
     let options = Options { timeout: Some(ms(5)), ..retry(1, RetryOn::Timeout) };
-    story.submit("a", options).wait(ms(5)).is("abort a").wait(ms(50)).is("").done("a").is("run a");
+    story.submit("a", options).wait(ms(5)).is("abort a").wait(ms(50)).is("");
+    story.done("a").is("a again after Timeout, run a");
     story.wait(ms(5)).is("abort a, a timed out").done("a").is("");
     story.submit("b", options).wait(ms(5)).is("abort b");
     story.cancel("b", Cancel::Resolved).is("abort b, b cancelled (Requested)").done("b").is("");

@@ -149,6 +149,10 @@ impl Story {
             Effect::Resolve { payload, ending, .. } => {
                 format!("{payload} {}", ending_word(*ending))
             }
+            Effect::Retry { payload, why, wait, .. } if wait.is_zero() => {
+                format!("{payload} again after {why:?}")
+            }
+            Effect::Retry { payload, why, .. } => format!("{payload} again later after {why:?}"),
             Effect::Warn { payload, level, waited, .. } => {
                 format!("{payload} waits {waited:?} {level:?}")
             }

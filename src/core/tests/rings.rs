@@ -41,7 +41,7 @@ fn what_finishes_together_ends_before_anything_starts() {
         ran: Duration::ZERO,
     });
     story.event(|core, now, out| core.on_all_finished(now, &all, out));
-    story.is("a finished, stage b on 2, stage c on 1");
+    story.is("b again after Error, a finished, stage b on 2, stage c on 1");
 }
 
 #[test]

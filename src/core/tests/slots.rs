@@ -79,7 +79,7 @@ fn a_retry_of_a_timed_out_closure_waits_for_its_end() {
     let mut story = Story::slots(Limits::new(2));
     let options = Options { timeout: Some(ms(5)), ..retry(1, RetryOn::Timeout) };
     story.submit("a", options).wait(ms(5)).is("");
-    story.wait(ms(50)).is("").done("a").is("run a");
+    story.wait(ms(50)).is("").done("a").is("a again after Timeout, run a");
     story.wait(ms(5)).is("a timed out").done("a").is("");
 }
 
@@ -87,7 +87,7 @@ fn a_retry_of_a_timed_out_closure_waits_for_its_end() {
 fn retries_follow_the_policy() {
     let mut story = Story::slots(Limits::new(1));
     story.submit("a", retry(1, RetryOn::Error)).submit("b", Options::DEFAULT);
-    story.finish("a", Finish::ReturnedError).is("run a");
+    story.finish("a", Finish::ReturnedError).is("a again after Error, run a");
     story.finish("a", Finish::ReturnedError).is("a finished, run b");
     story.finish("b", Finish::Panicked).is("b finished");
     story.submit("c", retry(9, RetryOn::Error)).finish("c", Finish::Panicked).is("c finished");
@@ -101,7 +101,7 @@ fn a_retry_waits_for_its_backoff_and_returns_to_its_old_position() {
     options.retry.backoff = Backoff::fixed(ms(8));
     story.submit("a", options);
     story.submit("b", Options::DEFAULT).submit("c", Options::DEFAULT);
-    story.finish("a", Finish::Panicked).is("run b");
+    story.finish("a", Finish::Panicked).is("a again later after Panic, run b");
     story.wait(ms(8)).is("").done("b").is("b finished, run a");
 }
 

@@ -10,7 +10,8 @@ fn drain_runs_everything_accepted_and_retires_the_workers() {
         .submit("b", Options { delay: Some(ms(5)), ..Options::DEFAULT });
     story.stop(StopMode::Drain).is("");
     assert_eq!(story.try_submit("c", Options::DEFAULT), Err(RefuseReason::Stopped));
-    story.finish("a", Finish::ReturnedError).is("stage a on 1").done("a").is("a finished");
+    story.finish("a", Finish::ReturnedError).is("a again after Error, stage a on 1");
+    story.done("a").is("a finished");
     story.wait(ms(5)).is("stage b on 1").done("b").is("b finished, retire 1, drained");
     story.exited(1, &[]).is("").stop(StopMode::KillNow).is("");
 }

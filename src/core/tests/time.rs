@@ -29,7 +29,8 @@ fn a_retry_does_not_expire() {
     let mut story = Story::slots(Limits::new(1));
     let options = Options { queue_timeout: Some(ms(5)), ..retry(1, RetryOn::Error) };
     story.submit("a", options).submit("b", priority(Priority::High));
-    story.finish("a", Finish::ReturnedError).is("run b").wait(ms(50)).is("");
+    story.finish("a", Finish::ReturnedError).is("a again after Error, run b");
+    story.wait(ms(50)).is("");
     story.done("b").is("b finished, run a");
 }
 
@@ -92,6 +93,6 @@ fn a_new_wait_is_reported_anew() {
     story.wait(ms(10)).is("a waits 10ms Warning");
     story.submit("high", priority(Priority::High)).done("b").is("b finished, run high");
     story.done("high").is("high finished, run a").submit("high", priority(Priority::High));
-    story.finish("a", Finish::ReturnedError).is("run high");
+    story.finish("a", Finish::ReturnedError).is("a again after Error, run high");
     story.wait(ms(9)).is("").wait(ms(1)).is("a waits 10ms Warning").wait(ms(99)).is("");
 }

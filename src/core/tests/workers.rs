@@ -44,7 +44,7 @@ fn a_crash_costs_one_task_and_the_worker_is_replaced() {
 fn a_crash_is_retried_at_the_old_position() {
     let mut story = Story::workers(Limits::new(1), WORKERS);
     story.submit("a", retry(1, RetryOn::Crash)).submit("b", Options::DEFAULT);
-    story.exited(1, &["a"]).is("spawn 2").ready(2).is("stage a on 2");
+    story.exited(1, &["a"]).is("a again after Crash, spawn 2").ready(2).is("stage a on 2");
     story.exited(2, &["a"]).is("a crashed in 2, spawn 3");
 }
 
@@ -67,7 +67,7 @@ fn a_timeout_kills_and_its_retry_waits_for_the_death() {
     let options = Options { timeout: Some(ms(5)), ..retry(1, RetryOn::Timeout) };
     story.submit("a", options).wait(ms(5)).is("kill a on 1");
     story.killed(1, "a", true).is("signal 1 TimedOut, spawn 2").ready(2).is("");
-    story.exited(1, &["a"]).is("stage a on 2");
+    story.exited(1, &["a"]).is("a again after Timeout, stage a on 2");
     story
         .wait(ms(5))
         .is("kill a on 2")

@@ -1,0 +1,198 @@
+//! What `RUST_LOG=atasker=debug` shows: the whole life of a task, and of a worker process.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use atasker::{Call, Limits, Priority, RetryOn, Stop, Supervisor, TaskHandle};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::tasks;
+use crate::watch::{alone, eventually};
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Kept {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Kept {
+    /// For the whole process.
+    fn install() -> Self {
+        let kept = Self::default();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(kept.clone())
+            .init();
+        kept
+    }
+
+    /// The lines with all of these parts, with what differs from run to run left out.
+    fn lines(&self, parts: &[&str]) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).expect("it is text");
+        let lines = text.lines().map(|line| format!("{} ", line.trim()));
+        let lines = lines.filter(|line| parts.iter().all(|part| line.contains(part)));
+        lines.map(|line| without_figures(&line)).collect()
+    }
+
+    fn life<T>(&self, task: &TaskHandle<T>) -> Vec<String> {
+        let number = format!(" task={} ", task.id());
+        eventually("it has ended", || !self.lines(&[&number, ": ended "]).is_empty());
+        self.lines(&["DEBUG atasker::task: ", &number])
+    }
+}
+
+fn without_figures(line: &str) -> String {
+    let word = |word: &str| match word.split_once('=') {
+        Some((key @ ("queued" | "ran" | "after" | "lived" | "pid"), _)) => format!("{key}=#"),
+        _ => word.to_owned(),
+    };
+    let line = match (line.find(" error="), line.find(" attempts=")) {
+        (Some(from), Some(to)) => format!("{} error=#{}", &line[..from], &line[to..]),
+        _ => line.to_owned(),
+    };
+    line.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// In any order: each line is told by the thread that has the event, and one thread may overtake another.
+#[track_caller]
+fn assert_tells(lines: &[String], expected: &[&str]) {
+    let (mut lines, mut expected) = (lines.to_vec(), expected.to_vec());
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert!(lines == expected, "told:\n{}\nexpected:\n{}", lines.join("\n"), expected.join("\n"));
+}
+
+#[test]
+fn the_life_of_a_task_in_a_worker_is_told() {
+    alone("telling::the_life_of_a_task_in_a_worker_is_told", || {
+        let kept = Kept::install();
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
+        let call = tasks::add::call(1, 2).priority(Priority::High).label("sum").id("first");
+        let task = supervisor.submit(call).expect("accepted");
+        assert_tells(
+            &kept.life(&task),
+            &[
+                "DEBUG atasker::task: submitted task=1 name=it::tasks::add label=\"sum\" \
+                 id=\"first\" pool=Processes priority=high",
+                "DEBUG atasker::task: staged task=1 worker=1 pid=#",
+                "DEBUG atasker::task: ended task=1 name=it::tasks::add status=completed attempts=1 \
+                 queued=# ran=# worker=1 pid=#",
+            ],
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let call = tasks::note_and::call(&folder.path().join("notes"), "abort");
+        let call = call.retries(1).retry_on([RetryOn::Crash]);
+        let task = supervisor.submit(call).expect("accepted");
+        assert_tells(
+            &kept.life(&task),
+            &[
+                "DEBUG atasker::task: submitted task=2 name=it::tasks::note_and pool=Processes \
+                 priority=normal",
+                "DEBUG atasker::task: staged task=2 worker=1 pid=#",
+                "DEBUG atasker::task: runs again task=2 name=it::tasks::note_and attempts=1 \
+                 why=Crash wait=0ns",
+                "DEBUG atasker::task: staged task=2 worker=2 pid=#",
+                "DEBUG atasker::task: ended task=2 name=it::tasks::note_and status=crashed \
+                 error=# attempts=2 queued=# ran=# worker=2 pid=#",
+            ],
+        );
+        let task = supervisor.submit(tasks::die::call("hang").timeout(Duration::from_millis(20)));
+        let life = kept.life(&task.expect("accepted"));
+        assert!(life.last().unwrap().contains(" status=timed_out "), "{life:?}");
+        supervisor.stop(Stop::Drain);
+        assert_tells(
+            &kept.lines(&["DEBUG atasker::process: ", " worker=1 "]),
+            &[
+                "DEBUG atasker::process: worker spawned worker=1 pid=#",
+                "DEBUG atasker::process: worker ready worker=1 pid=# after=#",
+                "DEBUG atasker::process: worker ended worker=1 pid=# status=was killed by signal 6 (SIGABRT) was_ready=true lived=#",
+            ],
+        );
+        let killed = kept.lines(&["DEBUG atasker::process: worker killed ", " why=TimedOut "]);
+        assert_tells(
+            &killed,
+            &["DEBUG atasker::process: worker killed worker=3 pid=# why=TimedOut"],
+        );
+        let own = kept.lines(&["DEBUG atasker::supervisor: "]);
+        let told = |what| own.iter().filter(|line| line.contains(what)).count();
+        let all =
+            ["started supervisor=atasker", "stopping supervisor=atasker", "drained", "stopped"];
+        assert_eq!(all.map(told), [1; 4], "{own:#?}");
+    });
+}
+
+#[test]
+fn the_life_of_a_task_on_a_thread_is_told_and_a_span_is_around_what_it_says() {
+    alone(
+        "telling::the_life_of_a_task_on_a_thread_is_told_and_a_span_is_around_what_it_says",
+        || {
+            let kept = Kept::install();
+            let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
+            let (hold, held) = mpsc::channel::<()>();
+            let call = tasks::speak::call("hello").delay(Duration::from_millis(1));
+            let task = supervisor.submit(call).expect("accepted");
+            assert_tells(
+                &kept.life(&task),
+                &[
+                    "DEBUG atasker::task: submitted task=1 name=it::tasks::speak pool=Threads \
+                     priority=normal delay=1ms",
+                    "DEBUG atasker::task: begun task=1 name=it::tasks::speak pool=Threads",
+                    "DEBUG atasker::task: ended task=1 name=it::tasks::speak status=completed \
+                     attempts=1 queued=# ran=#",
+                ],
+            );
+            assert_tells(
+                &kept.lines(&["hello"]),
+                &["INFO task{task=1 name=it::tasks::speak}: it::tasks: hello"],
+            );
+            let running =
+                supervisor.spawn_blocking(move || held.recv().is_err()).expect("accepted");
+            let call = Call::closure(|| ()).queue_timeout(Duration::from_millis(5));
+            let expired = supervisor.submit(call).expect("accepted");
+            let life = kept.life(&expired);
+            assert_eq!(life.len(), 2, "{life:?}");
+            assert!(life[1].contains("status=expired"), "{life:?}");
+            let cancelled = supervisor.spawn_blocking(|| ()).expect("accepted");
+            assert!(cancelled.cancel());
+            assert!(kept.life(&cancelled)[1].contains("status=cancelled"));
+            drop(hold);
+            running.wait().expect("it runs");
+        },
+    );
+}
+
+#[test]
+fn nothing_is_told_of_a_task_above_debug() {
+    alone("telling::nothing_is_told_of_a_task_above_debug", || {
+        let kept = Kept::install();
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
+        for n in 0..10 {
+            let task = supervisor.submit(tasks::add::call(n, 1)).expect("accepted");
+            task.wait().expect("it runs");
+        }
+        assert!(supervisor.map((0..1000).map(|n| tasks::add::call(n, 1))).all(|sum| sum.is_ok()));
+        supervisor.stop(Stop::Drain);
+        let loud = ["ERROR", "WARN", "INFO"].map(|level| kept.lines(&[level]));
+        assert!(loud.iter().all(Vec::is_empty), "{loud:?}");
+        assert!(!kept.lines(&["atasker::task: a pack ended "]).is_empty());
+    });
+}
