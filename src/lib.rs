@@ -142,6 +142,7 @@ pub use supervisor::error::StartError;
 pub use supervisor::external::Completer;
 pub use supervisor::info::{Functions, PoolInfo, SupervisorInfo, TaskKey, Totals, WorkerInfo};
 pub use supervisor::map::{Map, MapStream, MapUnordered};
+pub use supervisor::schedulers::{Scheduler, SchedulerError};
 pub use supervisor::stop::Stop;
 pub use task::call::Call;
 pub use task::cause::ExitCause;

@@ -17,6 +17,7 @@ use super::info::Counters;
 #[cfg(feature = "async")]
 use super::loops::Loops;
 use super::map::Paces;
+use super::schedulers::Schedulers;
 use super::shared::{Drained, Shared, Space};
 use super::timer::Timer;
 use crate::core::{Core, CoreConfig, PoolConfig, PoolKind, WorkersConfig};
@@ -450,6 +451,7 @@ impl SupervisorBuilder {
             drained: Drained::default(),
             chosen: Mutex::new(HashMap::new()),
             counters: Counters::default(),
+            schedulers: Schedulers::default(),
             paces: Paces::default(),
             #[cfg(feature = "async")]
             loops: Loops::default(),

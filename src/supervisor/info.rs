@@ -33,6 +33,8 @@ pub struct SupervisorInfo {
     pub thread_count: usize,
     /// The worker processes, in the order of their start.
     pub workers: Vec<WorkerInfo>,
+    /// The names of the schedulers, in the order of their registration.
+    pub schedulers: Vec<String>,
     /// Tasks that have ended, by terminal state.
     pub ended: Totals,
 }
@@ -236,6 +238,7 @@ impl Shared {
                     task,
                 })
                 .collect(),
+            schedulers: self.schedulers.names(),
             ended: self.counters.totals(),
         }
     }

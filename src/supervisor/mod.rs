@@ -19,6 +19,7 @@ pub(crate) mod map;
 pub(crate) mod perform;
 pub(crate) mod receive;
 pub(crate) mod run;
+pub(crate) mod schedulers;
 pub(crate) mod shared;
 pub(crate) mod stop;
 pub(crate) mod submit;
@@ -32,6 +33,7 @@ use self::builder::SupervisorBuilder;
 use self::external::Completer;
 use self::info::{Functions, SupervisorInfo, TaskKey};
 use self::map::{Map, MapStream, MapUnordered};
+use self::schedulers::{Scheduler, SchedulerError};
 use self::shared::Shared;
 use self::stop::Stop;
 use self::submit::NotTaken;
@@ -313,7 +315,27 @@ impl Supervisor {
         }
     }
 
-    /// Stop, and wait for it. No call is accepted from now on; what becomes of the tasks is said by `how`.
+    /// Start a [`Scheduler`] of your own, and stop it with this supervisor: before anything else is stopped, the one
+    /// that was registered last first.
+    ///
+    /// # Errors
+    /// There is one of that name, it did not start, or the supervisor is stopping. It is not registered then.
+    pub fn register_scheduler(
+        &self,
+        name: impl Into<String>,
+        scheduler: impl Scheduler + 'static,
+    ) -> Result<(), SchedulerError> {
+        self.shared.schedulers.register(name.into(), Arc::new(scheduler))
+    }
+
+    /// Let go of a scheduler without stopping it: one that has ended by itself, or is to go on when the supervisor
+    /// stops.
+    pub fn unregister_scheduler(&self, name: &str) -> Option<Arc<dyn Scheduler>> {
+        self.shared.schedulers.unregister(name)
+    }
+
+    /// Stop, and wait for it. [Schedulers](Self::register_scheduler) are stopped first; after that no call is
+    /// accepted. What becomes of the tasks is said by `how`.
     ///
     /// May be called again with a harder [`Stop`] while another thread waits in a softer one. In a callback
     /// or a task of this supervisor it only begins the stop and returns at once.

@@ -21,6 +21,7 @@ use super::loops::Loops;
 use super::map::Paces;
 use super::perform::Arrivals;
 use super::receive::Desk;
+use super::schedulers::Schedulers;
 use super::timer::Timer;
 use crate::core::{Core, Effect, Time};
 use crate::sync::{Mutex, Wish, wait_on};
@@ -80,6 +81,7 @@ pub(crate) struct Shared {
     /// Chosen ids of outstanding tasks.
     pub(crate) chosen: Mutex<HashMap<Box<str>, TaskId>>,
     pub(crate) counters: Counters,
+    pub(crate) schedulers: Schedulers,
     pub(crate) paces: Paces,
     #[cfg(feature = "async")]
     pub(crate) loops: Loops,

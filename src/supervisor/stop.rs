@@ -1,7 +1,7 @@
 //! The end of a supervisor, in four degrees.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context;
 use super::shared::Shared;
@@ -35,23 +35,41 @@ pub enum Stop {
     KillNow,
 }
 
+impl Stop {
+    fn mode(self) -> StopMode {
+        match self {
+            Self::Drain | Self::DrainFor(_) => StopMode::Drain,
+            Self::CancelQueued => StopMode::CancelQueued,
+            Self::KillNow => StopMode::KillNow,
+        }
+    }
+
+    /// How long to wait for code of the user's that can't be killed.
+    fn patience(self) -> Option<Duration> {
+        match self {
+            Self::Drain | Self::CancelQueued => None,
+            Self::DrainFor(patience) => Some(patience),
+            Self::KillNow => Some(PATIENCE),
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn stop(&self, how: Stop) {
         if sys::fork::is_forked_child() {
             return;
         }
         self.drained.stopping.store(true, Ordering::SeqCst);
-        let within = self.is_within();
-        match how {
-            Stop::Drain | Stop::DrainFor(_) => self.begin_stop(StopMode::Drain),
-            Stop::CancelQueued => self.begin_stop(StopMode::CancelQueued),
-            Stop::KillNow => self.begin_stop(StopMode::KillNow),
+        let begun = Instant::now();
+        if self.is_within() {
+            return self.stop_from_within(how);
         }
-        if within {
-            return;
-        }
+        self.stop_schedulers(how, how.patience());
+        self.begin_stop(how.mode());
         match how {
-            Stop::DrainFor(patience) if !self.drained.wait(Some(patience)) => {
+            Stop::DrainFor(patience)
+                if !self.drained.wait(Some(patience.saturating_sub(begun.elapsed()))) =>
+            {
                 self.begin_stop(StopMode::KillNow);
             }
             _ => {}
@@ -67,6 +85,17 @@ impl Shared {
             return true;
         }
         context::place_of(self.address()).is_some()
+    }
+
+    /// Begin to stop, without waiting for what may be waiting for the caller.
+    fn stop_from_within(&self, how: Stop) {
+        match self.this.upgrade().filter(|_| self.schedulers.are_any()) {
+            None => self.begin_stop(how.mode()),
+            Some(shared) => self.on_a_thread("stop", move || {
+                shared.stop_schedulers(how, how.patience());
+                shared.begin_stop(how.mode());
+            }),
+        }
     }
 
     fn begin_stop(&self, mode: StopMode) {
@@ -97,6 +126,7 @@ impl Shared {
 
     pub(crate) fn on_supervisor_dropped(&self) {
         if !self.drained.wait(Some(Duration::ZERO)) {
+            self.stop_schedulers(Stop::KillNow, Stop::KillNow.patience());
             self.begin_stop(StopMode::KillNow);
         }
         self.executor.shut_down();

@@ -20,6 +20,7 @@ mod loops;
 mod macros;
 mod payloads;
 mod rings;
+mod schedulers;
 mod scribble;
 mod tasks;
 mod telling;
