@@ -40,8 +40,10 @@
 //! | is started here and ends elsewhere | [`Supervisor::external_task`] | wherever you say |
 //! | is named by data: a batch file, a request | [`Call::by_name`] | in a worker process |
 //!
-//! To compare processes with threads, put `.rayon(limits)` in the place of `.processes(limits)`; for unit
-//! tests and debuggers, `.inline()` runs process tasks in the caller.
+//! **Thread or process?** A process for what burns CPU, may die or must be stoppable: only there can a timeout end
+//! a task, and a crash costs nothing else. A thread for what waits, and for what can't be sent: closures, sockets,
+//! values without serde. To compare the two, put `.rayon(limits)` in the place of `.processes(limits)`; for
+//! unit tests and debuggers, `.inline()` runs process tasks in the caller.
 //!
 //! # What a call costs
 //!
@@ -69,6 +71,16 @@
 //! `#[atasker::main]` puts there; without it, starting the pool is an error before anything is spawned. In
 //! tests, put [`test_worker!`] once into each test binary. What a worker does **not** share with the program
 //! that started it stands in [`boundary`].
+//!
+//! # Watching it work
+//!
+//! [`Supervisor::info`] and [`Supervisor::tasks`] say how things stand. What happens is told by `tracing`: with
+//! `RUST_LOG=atasker=debug`, a line for each step of a task (target `atasker::task`), of a worker process
+//! (`atasker::process`) and of a supervisor (`atasker::supervisor`). Lines about one task have its number in the
+//! field `task`, and so have those that the task itself writes: on a thread by a span around it, in a worker process
+//! by a field. Disabled, none of it costs more than a look at a flag.
+//!
+//! Those who know the Python library of the same name find its names in [`coming_from_python`].
 //!
 //! # How to read the source
 //!
@@ -109,9 +121,11 @@ mod admission;
 mod async_loop;
 pub mod boundary;
 mod codec;
+pub mod coming_from_python;
 mod core;
 #[cfg(feature = "extras")]
 pub mod extras;
+pub mod prelude;
 mod process;
 mod registry;
 #[cfg_attr(

@@ -19,6 +19,7 @@ mod lifecycle;
 mod loops;
 mod macros;
 mod payloads;
+mod python;
 mod rings;
 mod schedulers;
 mod scribble;

@@ -124,7 +124,7 @@ fn files_stay_short() {
 
 #[test]
 fn links_in_the_documents_lead_somewhere() {
-    for document in ["README.md", "ARCHITECTURE.md", "STYLE.md", "CHANGELOG.md"] {
+    for document in ["README.md", "ARCHITECTURE.md", "STYLE.md", "CHANGELOG.md", "PYTHON.md"] {
         let text = std::fs::read_to_string(root().join(document)).expect("the document is there");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = link.split('#').next().unwrap_or("");
@@ -134,6 +134,24 @@ fn links_in_the_documents_lead_somewhere() {
             assert!(root().join(path).exists(), "{document} links to {path}, which is not there");
         }
     }
+}
+
+#[test]
+fn the_tests_that_show_what_python_has_are_there() {
+    let text = std::fs::read_to_string(root().join("PYTHON.md")).expect("it is there");
+    let mut named = 0;
+    for row in text.lines().filter(|line| line.starts_with('|')) {
+        let tests = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or("");
+        for test in tests.split('`').skip(1).step_by(2) {
+            let (module, name) = test.split_once("::").expect("`file::test`");
+            let file = root().join(format!("tests/it/{module}.rs"));
+            let source = std::fs::read_to_string(&file).unwrap_or_default();
+            let there = source.contains(&format!("#[test]\nfn {name}()"));
+            assert!(there, "PYTHON.md names {test}, which is not there");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "only {named} tests are named");
 }
 
 #[test]
