@@ -1,7 +1,8 @@
 //! Coming from the Python library of the same name: what each of its names is here, and what differs.
 //!
 //! The ideas are the same: a supervisor, pools with reserves, four priorities, background workers that keep making
-//! tasks.
+//! tasks. The program `examples/coming_from_python.rs` does what the code examples of the Python README do, in their
+//! order.
 //!
 //! # What to know first
 //!
@@ -69,6 +70,21 @@
 //! | `wait_completed(tasks, timeout)` | [`wait_all`], [`as_completed`] | a timeout gives the handles back in [`StillRunning`] |
 //! | `await co_mp_apply(f, …)` | `supervisor.submit(f::call(…))?.await` | on any runtime; every handle is a future |
 //!
+//! # Async loops
+//!
+//! | Python | here | what differs |
+//! |---|---|---|
+//! | `create_aloop(name)` | [`create_loop`](Supervisor::create_loop) | started at once; a name that is taken is an error |
+//! | `create_aloop(default=True)`, `set_default_aloop` | [`set_default_loop`](Supervisor::set_default_loop) | without one, [`default_loop`](Supervisor::default_loop) is made by its first use |
+//! | `get_aloop(name)`, `get_aloops()` | [`async_loop`](Supervisor::async_loop), [`async_loops`](Supervisor::async_loops) | |
+//! | `start_aloop`, `create_aloop(start=False)`, `daemon=` | – | a loop runs from its creation on, and ends with its supervisor at the latest |
+//! | `stop_aloop(wait, cancel_tasks)` | [`AsyncLoop::stop`] with a [`LoopStop`] | |
+//! | an event loop of one's own | [`wrap_loop`](Supervisor::wrap_loop) | any tokio runtime |
+//! | `aloop.get_loop()` | – | in a task on the loop, tokio knows it |
+//! | `aloop.background_task(coroutine)` | [`AsyncLoop::spawn`] | a task like others: priorities, limits, timeouts, cancelling |
+//! | `background_task(coroutine, loop=…)` | `#[task]` on an `async fn`, [`Supervisor::spawn`], [`Call::future`] with [`on_loop`](Call::on_loop) | |
+//! | `aloop.run(coroutine)` | [`AsyncLoop::run`] | on the loop's own thread an error, not a deadlock |
+//!
 //! # Collections, locals, locks
 //!
 //! These need the feature `extras`.
@@ -92,11 +108,11 @@
 //!
 //! | Python | here | what differs |
 //! |---|---|---|
-//! | logger `atasker` | `tracing` events with the targets `atasker::task`, `atasker::process`, `atasker::supervisor` | what a worker process logs arrives in the same subscriber |
+//! | logger `atasker` | `tracing` events with the targets `atasker::task`, `atasker::process`, `atasker::loops`, `atasker::supervisor` | what a worker process logs arrives in the same subscriber |
 //! | `set_debug()` | the level of your subscriber, say `RUST_LOG=atasker=debug` | one line for each step of a task and of a worker process |
 
 #![cfg_attr(
-    not(all(feature = "extras", feature = "rayon", feature = "json")),
+    not(all(feature = "extras", feature = "rayon", feature = "json", feature = "async")),
     allow(rustdoc::broken_intra_doc_links, reason = "what a feature that is off would have had")
 )]
 #![allow(unused_imports, reason = "for the links")]
@@ -105,6 +121,8 @@
 use crate::extras::{
     CollectionOutcome, FunctionCollection, Locals, LockTimeout, Locker, Rank, TaskCollection,
 };
+#[cfg(feature = "async")]
+use crate::{AsyncLoop, LoopStop};
 use crate::{
     Call, Completer, Limits, Pool, Priority, Scheduler, StillRunning, Stop, Supervisor,
     SupervisorBuilder, SupervisorInfo, TaskError, TaskErrorKind, TaskHandle, TaskInfo, TaskStatus,

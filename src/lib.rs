@@ -40,9 +40,10 @@
 //! | is started here and ends elsewhere | [`Supervisor::external_task`] | wherever you say |
 //! | is named by data: a batch file, a request | [`Call::by_name`] | in a worker process |
 //!
-//! **Thread or process?** A process for what burns CPU, may die or must be stoppable: only there can a timeout end
-//! a task, and a crash costs nothing else. A thread for what waits, and for what can't be sent: closures, sockets,
-//! values without serde. To compare the two, put `.rayon(limits)` in the place of `.processes(limits)`; for
+//! **Thread, loop or process?** A process for what burns CPU, may die, or must be stoppable whatever it does: a
+//! timeout kills it, and a crash costs nothing else. A thread for what blocks, and for what can't be sent: closures,
+//! sockets, values without serde; nothing can end it from outside. A loop for thousands that wait: a future ends at
+//! its next await. To compare the two, put `.rayon(limits)` in the place of `.processes(limits)`; for
 //! unit tests and debuggers, `.inline()` runs process tasks in the caller.
 //!
 //! # What a call costs
@@ -76,9 +77,9 @@
 //!
 //! [`Supervisor::info`] and [`Supervisor::tasks`] say how things stand. What happens is told by `tracing`: with
 //! `RUST_LOG=atasker=debug`, a line for each step of a task (target `atasker::task`), of a worker process
-//! (`atasker::process`) and of a supervisor (`atasker::supervisor`). Lines about one task have its number in the
-//! field `task`, and so have those that the task itself writes: on a thread by a span around it, in a worker process
-//! by a field. Disabled, none of it costs more than a look at a flag.
+//! (`atasker::process`), of a loop (`atasker::loops`) and of a supervisor (`atasker::supervisor`). Lines about one task
+//! have its number in the field `task`, and so have those that the task itself writes: on a thread or a loop by a
+//! span around it, in a worker process by a field. Disabled, none of it costs more than a look at a flag.
 //!
 //! Those who know the Python library of the same name find its names in [`coming_from_python`].
 //!

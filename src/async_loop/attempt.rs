@@ -6,6 +6,8 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::seat::Seat;
 use super::work::{BoxFuture, Source};
 use crate::core::PoolId;
@@ -13,6 +15,7 @@ use crate::registry::panics;
 use crate::supervisor::context::{self, Place};
 use crate::supervisor::shared::Shared;
 use crate::task::id::Ticket;
+use crate::task::info::Pool;
 
 /// Polls the user's future, keeps its panics to its task, and tells the core of its end: also when it is dropped
 /// before, because it was aborted or its runtime is shut down.
@@ -20,10 +23,12 @@ pub(super) struct Attempt {
     shared: Weak<Shared>,
     context: context::Context,
     ticket: Ticket,
+    /// Around each poll.
+    span: Span,
     life: Life,
     started: Option<Instant>,
     /// Left last, after the end was told.
-    _seat: Arc<Seat>,
+    seat: Arc<Seat>,
 }
 
 enum Life {
@@ -33,11 +38,17 @@ enum Life {
 }
 
 impl Attempt {
-    pub(super) fn new(shared: &Shared, ticket: Ticket, source: Source, seat: Arc<Seat>) -> Self {
+    pub(super) fn new(
+        shared: &Shared,
+        ticket: Ticket,
+        span: Span,
+        source: Source,
+        seat: Arc<Seat>,
+    ) -> Self {
         let context =
             context::Context { owner: shared.address(), place: Place::Task(PoolId::Loops) };
         let life = Life::Unmade(source);
-        Self { shared: shared.this.clone(), context, ticket, life, started: None, _seat: seat }
+        Self { shared: shared.this.clone(), context, ticket, span, life, started: None, seat }
     }
 
     /// Drop the user's future. A panic of its Drop is logged and costs nothing else.
@@ -78,11 +89,13 @@ impl Future for Attempt {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if this.started.is_none() {
-            tracing::trace!(target: "atasker::task", task = this.ticket.task.number(),
-                "begins on a loop");
+            tracing::debug!(target: "atasker::task", task = this.ticket.task.number(),
+                pool = ?Pool::Loops, aloop = this.seat.aloop().name(), "begun");
             this.started = Some(Instant::now());
         }
+        let span = this.span.enter();
         let polled = context::within(this.context, || panics::catch(|| this.life.poll(context)));
+        drop(span);
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(returned)) => Ok(returned),

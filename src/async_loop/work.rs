@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::attempt::Attempt;
 use super::seat::Seat;
 use crate::supervisor::shared::Shared;
@@ -76,9 +78,9 @@ impl FutureWork {
     }
 
     /// Begin the attempt on its loop.
-    pub(crate) fn start(self, shared: &Shared, ticket: Ticket) {
+    pub(crate) fn start(self, shared: &Shared, ticket: Ticket, span: Span) {
         let seat = self.seat.expect("a task that was accepted has its seat");
-        let attempt = Attempt::new(shared, ticket, self.source, Arc::clone(&seat));
+        let attempt = Attempt::new(shared, ticket, span, self.source, Arc::clone(&seat));
         seat.aloop().spawn_attempt(&seat, ticket, attempt);
     }
 }

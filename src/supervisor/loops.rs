@@ -117,7 +117,12 @@ impl Shared {
     /// Begin an attempt that was admitted to a loop.
     pub(crate) fn run_on_loop(&self, item: ThreadItem) {
         match item.cell.take_work() {
-            Work::Future(work) => work.start(self, item.ticket),
+            Work::Future(work) => {
+                let name = &*item.cell.name.function;
+                let task = item.ticket.task.number();
+                let span = tracing::debug_span!(target: "atasker::task", "task", task, %name);
+                work.start(self, item.ticket, span);
+            }
             // It was given up before it could be started.
             _ => self.on_future_ended(item.ticket, None, Duration::ZERO),
         }

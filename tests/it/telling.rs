@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use atasker::{Call, Limits, Priority, RetryOn, Stop, Supervisor, TaskHandle};
+use atasker::{Call, Limits, LoopStop, Priority, RetryOn, Stop, Supervisor, TaskHandle};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::tasks;
@@ -178,6 +178,28 @@ fn the_life_of_a_task_on_a_thread_is_told_and_a_span_is_around_what_it_says() {
             running.wait().expect("it runs");
         },
     );
+}
+
+#[test]
+fn the_life_of_a_future_is_told_and_a_span_is_around_what_it_says() {
+    alone("telling::the_life_of_a_future_is_told_and_a_span_is_around_what_it_says", || {
+        let kept = Kept::install();
+        let supervisor = Supervisor::builder().start().expect("starts");
+        let devices = supervisor.create_loop("devices").expect("starts");
+        let call = Call::future(async {
+            tokio::task::yield_now().await;
+            tracing::info!("hello");
+        });
+        let task = supervisor.submit(call.on_loop(&devices)).expect("accepted");
+        let life = kept.life(&task);
+        assert_eq!(life.len(), 3, "{life:#?}");
+        assert_eq!(life[1], "DEBUG atasker::task: begun task=1 pool=Loops aloop=\"devices\"");
+        assert!(life[2].contains(" status=completed attempts=1 queued=# ran=#"), "{life:#?}");
+        let hello = kept.lines(&["hello"]);
+        assert!(hello[0].starts_with("INFO task{task=1 name="), "{hello:?}");
+        devices.stop(LoopStop::Wait);
+        assert!(!kept.lines(&["DEBUG atasker::loops: ", "devices"]).is_empty());
+    });
 }
 
 #[test]
