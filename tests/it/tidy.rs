@@ -143,8 +143,8 @@ fn the_tests_that_show_what_python_has_are_there() {
     for row in text.lines().filter(|line| line.starts_with('|')) {
         let tests = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or("");
         for test in tests.split('`').skip(1).step_by(2) {
-            let (module, name) = test.split_once("::").expect("`file::test`");
-            let file = root().join(format!("tests/it/{module}.rs"));
+            let (module, name) = test.rsplit_once("::").expect("`file::test`");
+            let file = root().join(format!("tests/it/{}.rs", module.replace("::", "/")));
             let source = std::fs::read_to_string(&file).unwrap_or_default();
             let there = source.contains(&format!("#[test]\nfn {name}()"));
             assert!(there, "PYTHON.md names {test}, which is not there");
