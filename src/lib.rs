@@ -101,6 +101,8 @@ mod admission;
 pub mod boundary;
 mod codec;
 mod core;
+#[cfg(test)]
+mod dice;
 mod process;
 mod registry;
 #[cfg_attr(

@@ -18,21 +18,6 @@ proptest! {
     }
 }
 
-/// The fuzzer's finds and beginnings, which are played here as well.
-#[test]
-fn the_corpus_is_played() {
-    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/ring");
-    let mut count = 0;
-    // It is not part of the published package.
-    let Ok(corpus) = std::fs::read_dir(corpus) else { return };
-    for entry in corpus.flatten() {
-        let moves = std::fs::read(entry.path()).expect("it can be read");
-        watched(|| play(&moves));
-        count += 1;
-    }
-    assert!(count > 0);
-}
-
 /// Writes that come at the very moment of the coordinator's looks.
 #[test]
 fn writes_at_any_moment_bring_no_panic() {
