@@ -46,9 +46,7 @@ fn disturb() {
         });
         let mut deliveries = Vec::new();
         for number in (1..4000).step_by(4) {
-            let pack = packed(&vec![vec![1]; 3]);
-            let frame = CallFrame { calls: 3, is_pack: true, ..single(&pack) };
-            let _asleep = link.stage(ticket(number), frame);
+            let _asleep = link.stage(ticket(number), pack(&packed(&vec![vec![1]; 3]), 3));
             let _any = link.split(ticket(number), 2);
             let drained = link.drain(true, &mut deliveries);
             let _any = link.revoke(ticket(number));

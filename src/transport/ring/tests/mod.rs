@@ -6,6 +6,7 @@ mod lengths;
 mod lies;
 mod model;
 mod mutations;
+mod pending;
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar};
@@ -66,6 +67,10 @@ fn single(arguments: &[u8]) -> CallFrame<'_> {
         attachments: &[],
         shared: None,
     }
+}
+
+fn pack(arguments: &[u8], calls: u32) -> CallFrame<'_> {
+    CallFrame { calls, is_pack: true, ..single(arguments) }
 }
 
 /// The arguments of a pack, each behind its length.
