@@ -7,6 +7,7 @@ mod lies;
 mod model;
 mod mutations;
 mod pending;
+mod reuse;
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar};
