@@ -5,6 +5,7 @@
 //! Each seed is one sequence of games; it is another at each run. `ATASKER_FUZZ_SEED=n` plays one again,
 //! `ATASKER_FUZZ_GAMES=n` sets how many games it has.
 
+use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,8 +33,11 @@ fn corpus() -> Option<Vec<Vec<u8>>> {
 
 /// Play, and if the worker wins or the game hangs, say how it went so that it can join the corpus.
 fn play_and_tell(moves: &[u8]) {
-    let hex = || -> String { moves.iter().map(|byte| format!("{byte:02x}")).collect() };
-    let game = format!("echo {} | xxd -r -p > fuzz/corpus/ring/found-NN", hex());
+    let mut game = String::from("echo ");
+    for byte in moves {
+        write!(game, "{byte:02x}").expect("strings grow");
+    }
+    game.push_str(" | xxd -r -p > fuzz/corpus/ring/found-NN");
     watched_as(game.clone(), || {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| play(moves))) {
             eprintln!("the worker wins; to keep the game: {game}");
