@@ -124,6 +124,8 @@ pub mod boundary;
 mod codec;
 pub mod coming_from_python;
 mod core;
+#[cfg(test)]
+mod dice;
 #[cfg(feature = "extras")]
 pub mod extras;
 pub mod prelude;

@@ -4,7 +4,7 @@
 
 /// The atomics of the ring's protocols. The models in `models/` put loom's in their place.
 pub(crate) mod atomic {
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
     /// What loom needs beside sequentially consistent accesses, which it does not model. Here those
     /// accesses are the barrier.

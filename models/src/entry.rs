@@ -4,8 +4,8 @@
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicU64;
-use loom::thread;
 
+use crate::threads::spawn;
 use crate::word::{self, Begin, Commit, Kill, Taken, Word};
 
 /// What loom watches for accesses that race.
@@ -91,17 +91,11 @@ impl Entry {
 }
 
 /// A call is with the worker or with the coordinator, and what is staged in its place is another.
-///
-/// Caught: `begin` with `Relaxed` in the place of `AcqRel` and `Acquire` (it reads arguments while they are
-/// written anew); `change` storing instead of comparing (it begins and is taken back).
 #[test]
 fn what_is_taken_back_never_begins_and_its_place_is_used_again() {
     loom::model(|| {
         let entry = Entry::staged(1);
-        let worker = {
-            let entry = Arc::clone(&entry);
-            thread::spawn(move || entry.serve().0)
-        };
+        let worker = spawn(&entry, |entry| entry.serve().0);
         let taken = word::take_back(&entry.word, 1, 0);
         if taken == Taken::Kept(0) {
             entry.stage(2, 1);
@@ -115,17 +109,11 @@ fn what_is_taken_back_never_begins_and_its_place_is_used_again() {
 }
 
 /// An outcome counts or a kill does.
-///
-/// Caught: `commit` without the look at *killed*; `commit` with `Relaxed` (the coordinator reads an outcome that
-/// is being written); `kill` setting the flag without a look at *done*.
 #[test]
 fn of_a_commit_and_a_kill_exactly_one_wins() {
     loom::model(|| {
         let entry = Entry::staged(1);
-        let worker = {
-            let entry = Arc::clone(&entry);
-            thread::spawn(move || entry.serve())
-        };
+        let worker = spawn(&entry, Entry::serve);
         let killed = word::kill(&entry.word, 1);
         if let Kill::Lost(now) = killed {
             assert!(now.is_done());
@@ -143,41 +131,30 @@ fn of_a_commit_and_a_kill_exactly_one_wins() {
 }
 
 /// The outcomes of calls before the one that runs may be read while it runs.
-///
-/// Caught: `begin` with `Acquire` alone, `look` with `Relaxed`, reading `begun` outcomes instead of one less (an
-/// outcome is read while it is written).
 #[test]
 fn what_a_pack_has_finished_can_be_read_while_it_runs() {
     loom::model(|| {
         let entry = Entry::staged(3);
         // In this order: loom does not try a load anew that another load has followed.
-        let coordinator = {
-            let entry = Arc::clone(&entry);
-            thread::spawn(move || {
-                let now = word::look(&entry.word);
-                let begun = now.begun();
-                let finished = if now.is_done() { begun } else { begun.saturating_sub(1) };
-                for (outcome, expected) in entry.outcomes[..finished as usize].iter().zip(11..) {
-                    assert_eq!(outcome.read(), expected);
-                }
-            })
-        };
+        let coordinator = spawn(&entry, |entry| {
+            let now = word::look(&entry.word);
+            let begun = now.begun();
+            let finished = if now.is_done() { begun } else { begun.saturating_sub(1) };
+            for (outcome, expected) in entry.outcomes[..finished as usize].iter().zip(11..) {
+                assert_eq!(outcome.read(), expected);
+            }
+        });
         assert_eq!(entry.serve(), (vec![11, 12, 13], true));
         coordinator.join().expect("it reads what is written");
     });
 }
 
 /// What is split off is run by nobody here, and all else by the worker.
-///
-/// Caught: `take_back` without `max(begun)` (more has run than was kept); `begin` without the look at the limit.
 #[test]
 fn a_pack_runs_up_to_where_it_was_split() {
     loom::model(|| {
         let entry = Entry::staged(3);
-        let worker = {
-            let entry = Arc::clone(&entry);
-            thread::spawn(move || entry.serve())
-        };
+        let worker = spawn(&entry, Entry::serve);
         let split = word::take_back(&entry.word, 1, 1);
         let (ran, committed) = worker.join().expect("it does not panic");
         assert!(committed);
@@ -190,16 +167,11 @@ fn a_pack_runs_up_to_where_it_was_split() {
 }
 
 /// Killed in the middle of a pack: what was finished can be read at once.
-///
-/// Caught: `change` with `Release` alone (an outcome is read while it is written).
 #[test]
 fn what_a_killed_pack_had_finished_can_be_read() {
     loom::model(|| {
         let entry = Entry::staged(2);
-        let worker = {
-            let entry = Arc::clone(&entry);
-            thread::spawn(move || entry.serve())
-        };
+        let worker = spawn(&entry, Entry::serve);
         if let Kill::Won { begun } = word::kill(&entry.word, 1) {
             for (outcome, expected) in entry.outcomes[..begun as usize - 1].iter().zip(11..) {
                 assert_eq!(outcome.read(), expected);

@@ -1,8 +1,9 @@
-//! The kernel's part: a wait that refuses if the word has changed, atomically with going to sleep.
+//! The kernel's part: a wait that refuses if a word has changed, atomically with going to sleep.
 
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Condvar, Mutex};
 
+/// Where one thread sleeps.
 pub(crate) struct Futex {
     queue: Mutex<()>,
     woken: Condvar,
@@ -13,9 +14,9 @@ impl Futex {
         Self { queue: Mutex::new(()), woken: Condvar::new() }
     }
 
-    pub(crate) fn wait(&self, word: &AtomicU32, expected: u32) {
+    pub(crate) fn wait(&self, words: &[(&AtomicU32, u32)]) {
         let queue = self.queue.lock().expect("nobody panics");
-        if word.load(Ordering::SeqCst) == expected {
+        if words.iter().all(|(word, expected)| word.load(Ordering::SeqCst) == *expected) {
             drop(self.woken.wait(queue).expect("nobody panics"));
         }
     }

@@ -5,7 +5,7 @@
 /// As the library has it, with loom's atomics.
 mod sync {
     pub(crate) mod atomic {
-        pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+        pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
         pub(crate) fn full_barrier() {
             loom::sync::atomic::fence(Ordering::SeqCst);
@@ -13,6 +13,8 @@ mod sync {
     }
 }
 
+#[path = "../../src/transport/ring/role.rs"]
+mod role;
 #[path = "../../src/transport/ring/sleep.rs"]
 mod sleep;
 #[path = "../../src/transport/ring/word.rs"]
@@ -23,6 +25,10 @@ mod entry;
 #[cfg(test)]
 mod futex;
 #[cfg(test)]
+mod looking_after;
+#[cfg(test)]
 mod positions;
+#[cfg(test)]
+mod threads;
 #[cfg(test)]
 mod waking;

@@ -4,6 +4,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::thread;
 
+use crate::threads::spawn;
 use crate::word::{self, Begin, Commit, Taken, Word};
 
 struct Ring {
@@ -63,19 +64,13 @@ impl Ring {
 }
 
 /// Skipped, forgotten because nothing is behind it any more, and its position used again.
-///
-/// Caught: a commit that counts for a staging that it did not look at (generation 3 is done without having
-/// run); forgetting without a look at *done* (it is staged where the worker has been); skipping what has begun.
 #[test]
 fn what_is_staged_where_another_was_forgotten_runs_once() {
     loom::model(|| {
         let ring = Ring::new();
         ring.stage(0, 1);
         ring.stage(1, 2);
-        let worker = {
-            let ring = Arc::clone(&ring);
-            thread::spawn(move || ring.serve())
-        };
+        let worker = spawn(&ring, Ring::serve);
         let first = word::skip(&ring.words[0], 1);
         let second = word::take_back(&ring.words[1], 2, 0);
         let mut tail = if second == Taken::Kept(0) { 1 } else { 2 };

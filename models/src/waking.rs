@@ -3,10 +3,10 @@
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use loom::thread;
 
 use crate::futex::Futex;
 use crate::sleep::{self, Listener};
+use crate::threads::spawn;
 use crate::word::{self, Begin, Commit, Word};
 
 #[derive(Default)]
@@ -55,7 +55,7 @@ impl Sides {
     fn sleep(&self) {
         let Memory { word, asleep, retired, .. } = &self.memory;
         let ready = || word::look(word).is_staged() || retired.load(Ordering::SeqCst) != 0;
-        sleep::sleep_until(asleep, ready, |raised| self.worker.wait(asleep, raised));
+        sleep::sleep_until(asleep, ready, |raised| self.worker.wait(&[(asleep, raised)]));
     }
 
     fn run(&self) {
@@ -83,72 +83,51 @@ impl Sides {
             if word::look(word).is_done() {
                 return;
             }
-            self.coordinator.wait(bell, heard);
+            self.coordinator.wait(&[(bell, heard)]);
         }
     }
 }
 
-/// Caught: no barrier in `sleep_until`, or none in `is_asleep`; `sleep_until` looking before it raises the flag;
-/// `lower` without a wake.
 #[test]
 fn a_sleeping_worker_is_woken_for_what_is_staged() {
     loom::model(|| {
         let sides = Sides::new();
-        let worker = {
-            let sides = Arc::clone(&sides);
-            thread::spawn(move || sides.sleep())
-        };
+        let worker = spawn(&sides, Sides::sleep);
         sides.stage();
         worker.join().expect("it wakes up");
         assert!(word::look(&sides.memory.word).is_staged());
     });
 }
 
-/// Caught: retiring without the swap in `lower`.
 #[test]
 fn a_sleeping_worker_is_woken_to_retire() {
     loom::model(|| {
         let sides = Sides::new();
-        let worker = {
-            let sides = Arc::clone(&sides);
-            thread::spawn(move || sides.sleep())
-        };
+        let worker = spawn(&sides, Sides::sleep);
         sides.retire();
         worker.join().expect("it wakes up");
     });
 }
 
 /// Two threads that stage and retire: whoever lowers the flag wakes.
-///
-/// Caught: `lower` with a load and a store in the place of the swap, by the wake that then comes from neither.
 #[test]
 fn two_that_wake_do_not_rely_on_each_other() {
     loom::model(|| {
         let sides = Sides::new();
-        let worker = {
-            let sides = Arc::clone(&sides);
-            thread::spawn(move || sides.sleep())
-        };
-        let other = {
-            let sides = Arc::clone(&sides);
-            thread::spawn(move || sides.retire())
-        };
+        let worker = spawn(&sides, Sides::sleep);
+        let other = spawn(&sides, Sides::retire);
         sides.stage();
         worker.join().expect("it wakes up");
         other.join().expect("it does not panic");
     });
 }
 
-/// Caught: no barrier in `listen`, or none in `who_listens`; listening after the look instead of before.
 #[test]
 fn a_sleeping_listener_is_rung_for_an_outcome() {
     loom::model(|| {
         let sides = Sides::new();
         word::stage(&sides.memory.word, Word::staged(1, 1));
-        let worker = {
-            let sides = Arc::clone(&sides);
-            thread::spawn(move || sides.run())
-        };
+        let worker = spawn(&sides, Sides::run);
         sides.await_outcome(Listener::Waiter);
         worker.join().expect("it does not panic");
     });
@@ -159,13 +138,10 @@ fn a_sleeping_listener_is_rung_for_an_outcome() {
 fn a_round_trip_of_two_that_sleep() {
     loom::model(|| {
         let sides = Sides::new();
-        let worker = {
-            let sides = Arc::clone(&sides);
-            thread::spawn(move || {
-                sides.sleep();
-                sides.run();
-            })
-        };
+        let worker = spawn(&sides, |sides| {
+            sides.sleep();
+            sides.run();
+        });
         sides.stage();
         sides.await_outcome(Listener::Collector);
         worker.join().expect("it does not panic");

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::sabotage::Sabotage;
+use crate::dice::number_from;
 use world::World;
 
 const SEEDS: u64 = 10_000;
@@ -39,11 +40,6 @@ const REACHED: [&str; 17] = [
     "TimedOut, in a worker: true",
     "Warn Critical",
 ];
-
-fn number_from(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
-}
 
 /// One history from beginning to end. Panics when something that must hold does not.
 fn run(seed: u64, sabotage: Option<Sabotage>) -> World {

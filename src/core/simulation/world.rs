@@ -122,7 +122,7 @@ impl World {
             tasks: Vec::new(),
             sickness,
             healthy: false,
-            tells: super::number_from("ATASKER_SEED").is_some(),
+            tells: crate::dice::number_from("ATASKER_SEED").is_some(),
         }
     }
 

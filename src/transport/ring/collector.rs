@@ -5,6 +5,8 @@
 //! anything is outstanding that others wait for, it has the workers ring the collector from then on, which
 //! sleeps meanwhile and need not be woken for that.
 //!
+//! By which flags it is decided who has it stands in `role`; here stand the lock, the sleeping, and the thread.
+//!
 //! Whoever has the role may have to sleep: it sets the flags of all rings, looks once more, and sleeps on
 //! all their bells at once. The first such sleep is limited to [`TICK`], because a worker with more to do
 //! announces no more often than that; once it has passed without a bell, the next completion is surely
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use super::link::RingLink;
 use super::patience::Patience;
+use super::role::{Nudge, Remains, Role, Turn, Watched};
 use super::sleep::{self, Listener};
 use super::worker_end::ANNOUNCED_WITHIN;
 use crate::sync::Wish;
@@ -42,25 +45,17 @@ pub(crate) struct Collector {
     links: RwLock<Vec<Arc<RingLink>>>,
     /// Changed with the links and at the end: a futex of this process.
     version: AtomicU32,
-    /// Rung when the wish of a sleeping waiter is done.
-    nudge: AtomicU32,
-    waiter_sleeps: AtomicBool,
-    role: Mutex<Role>,
-    /// Whether a waiter has the role. For looks without the lock.
-    held: AtomicBool,
-    /// The collector will look within a tick.
-    ticking: AtomicBool,
-    /// Somebody has come by since the last tick.
-    visited: AtomicBool,
-    /// Somebody waits otherwise than by looking after the rings, and for what is outstanding.
-    relied_on: AtomicBool,
+    nudge: Nudge,
+    role: Role,
+    /// Whoever has this has the role, a waiter or somebody who delivers just now.
+    lock: Mutex<Holder>,
     stopping: AtomicBool,
     cores: usize,
 }
 
 /// What belongs to the holder of the role.
 #[derive(Debug)]
-struct Role {
+struct Holder {
     view: View,
     patience: Patience,
 }
@@ -77,13 +72,9 @@ impl Collector {
         Arc::new(Self {
             links: RwLock::default(),
             version: AtomicU32::new(0),
-            nudge: AtomicU32::new(0),
-            waiter_sleeps: AtomicBool::new(false),
-            role: Mutex::new(Role { view: View::default(), patience: Patience::NEW }),
-            held: AtomicBool::new(false),
-            ticking: AtomicBool::new(false),
-            visited: AtomicBool::new(false),
-            relied_on: AtomicBool::new(false),
+            nudge: Nudge::default(),
+            role: Role::default(),
+            lock: Mutex::new(Holder { view: View::default(), patience: Patience::NEW }),
             stopping: AtomicBool::new(false),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         })
@@ -104,8 +95,8 @@ impl Collector {
         drop(links);
         self.on_changed();
         // Whoever has the role looks for changes itself.
-        if let Some(mut role) = self.try_role() {
-            role.view.refresh(self);
+        if let Some(mut holder) = self.try_role() {
+            holder.view.refresh(self);
         }
     }
 
@@ -123,56 +114,52 @@ impl Collector {
     /// Something was staged. `asleep`: for a worker that sleeps and is woken after this.
     #[inline]
     pub(crate) fn on_staged(&self, link: &RingLink, asleep: bool) {
-        // These loads come after the entry was counted, and after the barrier in `word::stage`.
-        if self.held.load(Ordering::SeqCst) {
-            return;
+        match self.role.on_staged(link, asleep) {
+            Remains::Nothing => {}
+            Remains::WakeCollector | Remains::Look => self.on_changed(),
         }
-        if asleep && !self.visited.load(Ordering::Relaxed) {
-            // It takes long enough to wake up for a waiter to come and take this back.
-            sleep::listen(link.listening(), Listener::Collector);
-        } else if !self.ticking.load(Ordering::SeqCst) {
-            self.start_ticking();
-        }
-    }
-
-    #[cold]
-    fn start_ticking(&self) {
-        // Pairs with the swap in `run`, whose thread this wakes.
-        if !self.ticking.swap(true, Ordering::SeqCst) {
-            self.on_changed();
+        // Nobody may sleep without a limit while a pack runs, for it rings nobody before its last call.
+        if self.nudge.is_wanted() && link.runs_pack() {
+            self.give_nudge();
         }
     }
 
     /// Nobody will come to wait for what is outstanding: have the collector rung.
     pub(crate) fn attend(&self, gather: &Gather<'_>) {
-        // Pairs with the load of who leaves the role: either that one hands over, or this one sees it gone.
-        self.relied_on.swap(true, Ordering::SeqCst);
-        if self.held.load(Ordering::SeqCst) {
-            return;
-        }
-        let links = self.links.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if hand_over(&links) {
-            self.look(gather);
-        }
-        // Should somebody have taken the role meanwhile, that one hands over when it leaves.
+        let links = || self.links.read().unwrap_or_else(PoisonError::into_inner).clone();
+        self.finish(self.role.attend(links), gather);
     }
 
     /// Deliver what there is, if nobody has the role.
     pub(crate) fn look(&self, gather: &Gather<'_>) {
-        self.visited.store(true, Ordering::Relaxed);
-        if let Some(mut role) = self.try_role() {
-            role.view.refresh(self);
-            let missed = role.view.has_news() && !gather(&role.view.links, false);
-            drop(role);
-            // Somebody delivers what a dead worker left; nobody is rung for the rest.
-            if missed && !self.ticking.load(Ordering::SeqCst) {
-                self.start_ticking();
-            }
+        self.role.visit();
+        self.deliver(gather);
+    }
+
+    fn deliver(&self, gather: &Gather<'_>) {
+        let all = self.try_role().is_some_and(|mut holder| {
+            let view = &mut holder.view;
+            view.refresh(self);
+            // Somebody else delivers what a dead worker left; nobody is rung for the rest.
+            let missed = view.has_news() && !gather(&view.links, false);
+            !missed && !view.runs_packs()
+        });
+        if !all && self.role.on_missed() == Remains::WakeCollector {
+            self.on_changed();
         }
     }
 
-    fn try_role(&self) -> Option<MutexGuard<'_, Role>> {
-        match self.role.try_lock() {
+    /// Do what remains.
+    fn finish(&self, remains: Remains, gather: &Gather<'_>) {
+        match remains {
+            Remains::Nothing => {}
+            Remains::WakeCollector => self.on_changed(),
+            Remains::Look => self.deliver(gather),
+        }
+    }
+
+    fn try_role(&self) -> Option<MutexGuard<'_, Holder>> {
+        match self.lock.try_lock() {
             Ok(role) => Some(role),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
@@ -183,8 +170,8 @@ impl Collector {
     /// otherwise.
     pub(crate) fn wait_for(self: &Arc<Self>, wish: &Wish<'_>, gather: &Gather<'_>) -> bool {
         loop {
-            let Some(mut role) = self.try_role() else {
-                if self.held.load(Ordering::Relaxed) {
+            let Some(mut holder) = self.try_role() else {
+                if self.role.is_held() {
                     return false;
                 }
                 // Somebody delivers just now, which does not take long.
@@ -194,108 +181,86 @@ impl Collector {
                 std::thread::yield_now();
                 continue;
             };
-            // A hint to others, who else only ask for bells that nobody needs.
-            self.held.store(true, Ordering::Relaxed);
-            self.look_after(&mut role, wish, gather);
-            // Before the look at what is outstanding; pairs with the loads in `on_staged`, `attend` and `run`.
-            self.held.swap(false, Ordering::SeqCst);
-            role.view.refresh(self);
-            let outstanding = self.leave(&role.view);
-            drop(role);
-            // Committed between the last look and the handing over: nobody was rung for that.
-            if outstanding == Outstanding::HandedOver {
-                self.look(gather);
-            }
+            self.role.take();
+            self.look_after(&mut holder, wish, gather);
+            self.role.give_up();
+            holder.view.refresh(self);
+            let remains = self.role.arrange(&holder.view.links);
+            drop(holder);
+            self.finish(remains, gather);
             if (wish.is_done)() || is_past(wish.until) {
                 return true;
             }
         }
     }
 
-    /// The role is free again.
-    fn leave(&self, view: &View) -> Outstanding {
-        if !view.is_outstanding() {
-            self.visited.store(false, Ordering::Relaxed);
-            self.relied_on.store(false, Ordering::Relaxed);
-            // Something may have been staged and be relied on just before that.
-            if !view.is_outstanding() {
-                return Outstanding::Nothing;
-            }
-            self.relied_on.store(true, Ordering::Relaxed);
-        }
-        // Pairs with the swap in `attend`.
-        if self.relied_on.load(Ordering::SeqCst) && hand_over(&view.links) {
-            return Outstanding::HandedOver;
-        }
-        self.visited.store(true, Ordering::Relaxed);
-        if !self.ticking.load(Ordering::SeqCst) {
-            self.start_ticking();
-        }
-        Outstanding::LeftToTicks
-    }
-
-    fn look_after(self: &Arc<Self>, role: &mut Role, wish: &Wish<'_>, gather: &Gather<'_>) {
+    fn look_after(self: &Arc<Self>, holder: &mut Holder, wish: &Wish<'_>, gather: &Gather<'_>) {
         let mut limited = true;
         let mut bells = None;
-        role.view.refresh(self);
-        role.view.stop_listening();
+        holder.view.refresh(self);
+        holder.view.stop_listening();
         loop {
-            role.view.refresh(self);
+            holder.view.refresh(self);
             if (wish.is_done)() || is_past(wish.until) {
                 return;
             }
-            if role.view.has_news() {
-                if !gather(&role.view.links, false) {
+            if holder.view.has_news() {
+                if !gather(&holder.view.links, false) {
                     std::thread::yield_now();
                 }
                 limited = true;
                 continue;
             }
-            let links = &role.view.links;
+            let links = &holder.view.links;
             let ready = || (wish.is_done)() || links.iter().any(|link| link.has_news());
-            if role.patience.look_until(self.is_crowded(links), ready) {
-                role.patience.succeeded();
+            if holder.patience.look_until(self.is_crowded(links), ready) {
+                holder.patience.succeeded();
                 continue;
             }
             // Whoever has rung since may be silent for a while.
-            let rung = bells.replace(role.view.bell_sum(Listener::Waiter));
+            let rung = bells.replace(holder.view.bell_sum(Listener::Waiter));
             limited |= rung.is_some() && rung != bells;
             let start = Instant::now();
-            match self.sleep(&role.view, wish, limited) {
+            match self.sleep(&holder.view, wish, limited) {
                 None => {}
                 Some(Waited::TimedOut) => {
                     limited = false;
-                    gather(&role.view.links, true);
+                    gather(&holder.view.links, true);
                 }
                 Some(Waited::Woken | Waited::Changed) => {
                     limited = true;
-                    gather(&role.view.links, true);
+                    gather(&holder.view.links, true);
                 }
             }
-            role.patience.learn(start.elapsed());
-            role.view.stop_listening();
+            holder.patience.learn(start.elapsed());
+            holder.view.stop_listening();
         }
     }
 
     /// Sleep until a bell rings or the wish is done. `None`: there is something to do already.
     fn sleep(self: &Arc<Self>, view: &View, wish: &Wish<'_>, limited: bool) -> Option<Waited> {
-        let nudge = self.nudge.load(Ordering::SeqCst);
+        let nudge = self.nudge.word();
         if !(wish.wake_when_done)(&Waker::from(Arc::clone(self))) {
             return None;
         }
         let (mut words, covered) = view.bells(Listener::Waiter, &self.version)?;
-        words.push((&self.nudge, nudge));
+        words.push(nudge);
         view.links.iter().for_each(|link| sleep::listen(link.listening(), Listener::Waiter));
-        // Pairs with the load in `wake`.
-        self.waiter_sleeps.store(true, Ordering::SeqCst);
+        self.nudge.on_falling_asleep();
         let ready = (wish.is_done)() || view.has_news();
         let waited = (!ready).then(|| {
             let tick = (limited || !covered || view.runs_packs()).then_some(TICK);
             let left = wish.until.map(|until| until.saturating_duration_since(Instant::now()));
             futex::wait_any(&words, tick.into_iter().chain(left).min())
         });
-        self.waiter_sleeps.store(false, Ordering::SeqCst);
+        self.nudge.on_awake();
         waited
+    }
+
+    fn give_nudge(&self) {
+        if let Some(count) = self.nudge.give() {
+            futex::wake_all(count);
+        }
     }
 
     /// Whether those who compute could use the core on which this thread would look.
@@ -318,11 +283,8 @@ impl Collector {
             let Some((words, covered)) = view.bells(Listener::Collector, &self.version) else {
                 continue;
             };
-            let visited = self.visited.load(Ordering::SeqCst);
-            let mine = !self.held.load(Ordering::SeqCst)
-                && (!visited || self.relied_on.load(Ordering::SeqCst))
-                && hand_over(&view.links);
-            if mine && (view.has_news() || (curious && view.runs_packs())) {
+            let Turn { delivers, ticks } = self.role.take_turn(&view.links);
+            if delivers && (view.has_news() || (curious && view.runs_packs())) {
                 match self.try_role() {
                     Some(_role) if gather(&view.links, true) => {}
                     // Whoever has it looks before leaving it, or delivers what a dead worker left.
@@ -332,22 +294,19 @@ impl Collector {
                 (limited, curious) = (true, false);
                 continue;
             }
-            // Who has come by is waited for no longer than a tick.
-            let watches = mine && (!covered || view.runs_packs());
-            let ticks = limited || watches || visited || self.ticking.load(Ordering::SeqCst);
-            let waited = futex::wait_any(&words, ticks.then_some(TICK));
+            // Where it can't hear every bell it may be rung at any time, whoever asked for that.
+            let watches = !covered || (delivers && view.runs_packs());
+            let timeout = (limited || watches || ticks).then_some(TICK);
+            let waited = futex::wait_any(&words, timeout);
             limited = waited != Waited::TimedOut;
             curious = true;
             if !limited {
-                // Before the look at what is outstanding; pairs with the load in `on_staged`, which comes
-                // after that was written.
-                let keeps = self.visited.swap(false, Ordering::SeqCst);
-                self.ticking.swap(keeps, Ordering::SeqCst);
+                self.role.on_tick();
             }
         }
         // What it has seen last would keep the rings, which keep this, for ever. Who has the role has nothing
         // to wait for any more.
-        self.role.lock().unwrap_or_else(PoisonError::into_inner).view = View::default();
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).view = View::default();
     }
 }
 
@@ -358,29 +317,29 @@ impl Wake for Collector {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.nudge.fetch_add(1, Ordering::SeqCst);
-        // Pairs with the store in `sleep`.
-        if self.waiter_sleeps.load(Ordering::SeqCst) {
-            futex::wake_all(&self.nudge);
-        }
+        self.give_nudge();
     }
 }
 
-/// What somebody who leaves the role leaves behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outstanding {
-    Nothing,
-    /// The collector is rung for it.
-    HandedOver,
-    /// The collector looks after it if nobody comes for a tick.
-    LeftToTicks,
+impl Watched for RingLink {
+    fn is_outstanding(&self) -> bool {
+        self.is_outstanding()
+    }
+
+    fn has_news(&self) -> bool {
+        self.has_news()
+    }
+
+    fn runs_pack(&self) -> bool {
+        self.runs_pack()
+    }
+
+    fn listening(&self) -> &AtomicU32 {
+        self.listening()
+    }
 }
 
 impl View {
-    fn is_outstanding(&self) -> bool {
-        self.links.iter().any(|link| link.is_outstanding())
-    }
-
     fn refresh(&mut self, collector: &Collector) {
         let version = collector.version.load(Ordering::Acquire);
         if self.version != Some(version) {
@@ -427,16 +386,6 @@ impl View {
         words.push((version, seen));
         Some((words, self.links.len() <= bells_max))
     }
-}
-
-/// Have the collector rung from now on. Whether anything is outstanding.
-fn hand_over(links: &[Arc<RingLink>]) -> bool {
-    let mut outstanding = false;
-    for link in links.iter().filter(|link| link.is_outstanding()) {
-        sleep::listen(link.listening(), Listener::Collector);
-        outstanding = true;
-    }
-    outstanding
 }
 
 fn is_past(until: Option<Instant>) -> bool {

@@ -6,6 +6,7 @@ use super::layout::{ASLEEP, Entry, RETIRED};
 use super::link::{Ring, RingLink};
 use super::outcomes::PackOutcomes;
 use super::parcels::Inbox;
+use super::pending;
 use super::records::{Record, State};
 use super::sleep;
 use super::word::{self, Taken};
@@ -46,12 +47,16 @@ impl Link for RingLink {
     }
 
     fn split(&self, ticket: Ticket, keep: u32) -> Option<u32> {
+        let keep = keep.max(1);
         let mut state = self.lock();
+        if let Some(call) = pending::find(&mut state.pending, ticket) {
+            return call.split(keep);
+        }
         let (position, record) =
             state.records.find(ticket).filter(|(_, record)| record.state == State::Staged)?;
         let word = self.segment().u64_at(Entry::at(position).word());
         let staged = record.calls;
-        match word::take_back(word, record.generation, keep.max(1)) {
+        match word::take_back(word, record.generation, keep) {
             Taken::Kept(kept) if (record.begun_min()..staged).contains(&kept) => {
                 record.calls = kept;
                 Some(kept)

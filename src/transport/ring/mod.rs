@@ -3,7 +3,7 @@
 //!
 //! Reading order: `word` (what decides), `sleep` (waking), `layout` (where everything stands), `records`
 //! (what the coordinator knows itself), `link` and `decide` (the coordinator's end), `outcomes`,
-//! `worker_end` (the worker's end), `patience` (waiting), `collector` (who looks after the rings).
+//! `worker_end` (the worker's end), `patience` (waiting), `role` (who looks after the rings) and `collector` (looking after them).
 //! Buffers and what is too large for a ring: PARCELS.md, `parcels` (both ends), `pending` and `extended`
 //! (the coordinator's), `worker_parcels`.
 
@@ -19,6 +19,7 @@ mod parcels;
 mod patience;
 mod pending;
 mod records;
+mod role;
 mod sleep;
 mod word;
 mod worker_end;

@@ -71,6 +71,16 @@ impl OwnedCall {
         !matches!(self.parcel, Need::Wanted | Need::BeingMade)
     }
 
+    /// Have it be its first `keep` calls only. So many it is then, or `None`: it is no more than that anyway.
+    pub(super) fn split(&mut self, keep: u32) -> Option<u32> {
+        if keep >= self.calls {
+            return None;
+        }
+        // The arguments of the others stand behind, and nobody reads them.
+        self.calls = keep;
+        Some(keep)
+    }
+
     pub(super) fn is_extended(&self) -> bool {
         !matches!(self.parcel, Need::None) || !self.attachments.is_empty()
     }
@@ -102,6 +112,11 @@ impl OwnedCall {
             attachments: &[],
         }
     }
+}
+
+/// The call of `ticket`, if it waits.
+pub(super) fn find(pending: &mut VecDeque<OwnedCall>, ticket: Ticket) -> Option<&mut OwnedCall> {
+    pending.iter_mut().find(|call| call.ticket == ticket)
 }
 
 /// The next call that wants a parcel, which the caller makes.

@@ -129,6 +129,12 @@ impl Records {
         self.all.back()
     }
 
+    /// As if so many calls had been staged before.
+    #[cfg(test)]
+    pub(super) fn set_generation(&mut self, generation: u32) {
+        self.generation = generation;
+    }
+
     /// The worker is through with the oldest.
     pub(super) fn pop_front(&mut self) {
         let record = self.all.pop_front().expect("only what is there is done");

@@ -18,21 +18,6 @@ proptest! {
     }
 }
 
-/// The fuzzer's finds and beginnings, which are played here as well.
-#[test]
-fn the_corpus_is_played() {
-    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/ring");
-    let mut count = 0;
-    // It is not part of the published package.
-    let Ok(corpus) = std::fs::read_dir(corpus) else { return };
-    for entry in corpus.flatten() {
-        let moves = std::fs::read(entry.path()).expect("it can be read");
-        watched(|| play(&moves));
-        count += 1;
-    }
-    assert!(count > 0);
-}
-
 /// Writes that come at the very moment of the coordinator's looks.
 #[test]
 fn writes_at_any_moment_bring_no_panic() {
@@ -61,9 +46,7 @@ fn disturb() {
         });
         let mut deliveries = Vec::new();
         for number in (1..4000).step_by(4) {
-            let pack = packed(&vec![vec![1]; 3]);
-            let frame = CallFrame { calls: 3, is_pack: true, ..single(&pack) };
-            let _asleep = link.stage(ticket(number), frame);
+            let _asleep = link.stage(ticket(number), pack(&packed(&vec![vec![1]; 3]), 3));
             let _any = link.split(ticket(number), 2);
             let drained = link.drain(true, &mut deliveries);
             let _any = link.revoke(ticket(number));

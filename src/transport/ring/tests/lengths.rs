@@ -65,7 +65,7 @@ fn calls_of_a_pack_have_every_length() {
         let worker = Worker::start(there, usize::MAX);
         let calls: Vec<_> = (0..120).map(bytes).collect();
         let arguments = packed(&calls);
-        let pack = CallFrame { calls: 120, is_pack: true, ..single(&arguments) };
+        let pack = pack(&arguments, 120);
         let _awake = link.stage(ticket(1), pack);
         link.wake();
         let [delivery] = drain_until(&link, 1).try_into().expect("one");

@@ -20,9 +20,7 @@ type Lie = fn(u64) -> u64;
 fn begun_pack() -> (Arc<RingLink>, Half) {
     let (here, there) = mappings();
     let link = link_of(here);
-    let pack = packed(&vec![vec![1]; 3]);
-    let frame = CallFrame { calls: 3, is_pack: true, ..single(&pack) };
-    let _asleep = link.stage(ticket(1), frame);
+    let _asleep = link.stage(ticket(1), pack(&packed(&vec![vec![1]; 3]), 3));
     let _asleep = link.stage(ticket(9), single(b"x"));
     let at = there.u64_at(Entry::at(0).word());
     for _ in 0..2 {

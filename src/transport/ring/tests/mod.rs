@@ -5,6 +5,9 @@ mod hostile;
 mod lengths;
 mod lies;
 mod model;
+mod mutations;
+mod pending;
+mod reuse;
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar};
@@ -65,6 +68,10 @@ fn single(arguments: &[u8]) -> CallFrame<'_> {
         attachments: &[],
         shared: None,
     }
+}
+
+fn pack(arguments: &[u8], calls: u32) -> CallFrame<'_> {
+    CallFrame { calls, is_pack: true, ..single(arguments) }
 }
 
 /// The arguments of a pack, each behind its length.
@@ -180,8 +187,11 @@ fn drain_until(link: &RingLink, count: usize) -> Vec<Delivery> {
 
 /// Ends the process if a test hangs.
 fn watched(test: impl FnOnce()) {
+    watched_as(std::thread::current().name().unwrap_or("a test").to_owned(), test);
+}
+
+fn watched_as(name: String, test: impl FnOnce()) {
     let (done, ended) = std::sync::mpsc::channel::<()>();
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
     std::thread::spawn(move || {
         let timeout = std::sync::mpsc::RecvTimeoutError::Timeout;
         if ended.recv_timeout(Duration::from_mins(2)) == Err(timeout) {

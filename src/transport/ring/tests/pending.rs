@@ -1,0 +1,76 @@
+//! Calls that wait for a place in the ring.
+
+use super::super::layout::ENTRIES;
+use super::*;
+use crate::transport::{Link, Outcomes, Revoke};
+
+/// The number of the call behind a full ring.
+const BEHIND: u64 = 1 << 20;
+
+/// A ring without a place, which nobody serves yet, and a pack of five calls behind it.
+fn full() -> (Arc<RingLink>, Half, Ticket) {
+    let (here, there) = mappings();
+    let link = link_of(here);
+    for number in 1..=ENTRIES as u64 {
+        let _asleep = link.stage(ticket(number), single(b"x"));
+    }
+    let behind = ticket(BEHIND);
+    let _asleep = link.stage(behind, pack(&packed(&vec![vec![7]; 5]), 5));
+    assert!(
+        link.lock().pending.iter().any(|call| call.ticket == behind),
+        "there is no place for it"
+    );
+    (link, there, behind)
+}
+
+/// What the worker begins of the pack, and how many outcomes of it there are.
+fn served(link: &RingLink, there: Half) -> (Vec<u64>, u32) {
+    let worker = Worker::start(there, usize::MAX);
+    link.wake();
+    let mut outcomes_of_pack = 0;
+    while link.is_outstanding() {
+        let mut deliveries = Vec::new();
+        link.drain(false, &mut deliveries).expect("no lies");
+        for delivery in deliveries {
+            if let Outcomes::OfPack(outcomes) = delivery.outcomes {
+                outcomes_of_pack += outcomes.count();
+            }
+        }
+        std::thread::yield_now();
+    }
+    let mut begun = worker.finish(link);
+    begun.retain(|number| *number >= BEHIND);
+    (begun, outcomes_of_pack)
+}
+
+#[test]
+fn a_pack_that_waits_is_split() {
+    watched(|| {
+        let (link, there, behind) = full();
+        assert_eq!(link.split(behind, 5), None, "it has no more");
+        assert_eq!(link.split(behind, 3), Some(3));
+        assert_eq!(link.split(behind, 3), None, "no more than that is left");
+        assert_eq!(link.split(behind, 2), Some(2));
+        assert_eq!(served(&link, there), (vec![BEHIND, BEHIND + 1], 2));
+    });
+}
+
+#[test]
+fn of_a_pack_that_waits_one_call_is_left() {
+    watched(|| {
+        let (link, there, behind) = full();
+        assert_eq!(link.split(behind, 0), Some(1), "all of it would be taken back");
+        assert_eq!(served(&link, there), (vec![BEHIND], 1));
+    });
+}
+
+#[test]
+fn what_waits_is_taken_back_as_a_whole() {
+    watched(|| {
+        let (link, there, behind) = full();
+        assert_eq!(link.split(behind, 2), Some(2));
+        assert_eq!(link.revoke(behind), Revoke::Revoked);
+        assert_eq!(link.split(behind, 1), None, "it is not there any more");
+        assert_eq!(served(&link, there), (vec![], 0));
+    });
+}
