@@ -84,6 +84,9 @@
 //! | `aloop.background_task(coroutine)` | [`AsyncLoop::spawn`] | a task like others: priorities, limits, timeouts, cancelling |
 //! | `background_task(coroutine, loop=…)` | `#[task]` on an `async fn`, [`Supervisor::spawn`], [`Call::future`] with [`on_loop`](Call::on_loop) | |
 //! | `aloop.run(coroutine)` | [`AsyncLoop::run`] | on the loop's own thread an error, not a deadlock |
+//! | `create_async_job_scheduler` | – | every loop schedules jobs |
+//! | `create_async_job(target, interval, timer, number)` | [`AsyncLoop::schedule`] with a [`Schedule`]: [`every`](Schedule::every), [`first_after`](Schedule::first_after), [`times`](Schedule::times) | or a cron expression, with the feature `cron` |
+//! | `cancel_async_job(job)` | [`AsyncJob::cancel`] | |
 //!
 //! # Collections, locals, locks
 //!
@@ -122,7 +125,7 @@ use crate::extras::{
     CollectionOutcome, FunctionCollection, Locals, LockTimeout, Locker, Rank, TaskCollection,
 };
 #[cfg(feature = "async")]
-use crate::{AsyncLoop, LoopStop};
+use crate::{AsyncJob, AsyncLoop, LoopStop, Schedule};
 use crate::{
     Call, Completer, Limits, Pool, Priority, Scheduler, StillRunning, Stop, Supervisor,
     SupervisorBuilder, SupervisorInfo, TaskError, TaskErrorKind, TaskHandle, TaskInfo, TaskStatus,

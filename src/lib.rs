@@ -37,6 +37,7 @@
 //! | burns CPU, or calls native code that may crash or hang | `#[task]` | in a worker process |
 //! | blocks on files, sockets, devices | `#[task(io)]` or [`Supervisor::spawn_blocking`] | on the thread pool |
 //! | awaits them | `#[task]` on an `async fn`, or [`Supervisor::spawn`] | on a loop: a named thread with a tokio runtime, or your own runtime |
+//! | is to be done again and again, in little time | [`AsyncLoop::schedule`] | on a loop, beside thousands of others |
 //! | is started here and ends elsewhere | [`Supervisor::external_task`] | wherever you say |
 //! | is named by data: a batch file, a request | [`Call::by_name`] | in a worker process |
 //!
@@ -93,6 +94,7 @@
 #![cfg_attr(
     not(all(
         feature = "async",
+        feature = "cron",
         feature = "json",
         feature = "rayon",
         feature = "bincode",
@@ -147,8 +149,10 @@ pub mod worker;
 #[cfg(feature = "macros")]
 pub use atasker_macros::{main, task, worker_init};
 
+#[cfg(feature = "cron")]
+pub use async_loop::CronError;
 #[cfg(feature = "async")]
-pub use async_loop::{AsyncLoop, LoopError, LoopStop};
+pub use async_loop::{AsyncJob, AsyncLoop, LoopError, LoopStop, Schedule};
 pub use process::{Output, OutputLine, OutputStream, Transport, WorkerStartError};
 pub use registry::{FunctionInfo, ParameterInfo};
 pub use shm::{Blob, BufferError, Reading, SealedBlob, SealedSlice, SharedSlice};

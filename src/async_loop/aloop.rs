@@ -11,7 +11,13 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::attempt::Attempt;
 use super::error::LoopError;
+use super::job::{AsyncJob, JobCore};
+use super::jobs::{Added, Driver, Entry, Job, Jobs};
+use super::schedule::Schedule;
 use super::seat::Seat;
+use crate::core::PoolId;
+use crate::registry::panics;
+use crate::supervisor::context::{self, Place};
 use crate::supervisor::shared::Shared;
 use crate::sync::{Mutex, wait_on};
 use crate::sys;
@@ -88,6 +94,7 @@ struct Inner {
     state: Mutex<State>,
     /// It has ended.
     changed: Condvar,
+    jobs: Jobs,
     /// Its own thread, until somebody joins it.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -140,6 +147,7 @@ impl AsyncLoop {
             own,
             state: Mutex::new(State { phase: Phase::Open, seats: 0, waker: None }),
             changed: Condvar::new(),
+            jobs: Jobs::default(),
             thread: Mutex::new(None),
         }))
     }
@@ -192,6 +200,46 @@ impl AsyncLoop {
         Ok(self.spawn(future)?.wait())
     }
 
+    /// Have a job run on this loop again and again: `job` is called each time, and the future that it gives is run.
+    ///
+    /// Thousands of jobs on one loop are fine. They end when they are cancelled, after the number of runs that the
+    /// schedule says, or with the loop.
+    ///
+    /// # Errors
+    /// A loop that has been stopped, or one that wraps a runtime without a timer.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atasker::Schedule;
+    /// use std::time::Duration;
+    /// # let supervisor = atasker::Supervisor::builder().start()?;
+    /// let devices = supervisor.create_loop("devices")?;
+    /// let schedule = Schedule::every(Duration::from_secs(60)).first_after(Duration::ZERO);
+    /// let job = devices.schedule(schedule, || async { println!("another minute") })?;
+    /// # drop(job);
+    /// # Ok(()) }
+    /// ```
+    pub fn schedule<M, F>(&self, schedule: Schedule, job: M) -> Result<AsyncJob, LoopError>
+    where
+        M: FnMut() -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if sys::fork::is_forked_child() {
+            return Err(LoopError::Forked);
+        }
+        let core = Arc::new(JobCore::new(job));
+        let handle = AsyncJob { core: Arc::clone(&core), aloop: self.clone() };
+        let Some((timetable, due)) = schedule.begin(tokio::time::Instant::now()) else {
+            core.end();
+            return Ok(handle);
+        };
+        match self.0.jobs.add(Entry { due, job: Box::new(Job { core, timetable }) }) {
+            Added::Told => Ok(handle),
+            Added::First => self.start_jobs().map(|()| handle),
+            Added::Closed => Err(LoopError::Stopped(self.0.name.clone())),
+        }
+    }
+
     /// Stop the loop, and wait for it. It takes no more tasks from now on; what becomes of those that it has is said
     /// by `how`. Its name is free again.
     ///
@@ -229,6 +277,7 @@ impl AsyncLoop {
         tracing::debug!(target: "atasker::loops", name = self.0.name, ?phase, "stopping");
         state.phase = phase;
         self.end_if_empty(state);
+        self.0.jobs.close();
         if let Some(owner) = self.0.owner.upgrade() {
             owner.on_loop_closing(self);
             if phase == Phase::Cancelling {
@@ -279,6 +328,36 @@ impl AsyncLoop {
         state.seats += 1;
         drop(state);
         Ok(Seat::new(self.clone()))
+    }
+
+    pub(super) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
+    }
+
+    fn start_jobs(&self) -> Result<(), LoopError> {
+        let driver = self.take_seat().and_then(|seat| {
+            // In a runtime without a timer this panics.
+            let timer = panics::catch(|| {
+                let _within = self.0.runtime.enter();
+                Box::pin(tokio::time::sleep(Duration::ZERO))
+            });
+            let timer = timer.map_err(|_| LoopError::NoTimer(self.0.name.clone()))?;
+            Ok(Driver::new(seat, timer))
+        });
+        match driver {
+            Ok(driver) => _ = self.0.runtime.spawn(driver),
+            Err(error) => {
+                self.0.jobs.on_no_driver();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of what runs on it.
+    pub(super) fn context(&self) -> context::Context {
+        let owner = self.0.owner.as_ptr().addr();
+        context::Context { owner, place: Place::Task(PoolId::Loops) }
     }
 
     pub(super) fn on_seat_left(&self) {

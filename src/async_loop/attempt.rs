@@ -10,9 +10,8 @@ use tracing::Span;
 
 use super::seat::Seat;
 use super::work::{BoxFuture, Source};
-use crate::core::PoolId;
 use crate::registry::panics;
-use crate::supervisor::context::{self, Place};
+use crate::supervisor::context;
 use crate::supervisor::shared::Shared;
 use crate::task::id::Ticket;
 use crate::task::info::Pool;
@@ -45,8 +44,7 @@ impl Attempt {
         source: Source,
         seat: Arc<Seat>,
     ) -> Self {
-        let context =
-            context::Context { owner: shared.address(), place: Place::Task(PoolId::Loops) };
+        let context = seat.aloop().context();
         let life = Life::Unmade(source);
         Self { shared: shared.this.clone(), context, ticket, span, life, started: None, seat }
     }

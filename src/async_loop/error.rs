@@ -42,6 +42,11 @@ pub enum LoopError {
         "this runs on the loop `{0}`, which can't go on while it is waited for here; `spawn` and `.await`"
     )]
     WaitsForItself(String),
+    /// The runtime that the loop wraps has no timer, which scheduled jobs need.
+    #[error(
+        "the runtime of the loop `{0}` has no timer; build it with `enable_time` or `enable_all`"
+    )]
+    NoTimer(String),
     /// A loop was named for a call that is no future.
     #[error("`{0}` is no future, so it can't run on a loop; leave out `on_loop`")]
     NotAFuture(String),

@@ -377,13 +377,15 @@ fn a_future_that_never_yields_holds_up_a_hard_stop_only_for_a_while() {
         let devices = supervisor.create_loop("devices").expect("created");
         let released = Arc::new(AtomicBool::new(false));
         let mine = Arc::clone(&released);
+        let (tell, begun) = mpsc::channel();
         let task = devices.spawn(async move {
+            tell.send("begun").expect("the test receives");
             while !mine.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
         let task = task.expect("accepted");
-        eventually("it runs", || task.info().status == TaskStatus::Running);
+        begun.recv().expect("it runs");
         devices.stop(LoopStop::Cancel);
         assert_eq!(task.wait().unwrap_err().status(), TaskStatus::Cancelled);
         assert_eq!(supervisor.info().loops.busy, 1, "it holds its place until it yields");

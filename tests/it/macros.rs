@@ -4,6 +4,6 @@
 #[test]
 fn mistakes_are_explained() {
     let cases = trybuild::TestCases::new();
-    cases.pass("tests/ui/pass_*.rs");
-    cases.compile_fail("tests/ui/fail_*.rs");
+    cases.pass("ui/pass_*.rs");
+    cases.compile_fail("ui/fail_*.rs");
 }

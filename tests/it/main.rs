@@ -15,6 +15,7 @@ mod coordinator;
 mod crashes;
 mod extras;
 mod handles;
+mod jobs;
 mod lifecycle;
 mod loops;
 mod macros;
