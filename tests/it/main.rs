@@ -17,6 +17,7 @@ mod extras;
 mod handles;
 mod jobs;
 mod lifecycle;
+mod loop_ends;
 mod loops;
 mod macros;
 mod payloads;
