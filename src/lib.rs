@@ -107,6 +107,7 @@ extern crate self as atasker;
 mod admission;
 #[cfg(feature = "async")]
 mod async_loop;
+pub mod background;
 pub mod boundary;
 mod codec;
 mod core;
@@ -130,6 +131,7 @@ pub use atasker_macros::{main, task, worker_init};
 
 #[cfg(feature = "async")]
 pub use async_loop::{AsyncLoop, LoopError, LoopStop};
+pub use background::BackgroundWorker;
 pub use process::{Output, OutputLine, OutputStream, Transport, WorkerStartError};
 pub use registry::{FunctionInfo, ParameterInfo};
 pub use shm::{Blob, BufferError, Reading, SealedBlob, SealedSlice, SharedSlice};

@@ -34,8 +34,11 @@ enum Life {
 
 impl Attempt {
     pub(super) fn new(shared: &Shared, ticket: Ticket, source: Source, seat: Arc<Seat>) -> Self {
-        let context =
-            context::Context { owner: shared.address(), place: Place::Task(PoolId::Loops) };
+        let context = context::Context {
+            owner: shared.address(),
+            place: Place::Task(PoolId::Loops),
+            task: Some(ticket.task),
+        };
         let life = Life::Unmade(source);
         Self { shared: shared.this.clone(), context, ticket, life, started: None, _seat: seat }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::error::StartError;
 use super::executor::Executor;
 use super::shared::Shared;
+use crate::background::BackgroundWorkerInfo;
 use crate::core::{self, PoolId, TaskState, Time};
 use crate::registry::{self, Catalogue, FunctionInfo};
 use crate::sys;
@@ -33,6 +34,8 @@ pub struct SupervisorInfo {
     pub thread_count: usize,
     /// The worker processes, in the order of their start.
     pub workers: Vec<WorkerInfo>,
+    /// The background workers that exist, whether they run or not, in the order in which they were made.
+    pub background_workers: Vec<BackgroundWorkerInfo>,
     /// Tasks that have ended, by terminal state.
     pub ended: Totals,
 }
@@ -236,6 +239,7 @@ impl Shared {
                     task,
                 })
                 .collect(),
+            background_workers: self.background.info(),
             ended: self.counters.totals(),
         }
     }

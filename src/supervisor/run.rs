@@ -48,7 +48,8 @@ impl Shared {
     pub(crate) fn run_here(&self, item: ThreadItem, next: &mut Next) {
         let ThreadItem { pool, ticket, cell } = item;
         tracing::trace!(target: "atasker::task", task = ticket.task.number(), "begins on a thread");
-        let context = Context { owner: self.address(), place: Place::Task(pool) };
+        let context =
+            Context { owner: self.address(), place: Place::Task(pool), task: Some(ticket.task) };
         let work = cell.take_work();
         let started = Instant::now();
         let mut judged = match work {

@@ -1,7 +1,7 @@
 //! The end of a supervisor, in four degrees.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context;
 use super::shared::Shared;
@@ -42,7 +42,18 @@ impl Shared {
         }
         self.drained.stopping.store(true, Ordering::SeqCst);
         let within = self.is_within();
+        let until = match how {
+            Stop::DrainFor(patience) => Instant::now().checked_add(patience),
+            _ => None,
+        };
+        let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
+        self.background.close();
         match how {
+            // Their last runs and hooks are tasks, which a draining core would refuse.
+            Stop::Drain | Stop::DrainFor(_) if !within => {
+                self.background.wait(left());
+                self.begin_stop(StopMode::Drain);
+            }
             Stop::Drain | Stop::DrainFor(_) => self.begin_stop(StopMode::Drain),
             Stop::CancelQueued => self.begin_stop(StopMode::CancelQueued),
             Stop::KillNow => self.begin_stop(StopMode::KillNow),
@@ -51,13 +62,16 @@ impl Shared {
             return;
         }
         match how {
-            Stop::DrainFor(patience) if !self.drained.wait(Some(patience)) => {
+            Stop::DrainFor(_) if !self.drained.wait(left()) => {
                 self.begin_stop(StopMode::KillNow);
             }
             _ => {}
         }
         self.drained.wait(None);
-        self.finish_stop(matches!(how, Stop::KillNow | Stop::DrainFor(_)));
+        let hard = matches!(how, Stop::KillNow | Stop::DrainFor(_));
+        // Where the core was stopped first, what ends them goes past it.
+        self.background.wait(hard.then_some(PATIENCE));
+        self.finish_stop(hard);
     }
 
     /// Whether this thread works for the supervisor, so that it must not wait for its end.
@@ -93,6 +107,8 @@ impl Shared {
     }
 
     pub(crate) fn on_supervisor_dropped(&self) {
+        self.drained.stopping.store(true, Ordering::SeqCst);
+        self.background.close();
         if !self.drained.wait(Some(Duration::ZERO)) {
             self.begin_stop(StopMode::KillNow);
         }
