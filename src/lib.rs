@@ -127,7 +127,7 @@ mod transport;
 pub mod worker;
 
 #[cfg(feature = "macros")]
-pub use atasker_macros::{main, task, worker_init};
+pub use atasker_macros::{background_worker, main, task, worker_init};
 
 #[cfg(feature = "async")]
 pub use async_loop::{AsyncLoop, LoopError, LoopStop};
@@ -160,6 +160,7 @@ pub use task::wait::{AsCompleted, Completion, StillRunning, as_completed, wait_a
 pub mod __private {
     pub use inventory;
 
+    pub use crate::background::each_run;
     pub use crate::codec::arguments::{
         Argument, Arguments, ArgumentsDecoder, ArgumentsEncoder, BadArguments, BorrowedParameter,
         CrossesToWorker, ErrorCrossesToWorker, Held, OwnedParameter, Parameter, ParameterOps, lend,

@@ -160,3 +160,19 @@ impl<T: Returns, E: Into<TaskFailure>> Returns for Result<T, E> {
         }
     }
 }
+
+/// A type whose values can be given to each run.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be given to each run: implement `Clone` for it, or take it by reference",
+    label = "not `Clone`"
+)]
+pub trait GivenToEachRun: Clone + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Send + 'static> GivenToEachRun for T {}
+
+/// For `#[background_worker]`: an argument for one more run.
+#[doc(hidden)]
+pub fn each_run<T: GivenToEachRun>(argument: &T) -> T {
+    argument.clone()
+}

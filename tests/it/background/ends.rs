@@ -40,6 +40,8 @@ fn idle(supervisor: &Supervisor) {
     drop(BackgroundWorker::on_event().run(|_| ()).start(supervisor).expect(accepted));
     let queue = BackgroundWorker::queue().for_each(|_: u8, _| ());
     drop(queue.start(supervisor).expect(accepted));
+    let awaits = BackgroundWorker::on_event().run_async(|_| async {});
+    drop(awaits.start(supervisor).expect(accepted));
     let never = BackgroundWorker::queue().for_each(|_: u8, _| ()).make(supervisor);
     drop(never);
 }
@@ -66,6 +68,11 @@ fn busy(supervisor: &Supervisor, in_processes: bool) -> Vec<BackgroundWorker> {
     for item in 0..100 {
         queue.put(item).expect("it runs");
     }
+    let awaits = BackgroundWorker::looping().run_async(|_| tokio::task::yield_now());
+    workers.push(awaits.start(supervisor).expect(accepted));
+    let sleeps = BackgroundWorker::every(Duration::from_micros(300))
+        .run_async(|_| tokio::time::sleep(Duration::from_micros(200)));
+    workers.push(sleeps.start(supervisor).expect(accepted));
     if in_processes {
         let nothing = |_: Result<(), _>, _: &atasker::background::Run| ();
         let often = BackgroundWorker::looping().run_process(|_| tasks::nothing::call(), nothing);
@@ -127,7 +134,7 @@ fn workers_of_all_kinds_end_with_their_processes() {
     ends_often(test, true, |it, round| {
         idle(it);
         let workers = busy(it, true);
-        eventually("some have run", || workers[3].info().runs > round as u64 % 7);
+        eventually("some have run", || workers[5].info().runs > round as u64 % 7);
     });
 }
 

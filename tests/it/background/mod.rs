@@ -4,6 +4,7 @@ mod attacks;
 mod ends;
 mod hooks;
 mod kinds;
+mod loops;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -24,7 +25,8 @@ fn with_processes() -> Supervisor {
 fn assert_nothing_runs(supervisor: &Supervisor) {
     eventually("nothing runs", || {
         let info = supervisor.info();
-        info.threads.outstanding() + info.processes.outstanding() == 0 && info.threads.busy == 0
+        info.threads.outstanding() + info.processes.outstanding() + info.loops.outstanding() == 0
+            && info.threads.busy + info.loops.busy == 0
     });
 }
 
