@@ -39,6 +39,7 @@
 //! | awaits them | `#[task]` on an `async fn`, or [`Supervisor::spawn`] | on a loop: a named thread with a tokio runtime, or your own runtime |
 //! | is started here and ends elsewhere | [`Supervisor::external_task`] | wherever you say |
 //! | is named by data: a batch file, a request | [`Call::by_name`] | in a worker process |
+//! | comes again and again: by time, by a queue, on events | `#[background_worker]` or [`BackgroundWorker`], see [`background`] | in any of these places |
 //!
 //! To compare processes with threads, put `.rayon(limits)` in the place of `.processes(limits)`; for unit
 //! tests and debuggers, `.inline()` runs process tasks in the caller.
@@ -75,7 +76,7 @@
 //! `task` (calls, handles, errors), `supervisor` (the public face and the shell), `core` and
 //! `admission` (the pure state machine), `threads`, `process` (spawning and watching workers), `transport`
 //! (how calls reach them), `shm` (the memory that they share), `worker` (what runs inside them), `registry`,
-//! `codec`, `sys`.
+//! `codec`, `background` (what submits tasks by itself), `sys`.
 
 #![cfg_attr(
     not(all(

@@ -1,4 +1,5 @@
 //! Background workers: what runs again and again for a [`Supervisor`](crate::Supervisor), each run a task of its own.
+//! On this page, a *worker* is one of them, not a process.
 //!
 //! # Which one?
 //!

@@ -433,7 +433,11 @@ fn the_supervisor_lists_them() {
         let stopped = ("timed".to_owned(), BackgroundKind::Interval, BackgroundStatus::Stopped);
         assert_eq!(listed(), [waits.clone(), stopped]);
         drop(timed);
-        assert_eq!(listed(), [waits.clone()], "one that is stopped and has no handle is gone");
+        assert_eq!(
+            listed(),
+            std::slice::from_ref(&waits),
+            "one that is stopped and has no handle is gone"
+        );
         drop(queue);
         assert_eq!(listed(), [waits], "one that is active goes on without its handle");
     });

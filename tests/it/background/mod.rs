@@ -3,6 +3,7 @@
 mod attacks;
 mod ends;
 mod hooks;
+mod idle;
 mod kinds;
 mod loops;
 
