@@ -140,17 +140,17 @@ fn ticks(planned: &[(Instant, Instant)], interval: Duration) -> Ticks {
 fn report(what: &str, ticks: Ticks, than: Option<f64>) -> f64 {
     let Ticks { mut late, drift } = ticks;
     late.sort_unstable();
-    let at = |part: f64| late[((late.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
-    let ratio = than.map_or(String::new(), |than| format!("   median × {:.2}", at(0.5) / than));
+    let at = |per_mille: usize| late[(late.len() - 1) * per_mille / 1000].as_secs_f64() * 1e6;
+    let ratio = than.map_or(String::new(), |than| format!("   median × {:.2}", at(500) / than));
     println!(
         "{what:24}{:>8.0}{:>8.0}{:>8.0}{:>8.0}{:>12?}{ratio}",
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(1.0),
+        at(500),
+        at(900),
+        at(990),
+        at(1000),
         drift
     );
-    at(0.5)
+    at(500)
 }
 
 fn by_thread(interval: Duration, count: usize) -> Ticks {
