@@ -40,6 +40,7 @@
 //! | is to be done again and again, in little time | [`AsyncLoop::schedule`] | on a loop, beside thousands of others |
 //! | is started here and ends elsewhere | [`Supervisor::external_task`] | wherever you say |
 //! | is named by data: a batch file, a request | [`Call::by_name`] | in a worker process |
+//! | comes again and again: by time, by a queue, on events | `#[background_worker]` or [`BackgroundWorker`], see [`background`] | in any of these places |
 //!
 //! **Thread, loop or process?** A process for what burns CPU, may die, or must be stoppable whatever it does: a
 //! timeout kills it, and a crash costs nothing else. A thread for what blocks, and for what can't be sent: closures,
@@ -89,7 +90,7 @@
 //! `task` (calls, handles, errors), `supervisor` (the public face and the shell), `core` and
 //! `admission` (the pure state machine), `threads`, `process` (spawning and watching workers), `transport`
 //! (how calls reach them), `shm` (the memory that they share), `worker` (what runs inside them), `registry`,
-//! `codec`, `sys`.
+//! `codec`, `background` (what submits tasks by itself), `sys`.
 
 #![cfg_attr(
     not(all(
@@ -122,6 +123,7 @@ extern crate self as atasker;
 mod admission;
 #[cfg(feature = "async")]
 mod async_loop;
+pub mod background;
 pub mod boundary;
 mod codec;
 pub mod coming_from_python;
@@ -147,12 +149,13 @@ mod transport;
 pub mod worker;
 
 #[cfg(feature = "macros")]
-pub use atasker_macros::{main, task, worker_init};
+pub use atasker_macros::{background_worker, main, task, worker_init};
 
 #[cfg(feature = "cron")]
 pub use async_loop::CronError;
 #[cfg(feature = "async")]
 pub use async_loop::{AsyncJob, AsyncLoop, LoopError, LoopStop, Schedule};
+pub use background::BackgroundWorker;
 pub use process::{Output, OutputLine, OutputStream, Transport, WorkerStartError};
 pub use registry::{FunctionInfo, ParameterInfo};
 pub use shm::{Blob, BufferError, Reading, SealedBlob, SealedSlice, SharedSlice};
@@ -182,6 +185,7 @@ pub use task::wait::{AsCompleted, Completion, StillRunning, as_completed, wait_a
 pub mod __private {
     pub use inventory;
 
+    pub use crate::background::each_run;
     pub use crate::codec::arguments::{
         Argument, Arguments, ArgumentsDecoder, ArgumentsEncoder, BadArguments, BorrowedParameter,
         CrossesToWorker, ErrorCrossesToWorker, Held, OwnedParameter, Parameter, ParameterOps, lend,

@@ -4,6 +4,7 @@
 //! Read `task` first: what a function must look like is in `signature`, the attribute's options are in
 //! `options`.
 
+mod background_worker;
 mod duration;
 mod expand_here;
 mod expand_process;
@@ -107,4 +108,64 @@ pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn worker_init(attribute: TokenStream, item: TokenStream) -> TokenStream {
     worker_init::expand(attribute.into(), &item.into()).into()
+}
+
+/// Makes a function a background worker, whose kind is picked from the options.
+///
+/// The function stays as it is. Beside it comes a type of the same name whose `worker` describes the background
+/// worker, to be given further options and started.
+///
+/// | option | runs |
+/// |---|---|
+/// | `interval = "1s"` | every second, from start to start |
+/// | `delay = "1s"` | a second after the end of the run before |
+/// | `delay_before = "1s"` | with one of the two above: the first time after a second; alone: the same as `delay`, and before the first run too |
+/// | `queue` | for each item that is put |
+/// | `bounded_queue = 100` | the same; so many items may wait |
+/// | `priority_queue` | the same, the greatest first |
+/// | `event` | when it is triggered |
+/// | nothing, or `looping` | one run after another |
+///
+/// | option | |
+/// |---|---|
+/// | `missed = "burst"` | what happens to ticks of an interval that it misses: `skip`, as unless said, `burst`, `delay` |
+/// | `process_result = path` | the function returns a [`Call`](../atasker/struct.Call.html) for a worker process, and that function takes the `Result` |
+/// | `name = "devices"` | its name, in the place of the function's |
+/// | `priority = "high"` | the class of its runs |
+/// | `handle = Name` | the name of the type, where the function's name is taken |
+/// | `crate = path` | where the `atasker` crate is, if it is renamed |
+///
+/// A plain `fn` runs on the thread pool, an `async fn` on a loop. It may return nothing, or a `ControlFlow<()>` of
+/// which `Break` stops the worker, or a `Result` of one of them.
+///
+/// It may take a `&Run`, then the item if it has a queue, and whatever else is given to `worker`: what it takes by
+/// value is cloned for each run, what it takes by reference is lent to each.
+///
+/// ```
+/// use atasker::background::Run;
+/// use atasker::{Supervisor, background_worker};
+/// use std::ops::ControlFlow;
+///
+/// #[background_worker(interval = "10ms")]
+/// fn poll(run: &Run, device: &str) -> ControlFlow<()> {
+///     println!("{device} is polled for the {}. time", run.number());
+///     if run.number() < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+/// }
+///
+/// #[background_worker(queue)]
+/// fn save(line: String) -> std::io::Result<()> {
+///     std::fs::write("/dev/null", line)
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let supervisor = Supervisor::builder().start()?;
+/// let polls = poll::worker("thermometer".to_owned()).start(&supervisor)?;
+/// let saves = save::worker().name("saves").start(&supervisor)?;
+/// saves.put("it is warm".to_owned())?;
+/// # supervisor.stop(atasker::Stop::Drain);
+/// # Ok(()) }
+/// ```
+#[proc_macro_attribute]
+pub fn background_worker(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    background_worker::expand(attribute.into(), &item.into()).into()
 }

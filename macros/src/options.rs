@@ -47,7 +47,7 @@ enum Setting {
     Label(LitStr),
 }
 
-enum PriorityValue {
+pub(crate) enum PriorityValue {
     Named(Ident),
     Path(Path),
 }
@@ -93,7 +93,7 @@ impl Setting {
     }
 }
 
-fn duration_tokens(duration: std::time::Duration) -> TokenStream {
+pub(crate) fn duration_tokens(duration: std::time::Duration) -> TokenStream {
     let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
     quote!(::core::time::Duration::new(#seconds, #nanoseconds))
 }
@@ -159,7 +159,7 @@ impl Options {
 }
 
 /// What stands behind `name =`.
-fn value<T: Parse>(name: &Ident, input: ParseStream<'_>, example: &str) -> Result<T> {
+pub(crate) fn value<T: Parse>(name: &Ident, input: ParseStream<'_>, example: &str) -> Result<T> {
     if !input.peek(Token![=]) {
         return Err(Error::new(name.span(), format!("give `{name}` a value: `{example}`")));
     }
@@ -175,7 +175,7 @@ pub(crate) fn crate_option(input: ParseStream<'_>) -> Result<Path> {
     input.call(Path::parse_mod_style)
 }
 
-fn crate_path(name: &Ident, input: ParseStream<'_>) -> Result<Path> {
+pub(crate) fn crate_path(name: &Ident, input: ParseStream<'_>) -> Result<Path> {
     if !input.peek(Token![=]) {
         return Err(Error::new(name.span(), "give `crate` a value: `crate = path`"));
     }
@@ -184,7 +184,7 @@ fn crate_path(name: &Ident, input: ParseStream<'_>) -> Result<Path> {
     input.call(Path::parse_mod_style)
 }
 
-fn priority(name: &Ident, input: ParseStream<'_>) -> Result<PriorityValue> {
+pub(crate) fn priority(name: &Ident, input: ParseStream<'_>) -> Result<PriorityValue> {
     const EXAMPLE: &str = "priority = \"high\"";
     let looks_like_path = {
         let ahead = input.fork();
@@ -251,7 +251,7 @@ fn backoff(name: &Ident, input: ParseStream<'_>) -> Result<Setting> {
     Ok(Setting::Backoff(initial, Some(longest)))
 }
 
-fn parse_duration(text: &LitStr) -> Result<std::time::Duration> {
+pub(crate) fn parse_duration(text: &LitStr) -> Result<std::time::Duration> {
     duration::parse(&text.value()).ok_or_else(|| {
         Error::new(
             text.span(),
@@ -260,12 +260,12 @@ fn parse_duration(text: &LitStr) -> Result<std::time::Duration> {
     })
 }
 
-fn capitalised(text: &str, span: Span) -> Ident {
+pub(crate) fn capitalised(text: &str, span: Span) -> Ident {
     let (first, rest) = text.split_at(1);
     Ident::new(&(first.to_uppercase() + rest), span)
 }
 
-fn unknown(what: &str, given: &str, known: &[&str]) -> String {
+pub(crate) fn unknown(what: &str, given: &str, known: &[&str]) -> String {
     let near = known
         .iter()
         .map(|name| (distance(given, name), name))

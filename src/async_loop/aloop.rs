@@ -357,7 +357,7 @@ impl AsyncLoop {
     /// Of what runs on it.
     pub(super) fn context(&self) -> context::Context {
         let owner = self.0.owner.as_ptr().addr();
-        context::Context { owner, place: Place::Task(PoolId::Loops) }
+        context::Context { owner, place: Place::Task(PoolId::Loops), task: None }
     }
 
     pub(super) fn on_seat_left(&self) {

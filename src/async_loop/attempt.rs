@@ -44,7 +44,7 @@ impl Attempt {
         source: Source,
         seat: Arc<Seat>,
     ) -> Self {
-        let context = seat.aloop().context();
+        let context = context::Context { task: Some(ticket.task), ..seat.aloop().context() };
         let life = Life::Unmade(source);
         Self { shared: shared.this.clone(), context, ticket, span, life, started: None, seat }
     }

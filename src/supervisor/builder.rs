@@ -20,6 +20,7 @@ use super::map::Paces;
 use super::schedulers::Schedulers;
 use super::shared::{Drained, Shared, Space};
 use super::timer::Timer;
+use crate::background::registry::Registry;
 use crate::core::{Core, CoreConfig, PoolConfig, PoolKind, WorkersConfig};
 use crate::process::{Output, ProcessConfig, Program, Transport};
 use crate::sync::Mutex;
@@ -447,6 +448,7 @@ impl SupervisorBuilder {
             threads: OnceLock::new(),
             executor,
             callbacks: Callbacks::new(&format!("{}-callbacks", settings.name)),
+            background: Registry::default(),
             space: Space::default(),
             drained: Drained::default(),
             chosen: Mutex::new(HashMap::new()),

@@ -89,7 +89,7 @@ impl Callbacks {
 }
 
 fn work(shared: &Shared, owner: usize) {
-    context::enter(Context { owner, place: context::Place::Callback });
+    context::enter(Context { owner, place: context::Place::Callback, task: None });
     let mut state = shared.state.lock();
     loop {
         if let Some(callback) = state.queue.pop_front() {

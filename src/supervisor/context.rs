@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use crate::core::PoolId;
+use crate::task::id::TaskId;
 
 /// What the thread is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     /// The supervisor, by the address of what its threads share.
     pub(crate) owner: usize,
     pub(crate) place: Place,
+    /// The task, if it is one.
+    pub(crate) task: Option<TaskId>,
 }
 
 thread_local! {
@@ -46,6 +49,11 @@ pub(crate) fn within<R>(context: Context, body: impl FnOnce() -> R) -> R {
 /// What the current thread does for the supervisor `owner`.
 pub(crate) fn place_of(owner: usize) -> Option<Place> {
     CONTEXT.get().filter(|context| context.owner == owner).map(|context| context.place)
+}
+
+/// The task that the current thread runs.
+pub(crate) fn current_task() -> Option<TaskId> {
+    CONTEXT.get()?.task
 }
 
 /// Whether the current thread runs callbacks, of any supervisor.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::error::StartError;
 use super::executor::Executor;
 use super::shared::Shared;
+use crate::background::BackgroundWorkerInfo;
 use crate::core::{self, PoolId, TaskState, Time};
 use crate::registry::{self, Catalogue, FunctionInfo};
 use crate::sys;
@@ -35,6 +36,8 @@ pub struct SupervisorInfo {
     pub workers: Vec<WorkerInfo>,
     /// The names of the schedulers, in the order of their registration.
     pub schedulers: Vec<String>,
+    /// The background workers that exist, whether they run or not, in the order in which they were made.
+    pub background_workers: Vec<BackgroundWorkerInfo>,
     /// Tasks that have ended, by terminal state.
     pub ended: Totals,
 }
@@ -239,6 +242,7 @@ impl Shared {
                 })
                 .collect(),
             schedulers: self.schedulers.names(),
+            background_workers: self.background.info(),
             ended: self.counters.totals(),
         }
     }

@@ -71,7 +71,7 @@ impl Shared {
         loops.add(name, || AsyncLoop::start(name, self.this.clone()))
     }
 
-    fn default_loop(&self) -> Result<AsyncLoop, LoopError> {
+    pub(crate) fn default_loop(&self) -> Result<AsyncLoop, LoopError> {
         let mut loops = self.loops.0.lock();
         if let Some(aloop) = &loops.default {
             return Ok(aloop.clone());
@@ -89,6 +89,8 @@ impl Shared {
         let mut loops = self.loops.0.lock();
         loops.all.retain(|other| other != aloop);
         loops.default.take_if(|default| default == aloop);
+        drop(loops);
+        self.background.stop_on(aloop);
     }
 
     /// Give a future that is about to be submitted its place on its loop.

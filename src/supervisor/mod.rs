@@ -24,10 +24,9 @@ pub(crate) mod shared;
 pub(crate) mod stop;
 pub(crate) mod submit;
 pub(crate) mod timer;
+pub(crate) mod turns;
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use self::builder::SupervisorBuilder;
 use self::external::Completer;
@@ -36,7 +35,6 @@ use self::map::{Map, MapStream, MapUnordered};
 use self::schedulers::{Scheduler, SchedulerError};
 use self::shared::Shared;
 use self::stop::Stop;
-use self::submit::NotTaken;
 use crate::task::call::Call;
 use crate::task::error::{SubmitError, TrySubmitError};
 use crate::task::handle::TaskHandle;
@@ -113,23 +111,8 @@ impl Supervisor {
     /// Submit a call, waiting for a place in a bounded queue without blocking the thread.
     ///
     /// The call is submitted when the future is polled; dropping it before it is ready submits nothing.
-    #[expect(clippy::missing_panics_doc, reason = "polling what is ready is the caller's mistake")]
     pub async fn submit_async<T>(&self, call: Call<T>) -> Result<TaskHandle<T>, SubmitError> {
-        let mut call = Some(call);
-        poll_fn(|context| {
-            let answer = self.shared.space.poll(context.waker(), || {
-                match self.shared.try_submit(call.take().expect("it comes back while full")) {
-                    Ok(handle) => Some(Ok(handle)),
-                    Err(NotTaken::Refused(error)) => Some(Err(error)),
-                    Err(NotTaken::Full(back)) => {
-                        call = Some(back);
-                        None
-                    }
-                }
-            });
-            answer.map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
+        self.shared.submit_async(call).await
     }
 
     /// Run a closure on the thread pool. For options, submit a [`Call::closure`].

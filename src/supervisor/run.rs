@@ -51,7 +51,8 @@ impl Shared {
         let name = &*cell.name.function;
         tracing::debug!(target: "atasker::task", task, %name, ?pool, "begun");
         let span = tracing::debug_span!(target: "atasker::task", "task", task, %name).entered();
-        let context = Context { owner: self.address(), place: Place::Task(pool) };
+        let context =
+            Context { owner: self.address(), place: Place::Task(pool), task: Some(ticket.task) };
         let work = cell.take_work();
         let started = Instant::now();
         let mut judged = match work {

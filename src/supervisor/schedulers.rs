@@ -256,7 +256,7 @@ impl Shared {
 
     /// Run code of the user's on a thread of its own; here if there is none to be had.
     pub(crate) fn on_a_thread(&self, what: &str, body: impl FnOnce() + Send + 'static) {
-        let context = Context { owner: self.address(), place: Place::Callback };
+        let context = Context { owner: self.address(), place: Place::Callback, task: None };
         let body = Arc::new(Mutex::new(Some(body)));
         let mine = Arc::clone(&body);
         let run = move || {

@@ -23,6 +23,7 @@ use super::perform::Arrivals;
 use super::receive::Desk;
 use super::schedulers::Schedulers;
 use super::timer::Timer;
+use crate::background::registry::Registry;
 use crate::core::{Core, Effect, Time};
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Callback, TaskCell};
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) threads: OnceLock<ThreadPool<ThreadItem>>,
     pub(crate) executor: Executor,
     pub(crate) callbacks: Callbacks,
+    pub(crate) background: Registry,
     pub(crate) space: Space,
     pub(crate) drained: Drained,
     /// Chosen ids of outstanding tasks.

@@ -60,22 +60,32 @@ impl Shared {
             return;
         }
         self.drained.stopping.store(true, Ordering::SeqCst);
-        let begun = Instant::now();
+        let until = match how {
+            Stop::DrainFor(patience) => Instant::now().checked_add(patience),
+            _ => None,
+        };
+        let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
         if self.is_within() {
             return self.stop_from_within(how);
         }
         self.stop_schedulers(how, how.patience());
+        self.background.close();
+        if how.mode() == StopMode::Drain {
+            // Their last runs and hooks are tasks, which a draining core would refuse.
+            self.background.wait(left());
+        }
         self.begin_stop(how.mode());
         match how {
-            Stop::DrainFor(patience)
-                if !self.drained.wait(Some(patience.saturating_sub(begun.elapsed()))) =>
-            {
+            Stop::DrainFor(_) if !self.drained.wait(left()) => {
                 self.begin_stop(StopMode::KillNow);
             }
             _ => {}
         }
         self.drained.wait(None);
-        self.finish_stop(matches!(how, Stop::KillNow | Stop::DrainFor(_)));
+        let hard = matches!(how, Stop::KillNow | Stop::DrainFor(_));
+        // Where the core was stopped first, what ends them goes past it.
+        self.background.wait(hard.then_some(PATIENCE));
+        self.finish_stop(hard);
     }
 
     /// Whether this thread works for the supervisor, so that it must not wait for its end.
@@ -90,9 +100,13 @@ impl Shared {
     /// Begin to stop, without waiting for what may be waiting for the caller.
     fn stop_from_within(&self, how: Stop) {
         match self.this.upgrade().filter(|_| self.schedulers.are_any()) {
-            None => self.begin_stop(how.mode()),
+            None => {
+                self.background.close();
+                self.begin_stop(how.mode());
+            }
             Some(shared) => self.on_a_thread("stop", move || {
                 shared.stop_schedulers(how, how.patience());
+                shared.background.close();
                 shared.begin_stop(how.mode());
             }),
         }
@@ -125,6 +139,8 @@ impl Shared {
     }
 
     pub(crate) fn on_supervisor_dropped(&self) {
+        self.drained.stopping.store(true, Ordering::SeqCst);
+        self.background.close();
         if !self.drained.wait(Some(Duration::ZERO)) {
             self.stop_schedulers(Stop::KillNow, Stop::KillNow.patience());
             self.begin_stop(StopMode::KillNow);

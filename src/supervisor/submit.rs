@@ -1,6 +1,9 @@
 //! From a call to a task.
 
+use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use super::context::{self, Place};
@@ -62,6 +65,28 @@ impl Shared {
         })
     }
 
+    /// Submit, awaiting a place in a bounded queue. Dropped before it is ready, it has submitted nothing.
+    pub(crate) async fn submit_async<T>(
+        self: &Arc<Self>,
+        call: Call<T>,
+    ) -> Result<TaskHandle<T>, SubmitError> {
+        let mut call = Some(call);
+        poll_fn(|context| {
+            let answer = self.space.poll(context.waker(), || {
+                match self.try_submit(call.take().expect("it comes back while full")) {
+                    Ok(handle) => Some(Ok(handle)),
+                    Err(NotTaken::Refused(error)) => Some(Err(error)),
+                    Err(NotTaken::Full(back)) => {
+                        call = Some(back);
+                        None
+                    }
+                }
+            });
+            answer.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
     /// Submit if there is a place in the queue.
     #[expect(clippy::result_large_err, reason = "the error gives the call back, as it was")]
     pub(crate) fn try_submit<T>(
@@ -70,6 +95,10 @@ impl Shared {
     ) -> Result<TaskHandle<T>, NotTaken<T>> {
         if sys::fork::is_forked_child() {
             return Err(NotTaken::Refused(SubmitError::Forked));
+        }
+        // While background workers end, the core still takes their tasks, but nobody else's.
+        if self.drained.stopping.load(Ordering::SeqCst) {
+            return Err(NotTaken::Refused(SubmitError::Stopped));
         }
         let Call { mut name, work, mut declared, wanted, pool, read } = call;
         self.executor.on_submitting(&self.submissions);
@@ -157,6 +186,9 @@ impl Shared {
         }
         if crate::worker::is_worker() {
             return Err(SubmitError::InsideWorker);
+        }
+        if self.drained.stopping.load(Ordering::SeqCst) {
+            return Err(SubmitError::Stopped);
         }
         self.executor.look();
         let index = self.executor.admit(self, &builder.function)?.index;

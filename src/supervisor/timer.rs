@@ -30,6 +30,11 @@ impl Timer {
         }
     }
 
+    /// The moment from which its times count.
+    pub(crate) fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
     /// Nanoseconds since the supervisor was made.
     pub(crate) fn now(&self) -> Time {
         Time(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(NEVER))

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod background;
 mod buffers;
 mod calls;
 mod cases;
