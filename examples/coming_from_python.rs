@@ -1,9 +1,12 @@
 //! The code examples of the Python library's README as one program, in their order: start and stop, background
-//! tasks, async tasks. Every name has its row in `atasker::coming_from_python`.
+//! tasks, async tasks, workers. Every name has its row in `atasker::coming_from_python`.
 
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
+use atasker::BackgroundWorker;
+use atasker::background::{Background, Hooks, Run};
 use atasker::prelude::*;
 
 #[atasker::main]
@@ -14,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     background_tasks(&supervisor)?;
     async_tasks(&supervisor)?;
+    workers(&supervisor)?;
 
     // Stop from any thread, here from another. `join` blocks until somebody has.
     std::thread::scope(|scope| {
@@ -68,5 +72,54 @@ fn async_tasks(supervisor: &Supervisor) -> Result<(), Box<dyn Error>> {
 
     // Run a future, and wait for its value.
     println!("{}", my_loop.run(calc(1))??); // 3
+    Ok(())
+}
+
+/// A background worker of one's own type.
+struct MyWorker {
+    runs: u32,
+}
+
+impl Hooks for MyWorker {}
+
+impl Background for MyWorker {
+    fn run(&mut self, _: (), run: &Run) -> TaskResult<ControlFlow<()>> {
+        self.runs += 1;
+        println!("I am a type of my own, {} runs for the {}. time", run.name(), self.runs);
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+fn workers(supervisor: &Supervisor) -> Result<(), Box<dyn Error>> {
+    let _worker1 = BackgroundWorker::looping()
+        .run(|run| {
+            println!("I am a simple background worker");
+            // Enough for an example.
+            if run.number() < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .start(supervisor)?;
+    let worker2 = BackgroundWorker::every(Duration::from_secs(1))
+        .run(|_| println!("I run every second!"))
+        .start(supervisor)?;
+    let worker3 = BackgroundWorker::queue()
+        .for_each(|task: &str, _| println!("I run when there is a task in my queue: {task}"))
+        .start(supervisor)?;
+    let worker4 = BackgroundWorker::on_event()
+        .priority(Priority::High)
+        .run(|_| println!("I run when triggered, with high priority"))
+        .start(supervisor)?;
+
+    worker3.put("todo1")?;
+    worker4.trigger();
+
+    let worker5 = BackgroundWorker::every(Duration::from_millis(100))
+        .name("worker5")
+        .run_own(MyWorker { runs: 0 })
+        .start(supervisor)?;
+
+    std::thread::sleep(Duration::from_millis(250));
+    worker5.stop();
+    // The others are stopped with the supervisor.
+    assert!(worker2.is_active() && !worker5.is_active());
     Ok(())
 }

@@ -88,6 +88,38 @@
 //! | `create_async_job(target, interval, timer, number)` | [`AsyncLoop::schedule`] with a [`Schedule`]: [`every`](Schedule::every), [`first_after`](Schedule::first_after), [`times`](Schedule::times) | or a cron expression, with the feature `cron` |
 //! | `cancel_async_job(job)` | [`AsyncJob::cancel`] | |
 //!
+//! # Background workers
+//!
+//! What is called a worker there. Each run is a task of the supervisor: a thread, a loop or a worker process does it.
+//!
+//! | Python | here | what differs |
+//! |---|---|---|
+//! | `@background_worker` | `#[background_worker]`, or a builder: [`BackgroundWorker::looping`] | the attribute picks the kind from its arguments, as there |
+//! | `BackgroundWorker`, `BackgroundAsyncWorker` | [`BackgroundWorker::looping`] | on an async loop: a function that is `async` |
+//! | `BackgroundQueueWorker`, `q=True` | [`BackgroundWorker::queue`] | |
+//! | `q=PriorityQueue`, another class | [`priority_queue`](BackgroundWorker::priority_queue), [`bounded_queue`](BackgroundWorker::bounded_queue), [`queue_of`](BackgroundWorker::queue_of) | |
+//! | `BackgroundEventWorker`, `e=True` | [`BackgroundWorker::on_event`] | |
+//! | `BackgroundIntervalWorker`, `interval=` | [`BackgroundWorker::every`] | no drift; missed ticks as [`MissedTicks`] says |
+//! | `delay=`, `delay_before=` | [`Timing`] with [`BackgroundWorker::timed`] | |
+//! | a subclass with `run` | a type with [`Background`] or [`AsyncBackground`] | its state is its own |
+//! | a static `run`, `process_result` | [`ProcessBackground`] | a crash is told to `process_result`, too |
+//! | `name=`, `priority=` | of the builder; at a start in [`Start`] | |
+//! | `o=`, arguments of `start` | [`arguments`](Start::arguments), seen by [`Run::arguments`] | or what a closure captures |
+//! | `on_error=` | [`Hooks::on_error`], or of the builder | is told what happened; what then is done says [`OnFailure`] |
+//! | `supervisor=` | the one that it is started with | |
+//! | `poll_delay=`, `daemon=` | – | |
+//! | `start`, `stop(wait=True)`, `restart` | [`start`](BackgroundWorker::start), [`stop`](BackgroundWorker::stop), [`restart`](BackgroundWorker::restart) | |
+//! | `stop(wait=False)` | [`begin_stop`](BackgroundWorker::begin_stop) | |
+//! | `is_active`, `is_started`, `is_stopped`, `last_executed` | [`is_active`](BackgroundWorker::is_active), [`info`](BackgroundWorker::info) | |
+//! | `before_start`, `after_start`, `before_stop`, `after_stop`, `before_queue_get`, `after_queue_get` | the same in [`Hooks`] | |
+//! | `_worker`, `_name`, `_task_id` | [`Run`] | |
+//! | `return False` | [`ControlFlow::Break`](std::ops::ControlFlow::Break) | |
+//! | `put`, `put_threadsafe` | [`put`](BackgroundWorker::put) | from anywhere |
+//! | `trigger`, `trigger_threadsafe` | [`trigger`](BackgroundWorker::trigger) | from anywhere |
+//! | `trigger(force=True)` | [`trigger_again`](BackgroundWorker::trigger_again) | |
+//! | `get_queue_obj`, `get_event_obj` | – | a queue of one's own is shared by an `Arc` |
+//! | `send_stop_events` | – | |
+//!
 //! # Collections, locals, locks
 //!
 //! These need the feature `extras`.
@@ -120,6 +152,11 @@
 )]
 #![allow(unused_imports, reason = "for the links")]
 
+use crate::BackgroundWorker;
+use crate::background::{
+    AsyncBackground, Background, BackgroundWorkerInfo, Hooks, MissedTicks, OnFailure,
+    ProcessBackground, Run, Start, Timing,
+};
 #[cfg(feature = "extras")]
 use crate::extras::{
     CollectionOutcome, FunctionCollection, Locals, LockTimeout, Locker, Rank, TaskCollection,
