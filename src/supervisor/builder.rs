@@ -440,8 +440,9 @@ impl SupervisorBuilder {
             name: self.name,
         };
         let min_threads = self.min_threads as usize;
+        let counters = Arc::new(Counters::default());
         let shared = Arc::new_cyclic(|this| Shared {
-            core: Mutex::new(Driven::new(core)),
+            core: Mutex::new(Driven::new(core, Arc::clone(&counters))),
             desk: Mutex::default(),
             submissions: AtomicU32::new(0),
             timer: Timer::new(),
@@ -452,7 +453,7 @@ impl SupervisorBuilder {
             space: Space::default(),
             drained: Drained::default(),
             chosen: Mutex::new(HashMap::new()),
-            counters: Counters::default(),
+            counters,
             schedulers: Schedulers::default(),
             paces: Paces::default(),
             #[cfg(feature = "async")]

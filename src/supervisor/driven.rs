@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
+use super::info::Counters;
 use super::shared::{CoreEffects, Effects, ShellCore};
 use crate::core::{Effect, Killed, Time};
 use crate::task::cell::TaskCell;
@@ -21,6 +22,7 @@ pub(crate) struct Driven {
     links: Vec<(WorkerId, Arc<dyn Link>)>,
     /// Empty; kept for its memory.
     room: CoreEffects,
+    counters: Arc<Counters>,
 }
 
 /// What came of [`Driven::split_in_ring`].
@@ -50,8 +52,8 @@ impl DerefMut for Driven {
 }
 
 impl Driven {
-    pub(crate) fn new(core: ShellCore) -> Self {
-        Self { core, links: Vec::new(), room: CoreEffects::new() }
+    pub(crate) fn new(core: ShellCore, counters: Arc<Counters>) -> Self {
+        Self { core, links: Vec::new(), room: CoreEffects::new(), counters }
     }
 
     pub(crate) fn add_link(&mut self, worker: WorkerId, link: Arc<dyn Link>) {
@@ -160,6 +162,7 @@ impl Driven {
             Kill::NotBegun => Killed::NotBegun,
             Kill::Won { begun, finished } => {
                 if let Some((outcomes, cell)) = finished.zip(self.cell(ticket)) {
+                    self.counters.add_outcomes(&outcomes);
                     cell.with_pack(|slice| slice.on_outcomes(outcomes, 0));
                 }
                 self.split(now, ticket, begun, told);

@@ -214,8 +214,11 @@ impl Shared {
             let status = kind.status();
             let fail =
                 |id| TaskError::new(Some(id), cell.name.clone(), history.attempts, kind.clone());
-            let failed = cell.with_pack(|slice| slice.fail(fail)).unwrap_or(0);
-            self.counters.add(status, u64::from(failed));
+            // Counted before anybody can see it.
+            cell.with_pack(|slice| {
+                self.counters.add(status, u64::from(slice.missing()));
+                slice.fail(fail);
+            });
         }
         tracing::debug!(
             target: "atasker::task", task = task.number(), name = %cell.name.function, ?ending,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::info::Counters;
 use super::perform::Arrivals;
 use super::run::judge;
 use super::shared::{Effects, Next, Shared};
@@ -75,7 +76,7 @@ impl Shared {
             desk.sort_all(&mut arrivals);
             let any = !desk.finished.is_empty() || !desk.packs.is_empty();
             for OfPack { ticket, outcomes, ran_ns, begun } in desk.packs.drain(..) {
-                self.count_outcomes(&outcomes);
+                self.counters.add_outcomes(&outcomes);
                 let Some(cell) = driven.cell(ticket) else { continue };
                 cell.with_pack(|slice| slice.on_outcomes(outcomes, ran_ns));
                 if let Some(begun) = begun {
@@ -91,10 +92,12 @@ impl Shared {
         self.perform(effects, arrivals, &mut Next::Unwanted);
         any
     }
+}
 
-    /// The calls of a pack count each for itself.
-    fn count_outcomes(&self, outcomes: &PackOutcomes) {
-        self.counters.add(TaskStatus::Completed, u64::from(outcomes.values()));
+impl Counters {
+    /// The calls of a pack count each for itself, before anybody can see their results.
+    pub(crate) fn add_outcomes(&self, outcomes: &PackOutcomes) {
+        self.add(TaskStatus::Completed, u64::from(outcomes.values()));
         if outcomes.values() == outcomes.count() {
             return;
         }
@@ -111,7 +114,7 @@ impl Shared {
             {
                 let outcome = judge(OutcomeFrame { outcome, ran_ns: 0 }, || None).arrived.outcome;
                 let status = outcome.map_or_else(|kind| kind.status(), |_| TaskStatus::Completed);
-                self.counters.add(status, 1);
+                self.add(status, 1);
             }
         }
     }

@@ -82,7 +82,7 @@ pub(crate) struct Shared {
     pub(crate) drained: Drained,
     /// Chosen ids of outstanding tasks.
     pub(crate) chosen: Mutex<HashMap<Box<str>, TaskId>>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) schedulers: Schedulers,
     pub(crate) paces: Paces,
     #[cfg(feature = "async")]

@@ -214,15 +214,18 @@ impl PackSlice {
         self.pack.add([part], (ran_ns > 0).then_some(pace_ns));
     }
 
-    /// The calls that have not ended fail, each with an error of its own. How many.
-    pub(crate) fn fail(&mut self, error: impl Fn(TaskId) -> TaskError) -> u32 {
+    /// How many calls have not ended.
+    pub(crate) fn missing(&self) -> u32 {
+        self.calls - self.ended
+    }
+
+    /// The calls that have not ended fail, each with an error of its own.
+    pub(crate) fn fail(&mut self, error: impl Fn(TaskId) -> TaskError) {
         let missing = self.first + self.ended..self.first + self.calls;
-        let count = missing.len() as u32;
         self.ended = self.calls;
         let pack = Arc::clone(&self.pack);
         let parts = missing
             .map(|call| Part { first: call, ends: Ends::Failed(Box::new(error(pack.id(call)))) });
         self.pack.add(parts, None);
-        count
     }
 }
