@@ -95,7 +95,8 @@
 //! | Python | here | what differs |
 //! |---|---|---|
 //! | `@background_worker` | `#[background_worker]`, or a builder: [`BackgroundWorker::looping`] | the attribute picks the kind from its arguments, as there |
-//! | `BackgroundWorker`, `BackgroundAsyncWorker` | [`BackgroundWorker::looping`] | on an async loop: a function that is `async` |
+//! | `BackgroundWorker` | [`BackgroundWorker::looping`] | each run is a task of its own |
+//! | `BackgroundAsyncWorker`, `loop=` | [`run_async`](crate::background::BackgroundWorkerBuilder::run_async), [`on_loop`](crate::background::BackgroundWorkerBuilder::on_loop) | any kind may be async |
 //! | `BackgroundQueueWorker`, `q=True` | [`BackgroundWorker::queue`] | |
 //! | `q=PriorityQueue`, another class | [`priority_queue`](BackgroundWorker::priority_queue), [`bounded_queue`](BackgroundWorker::bounded_queue), [`queue_of`](BackgroundWorker::queue_of) | |
 //! | `BackgroundEventWorker`, `e=True` | [`BackgroundWorker::on_event`] | |
