@@ -83,7 +83,7 @@ struct MyWorker {
 impl Hooks for MyWorker {}
 
 impl Background for MyWorker {
-    fn run(&mut self, _: (), run: &Run) -> TaskResult<ControlFlow<()>> {
+    fn run(&mut self, (): (), run: &Run) -> TaskResult<ControlFlow<()>> {
         self.runs += 1;
         println!("I am a type of my own, {} runs for the {}. time", run.name(), self.runs);
         Ok(ControlFlow::Continue(()))
