@@ -154,9 +154,11 @@
 #![allow(unused_imports, reason = "for the links")]
 
 use crate::BackgroundWorker;
+#[cfg(feature = "async")]
+use crate::background::AsyncBackground;
 use crate::background::{
-    AsyncBackground, Background, BackgroundWorkerInfo, Hooks, MissedTicks, OnFailure,
-    ProcessBackground, Run, Start, Timing,
+    Background, BackgroundWorkerInfo, Hooks, MissedTicks, OnFailure, ProcessBackground, Run, Start,
+    Timing,
 };
 #[cfg(feature = "extras")]
 use crate::extras::{

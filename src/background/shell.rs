@@ -147,22 +147,26 @@ impl<I: Send + 'static> Shell<I> {
     }
 
     /// Where its turns go if it starts now.
+    #[cfg(not(feature = "async"))]
+    fn place(&self, _shared: &Shared) -> Result<Place, SubmitError> {
+        match self.runs {
+            Runs::OnThreads => Ok(Place::Threads),
+        }
+    }
+
+    /// Where its turns go if it starts now.
+    #[cfg(feature = "async")]
     fn place(&self, shared: &Shared) -> Result<Place, SubmitError> {
         match &self.runs {
             Runs::OnThreads => Ok(Place::Threads),
-            #[cfg(feature = "async")]
             Runs::OnLoop(Some(aloop)) if !aloop.is_of(shared) => {
                 Err(LoopError::Foreign(aloop.name().to_owned()).into())
             }
-            #[cfg(feature = "async")]
             Runs::OnLoop(Some(aloop)) if !aloop.is_active() => {
                 Err(LoopError::Stopped(aloop.name().to_owned()).into())
             }
-            #[cfg(feature = "async")]
             Runs::OnLoop(Some(aloop)) => Ok(Place::Loop(aloop.clone())),
-            #[cfg(feature = "async")]
             Runs::OnLoop(None) => Ok(Place::Loop(shared.default_loop()?)),
-            #[cfg(feature = "async")]
             Runs::Nowhere => Err(LoopError::NotAFuture(self.state.lock().name.to_string()).into()),
         }
     }

@@ -4,7 +4,6 @@
 //! something, its thread is free, and whatever wakes it submits a task that goes on with it.
 
 use std::cell::Cell;
-use std::future::Future;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Wake, Waker};
