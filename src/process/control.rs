@@ -2,7 +2,7 @@
 //! thread for each, because ipc-channel's receiver can be blocked or made to panic by what it receives.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::protocol::{
 };
 use super::spawn::Connection;
 use crate::registry::FunctionInfo;
-use crate::sys::descriptors::wait_readable;
+use crate::sys::descriptors::{IfNotReady, receive_with_descriptors, wait_readable};
 use crate::transport::channel::{self, Receiver};
 
 /// How often receiving may fail before a control channel is given up.
@@ -29,6 +29,27 @@ pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
     pub(super) incarnation: Arc<Incarnation>,
     pub(super) connection: Connection,
+}
+
+/// A worker's one-shot server.
+struct Server {
+    name: String,
+    /// While it is open here somebody can connect, whether the worker lives or not.
+    listening: OwnedFd,
+}
+
+impl Server {
+    /// To be called while its directory stands.
+    ///
+    /// That the worker has died meanwhile does not make this fail, only sending afterwards. It must not, for
+    /// ipc-channel leaves a socket open for good that could not be connected.
+    fn connect(self) -> io::Result<IpcSender<Welcome>> {
+        let Self { name, listening } = self;
+        let sender = IpcSender::connect(name);
+        // Not before; and not after sending, which would wait for a dead worker.
+        drop(listening);
+        sender
+    }
 }
 
 /// Why a handshake went no further.
@@ -55,10 +76,13 @@ impl Control {
                 listening.run(&control);
             }
             Err(stop) => {
+                let Self { incarnation, connection, .. } = self;
                 if let Stop::Failed(failure) = stop {
-                    self.incarnation.fail_start(failure);
+                    incarnation.fail_start(failure);
                 }
-                self.incarnation.on_control_ended();
+                // With its directory, if the worker is dead already, before its exit is told.
+                drop(connection);
+                incarnation.on_control_ended();
             }
         }
     }
@@ -87,14 +111,14 @@ impl Control {
             return Err(Stop::Died);
         }
         // A failure of these two means that the worker died a moment ago.
-        let sender = IpcSender::connect(server).map_err(|_| Stop::Died)?;
+        let sender = server.connect().map_err(|_| Stop::Died)?;
         sender.send(welcome).map_err(|_| Stop::Died)?;
         Ok((control, receiver))
     }
 
     /// Where the worker's one-shot server is. Has no deadline of its own: the monitor kills a worker that
     /// is not ready in time.
-    fn receive_announcement(&self) -> Result<String, Stop> {
+    fn receive_announcement(&self) -> Result<Server, Stop> {
         let broken = |what: &str| Stop::Failed(StartFailure::Handshake { what: what.to_owned() });
         let Connection { lifeline, child, directory } = &self.connection;
         let ready = wait_readable(&[lifeline.as_fd(), child.as_pidfd()], None)?;
@@ -102,12 +126,16 @@ impl Control {
             return Err(Stop::Died);
         }
         let mut bytes = [0; ANNOUNCEMENT_BYTES_MAX];
-        let length = match rustix::io::retry_on_intr(|| rustix::io::read(lifeline, &mut bytes)) {
+        let received = receive_with_descriptors(lifeline.as_fd(), &mut bytes, 1, IfNotReady::Fail);
+        let received = match received {
+            Ok(received) if received.length > 0 => received,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(broken("its first words are too long"));
+            }
             // It has closed its end, by dying or otherwise; a live one meets the deadline.
-            Ok(0) | Err(_) => return Err(Stop::Died),
-            Ok(length) => length,
+            Ok(_) | Err(_) => return Err(Stop::Died),
         };
-        let announcement = Announcement::parse(&bytes[..length])
+        let announcement = Announcement::parse(&bytes[..received.length])
             .ok_or_else(|| broken("its first words are not those of a worker"))?;
         self.incarnation.on_announced();
         let Announcement { protocol, crate_version, .. } = &announcement;
@@ -115,10 +143,16 @@ impl Control {
             let crate_version = crate_version.clone();
             return Err(Stop::Failed(StartFailure::Version { protocol: *protocol, crate_version }));
         }
-        if !announcement.is_within(directory) {
+        if !announcement.is_within(directory.path()) {
             return Err(broken("its socket is not where it was told to make it"));
         }
-        Ok(announcement.server)
+        if received.is_short {
+            return Err(io::Error::from(rustix::io::Errno::MFILE).into());
+        }
+        let mut descriptors = received.descriptors.into_iter();
+        let listening =
+            descriptors.next().ok_or_else(|| broken("its socket did not come along"))?;
+        Ok(Server { name: announcement.server, listening })
     }
 }
 
@@ -191,5 +225,47 @@ impl Listening {
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Control").field("worker", &self.incarnation.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+    use super::*;
+    use crate::process::protocol::WorkerData;
+    use crate::process::spawn::StartDirectory;
+    use crate::sys::descriptors::listening_at;
+
+    #[test]
+    fn connecting_to_a_dead_worker_works_and_sending_fails() {
+        let directory = StartDirectory::unused();
+        std::fs::create_dir(directory.path()).expect("it is unused");
+        let path = directory.path().join("socket");
+        let (unix, packets) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+        let of_worker = rustix::net::socket_with(unix, packets, SocketFlags::CLOEXEC, None);
+        let of_worker = of_worker.expect("a socket");
+        let address = SocketAddrUnix::new(&path).expect("a short path");
+        rustix::net::bind(&of_worker, &address).expect("nobody else is there");
+        assert!(listening_at(&path).is_err(), "it does not listen yet");
+        rustix::net::listen(&of_worker, 10).expect("it is bound");
+        let listening = listening_at(&path).expect("it listens");
+        drop(of_worker);
+        let name = path.to_str().expect("text").to_owned();
+        let sender = Server { name, listening }.connect().expect("it is still there");
+        let (control, _receiver) = ipc::channel().expect("a channel");
+        // More than a socket holds: with somebody still listening this would wait for ever.
+        let worker_data = WorkerData { type_name: String::new(), bytes: vec![0; 4 << 20] };
+        let welcome = Welcome {
+            worker: 1,
+            working_directory: Vec::new(),
+            worker_data: Some(worker_data),
+            log_level: 0,
+            with_catalogue: false,
+            control,
+            endpoints: None,
+        };
+        // A child that another test has just started may have its copy until it runs its program.
+        let _ = sender.send(welcome).expect_err("nobody listens");
     }
 }

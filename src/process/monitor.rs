@@ -186,10 +186,8 @@ impl Monitor {
         incarnation.kill_rest_of_group();
         let stderr = self.shared.outputs().finish(&pipes);
         let status = incarnation.reap();
-        // The worker removes it itself right after the handshake, if it lives that long.
-        if incarnation.is_starting() {
-            let _ = std::fs::remove_dir_all(&connection.directory);
-        }
+        // With what the worker has not removed itself, before its exit is told.
+        drop(connection);
         let markers = incarnation.on_died(status, stderr);
         self.ending.push((Instant::now() + ENDING_MAX, markers.clone()));
         // In a thread, because sending waits if a mad worker has filled a channel and blocked its receiver.

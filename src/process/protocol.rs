@@ -8,7 +8,7 @@ use crate::registry::FunctionInfo;
 use crate::transport::channel::WorkerEndpoints;
 
 /// Raised with every change of anything that crosses.
-pub(crate) const PROTOCOL_VERSION: u32 = 3;
+pub(crate) const PROTOCOL_VERSION: u32 = 4;
 pub(crate) const CRATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The variable that makes a process a worker.
@@ -49,7 +49,8 @@ impl Marker {
     }
 }
 
-/// A worker's first word, over the lifeline. Text, so that workers of every version can be told apart.
+/// A worker's first word, over the lifeline. Text, so that workers of every version can be told apart. With it
+/// comes the server's listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Announcement {
     pub(crate) protocol: u32,

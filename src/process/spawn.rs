@@ -43,7 +43,43 @@ pub(super) struct Connection {
     /// This side's end. Its closing ends the worker.
     pub(super) lifeline: Arc<OwnedFd>,
     /// Where the worker makes its one-shot server.
-    pub(super) directory: PathBuf,
+    pub(super) directory: Arc<StartDirectory>,
+}
+
+/// The directory of a handshake. The worker makes it, and removes it when it has no more need of it; one that
+/// died before has left it to this side, where it stands until nobody can be on the way to the socket in it.
+#[derive(Debug)]
+pub(super) struct StartDirectory(PathBuf);
+
+impl StartDirectory {
+    /// A name that nobody has used, and with which the path of the worker's socket is not too long.
+    pub(super) fn unused() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // The hasher is seeded at random, which is all that a name needs.
+        let nonce = RandomState::new().hash_one(COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("atasker-{}-{nonce:016x}", std::process::id());
+        // What `tempfile`, within ipc-channel, puts below.
+        let below = "/.tmp123456/socket".len();
+        let fits = |parent: &Path| {
+            let length = parent.as_os_str().len() + 1 + name.len() + below;
+            parent.is_absolute() && parent.to_str().is_some() && length <= SOCKET_PATH_MAX
+        };
+        let parent = Some(std::env::temp_dir())
+            .filter(|parent| fits(parent))
+            .unwrap_or_else(|| "/tmp".into());
+        Self(parent.join(name))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for StartDirectory {
+    fn drop(&mut self) {
+        // Most often there is none any more.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Start the program. To be called from one thread that lives as long as the workers: the parent-death
@@ -77,11 +113,11 @@ pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
             worker_stdout.into()
         }
     };
-    let directory = unused_directory();
+    let directory = StartDirectory::unused();
     let marker = Marker {
         protocol: PROTOCOL_VERSION,
         coordinator: std::process::id(),
-        directory: directory.clone(),
+        directory: directory.path().to_owned(),
     };
     let mut child = Command::new(&launch.path)
         .arg0(format!("atasker-worker {}", launch.name))
@@ -95,7 +131,8 @@ pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
         .stderr(worker_stderr)
         .spawn()?;
     let child = Arc::new(Child::adopt(&mut child)?);
-    let connection = Connection { child, lifeline: Arc::new(lifeline), directory };
+    let connection =
+        Connection { child, lifeline: Arc::new(lifeline), directory: Arc::new(directory) };
     Ok(Spawned { connection, ring, pipes })
 }
 
@@ -109,21 +146,4 @@ fn send_ring(lifeline: &OwnedFd) -> io::Result<Ring> {
 /// It waits in the socket for the worker to start.
 fn send_ahead(lifeline: &OwnedFd, message: &[u8], sent: &[BorrowedFd<'_>]) -> io::Result<()> {
     descriptors::send_with_descriptors(lifeline.as_fd(), message, sent, IfNotReady::Fail)
-}
-
-/// A name for a directory in which the worker's socket fits.
-fn unused_directory() -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    // The hasher is seeded at random, which is all that a name needs.
-    let nonce = RandomState::new().hash_one(COUNT.fetch_add(1, Ordering::Relaxed));
-    let name = format!("atasker-{}-{nonce:016x}", std::process::id());
-    // What `tempfile`, within ipc-channel, puts below.
-    let below = "/.tmp123456/socket".len();
-    let fits = |parent: &Path| {
-        let length = parent.as_os_str().len() + 1 + name.len() + below;
-        parent.is_absolute() && parent.to_str().is_some() && length <= SOCKET_PATH_MAX
-    };
-    let parent =
-        Some(std::env::temp_dir()).filter(|parent| fits(parent)).unwrap_or_else(|| "/tmp".into());
-    parent.join(name)
 }

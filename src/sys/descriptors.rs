@@ -1,16 +1,17 @@
 //! Descriptors: the bell that wakes a thread from `poll`, pipes, the lifeline's sockets.
-#![expect(unsafe_code, reason = "rustix has no close_range")]
+#![expect(unsafe_code, reason = "rustix has no close_range, and does not look for descriptors")]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
 
@@ -189,6 +190,27 @@ pub(crate) fn close_inherited() {
     // SAFETY: the process has opened nothing yet whose closing could be noticed; the numbers are valid.
     unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
 }
+
+/// A duplicate of the socket that listens at `path` in this process, whoever owns it.
+///
+/// To be called early in a process that has few descriptors: looks at the first [`LISTENING_MAX`] only.
+pub(crate) fn listening_at(path: &Path) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    for raw in 3..LISTENING_MAX {
+        // SAFETY: used for system calls that fail on a closed descriptor and change nothing, and not kept.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(raw) };
+        let is_it = rustix::net::sockopt::socket_acceptconn(descriptor).unwrap_or(false)
+            && rustix::net::getsockname(descriptor)
+                .is_ok_and(|name| SocketAddrUnix::try_from(name).as_ref() == Ok(&address));
+        if is_it {
+            return Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, 3)?);
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// Where a descriptor is not looked for any more.
+const LISTENING_MAX: RawFd = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -3,9 +3,10 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use ipc_channel::ipc::{IpcOneShotServer, IpcSender};
@@ -17,7 +18,7 @@ use crate::process::protocol::{
 };
 use crate::registry;
 use crate::shm::Segment;
-use crate::sys::descriptors::{IfNotReady, receive_with_descriptors};
+use crate::sys::descriptors::{IfNotReady, receive_with_descriptors, send_with_descriptors};
 use crate::sys::{descriptors, environment, process, signals};
 use crate::transport::channel::WorkerEnd;
 use crate::transport::ring::RingEnd;
@@ -53,26 +54,29 @@ fn run(marker: &Marker) -> io::Result<()> {
     let ring = if is_known { receive_ring(&lifeline)? } else { None };
     lifeline::watch(lifeline)?;
 
-    let announce = |server: &str| {
+    let announce = |server: &str, listening: &[BorrowedFd<'_>]| {
         let announcement = Announcement {
             protocol: PROTOCOL_VERSION,
             crate_version: CRATE_VERSION.to_owned(),
             server: server.to_owned(),
         };
-        rustix::io::retry_on_intr(|| {
-            rustix::io::write(&announced, announcement.to_text().as_bytes())
-        })
+        let text = announcement.to_text();
+        send_with_descriptors(announced.as_fd(), text.as_bytes(), listening, IfNotReady::Wait)
     };
     if marker.protocol != PROTOCOL_VERSION {
         // The coordinator reads the versions in these words, which are the same in all versions.
-        announce("")?;
+        announce("", &[])?;
         wait_to_be_killed();
     }
     let (server, name) = lifeline::within_directory(&marker.directory, || one_shot_server(marker))
         .map_err(|error| {
             explain(&error, &format!("can't make a socket in {}", marker.directory.display()))
         })?;
-    announce(&name)?;
+    // So that the coordinator can connect even if this process dies just now.
+    let listening = descriptors::listening_at(Path::new(&name))
+        .map_err(|error| explain(&error, "can't find its own socket"))?;
+    announce(&name, &[listening.as_fd()])?;
+    drop(listening);
     let (_, welcome) =
         server.accept().map_err(|error| explain(&error, "the coordinator did not welcome"))?;
     lifeline::remove_directory();

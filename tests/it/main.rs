@@ -26,6 +26,7 @@ mod python;
 mod rings;
 mod schedulers;
 mod scribble;
+mod starts;
 mod tasks;
 mod telling;
 mod threads;
