@@ -31,5 +31,7 @@
 //!
 //! # Trust
 //!
-//! A program gone mad can harm only the tasks that are with its own worker: what comes back is checked. But a
+//! A program gone mad can harm only the tasks that are with its own worker: what comes back is checked against what the
+//! host knows. That is not all that can be spoiled: a task that writes over memory at random may, before it is noticed,
+//! change the arguments and results of others in the queue of the same worker, and those changes look like any value. A
 //! worker runs as the same user with the same rights; it is no sandbox for an attacker's code.

@@ -139,7 +139,8 @@ pub fn worker_init(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// which `Break` stops the worker, or a `Result` of one of them.
 ///
 /// It may take a `&Run`, then the item if it has a queue, and whatever else is given to `worker`: what it takes by
-/// value is cloned for each run, what it takes by reference is lent to each.
+/// value is cloned for each run, what it takes by reference is lent to each (an `async fn` gets a clone of its own to
+/// borrow from).
 ///
 /// ```
 /// use atasker::background::Run;

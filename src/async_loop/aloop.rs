@@ -29,7 +29,8 @@ use crate::task::id::Ticket;
 /// How long a stop waits for a future that was told to end and has not come to its next await.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the stop of a loop does with the tasks on it. Scheduled jobs end with every stop.
+/// What the stop of a loop does with the tasks on it. Scheduled jobs end with every stop, and runs of theirs that go on
+/// are dropped at their next await.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -204,6 +205,9 @@ impl AsyncLoop {
     ///
     /// Thousands of jobs on one loop are fine. They end when they are cancelled, after the number of runs that the
     /// schedule says, or with the loop.
+    ///
+    /// A schedule that has no time to come, as a cron expression for 30 February, is no error: its job is
+    /// [inactive](AsyncJob::is_active) from the beginning. So is one on a runtime that has been shut down.
     ///
     /// # Errors
     /// A loop that has been stopped, or one that wraps a runtime without a timer.

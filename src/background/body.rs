@@ -65,7 +65,7 @@ impl<I> Code<I> {
             verdict.error = None;
         }
         if let Some(error) = &verdict.error
-            && self.tell_error(error, run).is_break()
+            && (self.tell_error(error, run).is_break() || is_final(error))
         {
             verdict.flow = ControlFlow::Break(());
         }
@@ -85,12 +85,17 @@ impl<I> Code<I> {
     }
 }
 
+/// Whether every further run would fail in the same way, at once.
+fn is_final(error: &RunError) -> bool {
+    matches!(error, RunError::Refused(SubmitError::NoWorkers(_)))
+}
+
 fn log_panic(what: &str, run: &Run, panicked: &Panicked) {
     let message = &panicked.message;
     tracing::error!(target: "atasker::background", name = run.name(), message, "{what} panicked");
 }
 
-fn report(panicked: Panicked) -> PanicReport {
+pub(super) fn report(panicked: Panicked) -> PanicReport {
     PanicReport { message: panicked.message, location: panicked.location, pid: None }
 }
 

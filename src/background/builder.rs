@@ -173,7 +173,12 @@ impl BackgroundWorkerBuilder {
         G: FnMut(Result<T, TaskError>, &Run) -> R + Send + 'static,
         R: Returns + 'static,
     {
-        self.for_each_process(move |(), run| call(run), process_result)
+        let body = ProcessClosures {
+            call: move |(), run: &Run| call(run),
+            process_result: Closure::new(process_result),
+            output: PhantomData,
+        };
+        self.with_code(body, std::any::type_name::<F>())
     }
 }
 

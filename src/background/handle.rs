@@ -178,7 +178,8 @@ impl<I: Send + 'static> BackgroundWorker<I> {
         self.0.is_active()
     }
 
-    /// Ask for a run now. `true`: one begins after this. `false`: one is going on, and the trigger is ignored;
+    /// Ask for a run now. `true`: one begins after this; however often that is asked for before it has begun, it is
+    /// one. `false`: one is going on, and the trigger is ignored;
     /// or the worker does not run, or is a loop.
     ///
     /// What an event worker waits for. An interval worker runs once more than it would have; its ticks stay

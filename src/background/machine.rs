@@ -27,7 +27,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// It goes on. What it does unless said.
+    /// It goes on. What it does unless said. But if a call is refused because the process pool has given up for good,
+    /// it stops.
     #[default]
     GoOn,
     /// It stops.

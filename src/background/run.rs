@@ -92,7 +92,7 @@ impl fmt::Debug for Run {
 pub enum RunError {
     /// The function returned an error.
     Returned(TaskFailure),
-    /// The function, or a hook, panicked.
+    /// The function panicked, or the queue.
     Panicked(PanicReport),
     /// The worker process did not give a value: it crashed, timed out, panicked, was cancelled.
     Task(TaskError),

@@ -14,7 +14,7 @@ use crate::task::failure::TaskResult;
 ///
 /// Hooks run where the function does, on a thread of the pool or on the loop; those of a worker whose runs are in
 /// worker processes on a thread of the pool. At the end of a supervisor that takes no more tasks they run on the
-/// thread for callbacks. A hook that panics is logged, counted as an error, and changes nothing else.
+/// thread for callbacks. A hook that panics is logged, and changes nothing else.
 ///
 /// `I` is what a queue gives; `()` for the other kinds.
 pub trait Hooks<I = ()> {
@@ -169,7 +169,7 @@ pub trait ProcessBackground<I = ()>: Hooks<I> + Send + 'static {
     fn call(&mut self, item: I, run: &Run) -> Call<Self::Output>;
 
     /// What came of it. A crash is an error of the worker's, whatever is returned here. `Break` stops the
-    /// worker.
+    /// worker. A call that was not accepted has come to nothing: it is told to [`Hooks::on_error`] only.
     fn process_result(
         &mut self,
         result: Result<Self::Output, TaskError>,

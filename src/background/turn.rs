@@ -9,13 +9,13 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
-use super::body::{BoxFuture, Code};
+use super::body::{BoxFuture, Code, report};
 use super::machine::{Ended, Machine, Step, Turn};
 use super::queue::WorkQueue;
-use super::run::{Run, RunData, Verdict};
+use super::run::{Run, RunData, RunError, Verdict};
 use super::shell::{Shell, Source};
 use crate::admission::Time;
-use crate::registry::panics;
+use crate::registry::panics::{self, Panicked};
 use crate::supervisor::context;
 use crate::supervisor::shared::Shared;
 use crate::supervisor::turns::{TurnCall, TurnWork};
@@ -91,8 +91,10 @@ impl<I: Send + 'static> Attempt<I> {
     }
 
     async fn run(&mut self, run: &Run) -> Option<Step> {
-        let Some(item) = self.item(run) else {
-            return self.told(|machine, now| Some(machine.on_nothing_found(now)));
+        let item = match self.item(run) {
+            Ok(Some(item)) => item,
+            Ok(None) => return self.told(|machine, now| Some(machine.on_nothing_found(now))),
+            Err(panicked) => return self.on_queue_panicked(panicked, run),
         };
         let code = self.code.as_mut().expect("a turn has the code until it leaves");
         self.shell.state.lock().last_run = Some(Instant::now());
@@ -105,18 +107,30 @@ impl<I: Send + 'static> Attempt<I> {
         self.told(|machine, now| Some(machine.on_ended(now, ended)))
     }
 
+    /// The queue is the user's, and may panic. That is a run that failed.
+    fn on_queue_panicked(&mut self, panicked: Panicked, run: &Run) -> Option<Step> {
+        let code = self.code.as_mut().expect("a turn has the code until it leaves");
+        let flow = code.tell_error(&RunError::Panicked(report(panicked)), run);
+        let more = match &self.shell.source {
+            Source::Nothing(_) => false,
+            Source::Queue(queue) => has_more(&**queue),
+        };
+        let ended = Ended { breaks: flow.is_break(), failed: true, more };
+        self.told(|machine, now| Some(machine.on_ended(now, ended)))
+    }
+
     /// What to run on. `None`: the queue was empty.
-    fn item(&mut self, run: &Run) -> Option<I> {
+    fn item(&mut self, run: &Run) -> Result<Option<I>, Panicked> {
         let queue = match &self.shell.source {
-            Source::Nothing(nothing) => return Some(nothing()),
+            Source::Nothing(nothing) => return Ok(Some(nothing())),
             Source::Queue(queue) if has_more(&**queue) => queue,
-            Source::Queue(_) => return None,
+            Source::Queue(_) => return Ok(None),
         };
         let code = self.code.as_mut().expect("a turn has the code until it leaves");
         code.hook(run, |hooks| hooks.before_queue_get(run));
-        let item = panics::catch(|| queue.take()).ok().flatten()?;
+        let Some(item) = panics::catch(|| queue.take())? else { return Ok(None) };
         code.hook(run, |hooks| hooks.after_queue_get(&item, run));
-        Some(item)
+        Ok(Some(item))
     }
 
     fn hook(&mut self, hook: impl FnOnce(&mut Code<I>)) {

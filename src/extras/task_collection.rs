@@ -1,6 +1,7 @@
 //! Tasks that run side by side.
 
 use super::collection::{CollectionOutcome, Members, Rank};
+use crate::registry::panics;
 use crate::supervisor::Supervisor;
 use crate::task::call::Call;
 use crate::task::failure::{TaskFailure, TaskResult};
@@ -81,7 +82,11 @@ impl<T> TaskCollection<T> {
     /// it holds a place meanwhile.
     pub fn run(&self, supervisor: &Supervisor) -> CollectionOutcome<T> {
         let submit = |rank: Rank, name: &str, make: &MakeCall<T>| {
-            supervisor.submit(make().priority(rank.class()).label_unless_given(name))
+            let call = panics::catch(make).map_err(|panicked| {
+                TaskFailure::new(format!("making its call panicked: {}", panicked.message))
+            })?;
+            let call = call.priority(rank.class()).label_unless_given(name);
+            Ok::<_, TaskFailure>(supervisor.submit(call)?)
         };
         let members = self.members.iter();
         let tasks: Vec<_> =

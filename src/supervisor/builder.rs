@@ -146,7 +146,8 @@ impl SupervisorBuilder {
     }
 
     /// How calls reach worker processes; [`Transport::Ring`] unless said. What runs, and what comes of it, is the
-    /// same with both, but for calls that are staged ahead and packed with rings only.
+    /// same with both, but for calls that are staged ahead and packed with rings only, and for shared buffers, which only
+    /// rings carry.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
@@ -154,8 +155,9 @@ impl SupervisorBuilder {
 
     /// How long a worker process may leave a task untouched that is next with it, before it is taken for stuck
     /// and killed; ten seconds unless said. It is noticed within twice that time. The task, which has not begun
-    /// then, goes to another worker, and so does all that was behind it. Only with [`Transport::Ring`], and not
-    /// zero.
+    /// then, goes to another worker, and so does all that was behind it. A task that has begun is not ended by this,
+    /// however little it does, also if its worker has been stopped: that is what a [timeout](crate::Call::timeout) is
+    /// for. Only with [`Transport::Ring`], and not zero.
     pub fn claim_deadline(mut self, deadline: Duration) -> Self {
         self.claim_deadline = deadline;
         self

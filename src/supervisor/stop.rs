@@ -30,8 +30,8 @@ pub enum Stop {
     /// What runs goes on to its end; what waits is cancelled.
     CancelQueued,
     /// What waits is cancelled, what runs in worker processes is killed, and futures are dropped at their next
-    /// await. Closures on threads can't be killed: their handles are resolved, and the stop waits for them only for
-    /// a second, as for a future that does not come to its next await.
+    /// await. Closures on threads can't be killed: their handles are resolved, and the stop waits for all of them together only
+    /// for a second, as for a future that does not come to its next await; and for schedulers for another.
     KillNow,
 }
 
@@ -59,7 +59,6 @@ impl Shared {
         if sys::fork::is_forked_child() {
             return;
         }
-        self.drained.stopping.store(true, Ordering::SeqCst);
         let until = match how {
             Stop::DrainFor(patience) => Instant::now().checked_add(patience),
             _ => None,
@@ -69,7 +68,7 @@ impl Shared {
             return self.stop_from_within(how);
         }
         self.stop_schedulers(how, how.patience());
-        self.background.close();
+        self.close();
         if how.mode() == StopMode::Drain {
             // Their last runs and hooks are tasks, which a draining core would refuse.
             self.background.wait(left());
@@ -83,9 +82,10 @@ impl Shared {
         }
         self.drained.wait(None);
         let hard = matches!(how, Stop::KillNow | Stop::DrainFor(_));
+        let until = hard.then(|| Instant::now() + PATIENCE);
         // Where the core was stopped first, what ends them goes past it.
         self.background.wait(hard.then_some(PATIENCE));
-        self.finish_stop(hard);
+        self.finish_stop(until);
     }
 
     /// Whether this thread works for the supervisor, so that it must not wait for its end.
@@ -101,15 +101,21 @@ impl Shared {
     fn stop_from_within(&self, how: Stop) {
         match self.this.upgrade().filter(|_| self.schedulers.are_any()) {
             None => {
-                self.background.close();
+                self.close();
                 self.begin_stop(how.mode());
             }
             Some(shared) => self.on_a_thread("stop", move || {
                 shared.stop_schedulers(how, how.patience());
-                shared.background.close();
+                shared.close();
                 shared.begin_stop(how.mode());
             }),
         }
+    }
+
+    /// From now on tasks are taken of background workers only, which begin to end.
+    fn close(&self) {
+        self.drained.stopping.store(true, Ordering::SeqCst);
+        self.background.close();
     }
 
     fn begin_stop(&self, mode: StopMode) {
@@ -122,14 +128,16 @@ impl Shared {
     }
 
     /// Nothing is outstanding: end the processes and the threads.
-    fn finish_stop(&self, hard: bool) {
+    /// `until`: how long the user's code is waited for, where it can't be ended.
+    fn finish_stop(&self, until: Option<Instant>) {
+        let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
         self.executor.shut_down();
         #[cfg(feature = "async")]
-        self.stop_loops(PATIENCE);
+        self.stop_loops(left().unwrap_or(PATIENCE));
         if let Some(threads) = self.threads.get() {
-            threads.stop(hard.then_some(PATIENCE));
+            threads.stop(left());
         }
-        self.callbacks.stop(PATIENCE);
+        self.callbacks.stop(left().unwrap_or(PATIENCE));
         self.timer.stop();
         tracing::debug!(target: "atasker::supervisor", supervisor = %self.settings.name, "stopped");
     }
@@ -139,19 +147,20 @@ impl Shared {
     }
 
     pub(crate) fn on_supervisor_dropped(&self) {
-        self.drained.stopping.store(true, Ordering::SeqCst);
-        self.background.close();
+        self.close();
         if !self.drained.wait(Some(Duration::ZERO)) {
             self.stop_schedulers(Stop::KillNow, Stop::KillNow.patience());
             self.begin_stop(StopMode::KillNow);
         }
+        let until = Instant::now() + PATIENCE;
         self.executor.shut_down();
         #[cfg(feature = "async")]
         self.stop_loops(PATIENCE);
         if let Some(threads) = self.threads.get() {
             threads.stop(Some(Duration::ZERO));
         }
-        self.callbacks.stop(if context::is_callback() { Duration::ZERO } else { PATIENCE });
+        let left = until.saturating_duration_since(Instant::now());
+        self.callbacks.stop(if context::is_callback() { Duration::ZERO } else { left });
         self.timer.stop();
     }
 }

@@ -96,3 +96,39 @@ fn scribbling_on_a_ring_costs_what_was_with_its_worker() {
         });
     });
 }
+
+/// Says in every entry of the ring that its worker is being killed.
+#[task]
+fn say_killed() {
+    /// Where entries begin, how far they are apart, and how many there are.
+    const ENTRIES: (usize, usize, usize) = (4096, 128, 1024);
+    /// The byte of an entry's word that has its flags, and the flag.
+    const FLAG: (usize, u8) = (4, 2);
+    let start = ring().start + ENTRIES.0 + FLAG.0;
+    for entry in 0..ENTRIES.2 {
+        add_bits(start + entry * ENTRIES.1, FLAG.1);
+    }
+}
+
+#[expect(unsafe_code, reason = "that a task does this is what is tested")]
+fn add_bits(address: usize, bits: u8) {
+    let address = std::ptr::with_exposed_provenance_mut::<u8>(address);
+    // SAFETY: as in `write`.
+    let before = unsafe { address.read_volatile() };
+    // SAFETY: as in `write`.
+    unsafe { address.write_volatile(before | bits) };
+}
+
+#[test]
+fn a_worker_that_waits_in_vain_to_be_killed_ends_by_itself() {
+    watched(|| {
+        let supervisor =
+            Supervisor::builder().processes(Limits::new(1)).start().expect("a worker starts");
+        // Nothing has a timeout.
+        let liar = supervisor.submit(say_killed::call()).expect("accepted");
+        let error = liar.wait().expect_err("its outcome can't be committed");
+        assert_eq!(error.status(), TaskStatus::Crashed, "{error}");
+        let sum = supervisor.submit(tasks::add::call(1, 2)).expect("accepted").wait();
+        assert_eq!(sum.expect("by another worker"), 3);
+    });
+}

@@ -18,7 +18,7 @@ use crate::codec::Bytes;
 use crate::shm::Segment;
 use crate::shm::attachment::Attachment;
 use crate::shm::peer::Trust;
-use crate::sys::futex;
+use crate::sys::{futex, process};
 use crate::transport::frame::{Outcome, Ran};
 use crate::transport::outcome;
 
@@ -30,6 +30,12 @@ const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 4;
 const ROOM_MIN: usize = 256;
 /// No more memory than this is kept for arguments and results to come.
 const KEPT_MAX: usize = 64 << 20;
+/// A worker that is to be killed waits so long for that.
+const KILLED_WITHIN: Duration = Duration::from_secs(2);
+/// Its exit code then, and what it says.
+const EXIT_OVERWRITTEN: i32 = 70;
+const NOT_KILLED: &str = "atasker: this worker's queue says that it is being killed, and nobody kills it: a task has \
+                          written over memory that is not its own\n";
 /// What is said where there is no room for more.
 pub(super) const NO_MEMORY: &str = "no memory for the outcome";
 
@@ -390,8 +396,15 @@ fn take_one<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
 }
 
 /// Touch nothing more: what this process still has may belong to others already.
+///
+/// The kill comes in a moment. If it does not, nobody has asked for it and the word was overwritten, so that the
+/// coordinator would wait for ever.
 fn wait_to_be_killed() -> ! {
-    loop {
-        std::thread::park();
+    let since = Instant::now();
+    while since.elapsed() < KILLED_WITHIN {
+        std::thread::park_timeout(KILLED_WITHIN);
     }
+    // Not by a lock that a thread of this process may hold.
+    let _ = rustix::io::write(rustix::stdio::stderr(), NOT_KILLED.as_bytes());
+    process::exit_now(EXIT_OVERWRITTEN)
 }

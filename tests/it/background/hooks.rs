@@ -252,3 +252,70 @@ fn a_process_that_dies_is_a_result_like_another() {
         assert_eq!((info.runs, info.errors), (5, 1));
     });
 }
+
+/// Panics at the third item that is taken.
+#[derive(Clone)]
+struct Slippery(std::sync::Arc<std::sync::Mutex<(Vec<u32>, u32)>>);
+
+impl atasker::background::WorkQueue<u32> for Slippery {
+    fn put(&self, item: u32) -> Result<(), u32> {
+        self.0.lock().unwrap().0.push(item);
+        Ok(())
+    }
+
+    fn take(&self) -> Option<u32> {
+        let taken = {
+            let mut state = self.0.lock().unwrap();
+            state.1 += 1;
+            state.1
+        };
+        assert!(taken != 3, "it slipped");
+        self.0.lock().unwrap().0.pop()
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().0.len()
+    }
+}
+
+#[test]
+fn a_queue_that_panics_fails_a_run_and_is_asked_again() {
+    watched(|| {
+        let supervisor = supervisor();
+        let queue = Slippery(std::sync::Arc::new(std::sync::Mutex::new((vec![1; 6], 0))));
+        let (send, receive) = mpsc::channel();
+        let worker = BackgroundWorker::queue_of(queue.clone())
+            .on_error(move |error, _| {
+                send.send(error.to_string()).expect("the test receives");
+                ControlFlow::Continue(())
+            })
+            .for_each(|_, _| ())
+            .start(&supervisor)
+            .expect("accepted");
+        assert!(receive.recv().expect("it is told").contains("it slipped"));
+        eventually("the rest is run", || queue.0.lock().unwrap().0.is_empty());
+        eventually("it is counted", || worker.info().errors == 1);
+    });
+}
+
+#[test]
+fn a_worker_whose_process_pool_has_given_up_stops() {
+    watched(|| {
+        let supervisor = atasker::Supervisor::builder()
+            .worker_program("/bin/false")
+            .restart_limit(2)
+            .start()
+            .expect("processes start with the first task");
+        let (send, receive) = mpsc::channel();
+        let worker = BackgroundWorker::looping()
+            .on_error(move |error, _| {
+                send.send(matches!(error, RunError::Refused(_))).expect("the test receives");
+                ControlFlow::Continue(())
+            })
+            .run_process(|_| tasks::add::call(1, 2), |_, _| ())
+            .start(&supervisor)
+            .expect("accepted");
+        eventually("it stops", || !worker.is_active());
+        assert!(receive.try_iter().any(|refused| refused));
+    });
+}
