@@ -29,7 +29,11 @@ use crate::sync::Mutex;
 ///
 /// What many tasks read is better [sealed](Self::seal).
 ///
-/// Each buffer takes one descriptor and at least 64 KiB.
+/// Each buffer takes one descriptor and at least 64 KiB. Some that nobody has are kept to be used again, also after
+/// the last supervisor.
+///
+/// A process that is forked from this one does not have the memory, and dies of touching it there. Sealed buffers
+/// it has.
 ///
 /// ```
 /// use atasker::{Blob, task};
