@@ -7,9 +7,22 @@ use super::current;
 use crate::codec::{Bytes, CodecId, Encoded};
 use crate::registry::{self, TaskEntry};
 use crate::shm::attachments;
+use crate::sys;
 use crate::transport::channel::{Incoming, WorkerEnd};
 use crate::transport::frame::{Outcome, OutcomeFrame, Ran};
 use crate::transport::ring::{RingCall, RingEnd};
+
+/// The exit code of a worker whose queue was overwritten.
+const EXIT_OVERWRITTEN: i32 = 70;
+
+/// This worker's queue says that it is being killed, and it is not.
+pub(super) fn end_unkilled() {
+    let message = "atasker: this worker's queue says that it is being killed, and nobody kills it: a task has \
+                   written over memory that is not its own\n";
+    // Past the lock of standard error, which another thread may hold for ever.
+    let _ = rustix::io::write(rustix::stdio::stderr(), message.as_bytes());
+    sys::process::exit_now(EXIT_OVERWRITTEN);
+}
 
 /// Serve what comes through a ring, until no more calls will come.
 pub(super) fn serve_ring(end: RingEnd) {

@@ -96,7 +96,7 @@ fn receive_ring(lifeline: &OwnedFd) -> io::Result<Option<RingEnd>> {
     let mut descriptors = received.descriptors.into_iter();
     match (&message[..received.length], descriptors.next(), descriptors.next()) {
         (RING_MESSAGE, Some(segment), Some(parcels)) => Segment::open(segment, SEGMENT_BYTES)
-            .map(|segment| Some(RingEnd::new(segment, parcels)))
+            .map(|segment| Some(RingEnd::new(segment, parcels, serve::end_unkilled)))
             .map_err(|error| explain(&error, "can't map the ring's memory")),
         (CHANNEL_MESSAGE, None, None) => Ok(None),
         // The coordinator is gone.

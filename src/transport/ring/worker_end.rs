@@ -18,7 +18,7 @@ use crate::codec::Bytes;
 use crate::shm::Segment;
 use crate::shm::attachment::Attachment;
 use crate::shm::peer::Trust;
-use crate::sys::{futex, process};
+use crate::sys::futex;
 use crate::transport::frame::{Outcome, Ran};
 use crate::transport::outcome;
 
@@ -32,10 +32,6 @@ const ROOM_MIN: usize = 256;
 const KEPT_MAX: usize = 64 << 20;
 /// A worker that is to be killed waits so long for that.
 const KILLED_WITHIN: Duration = Duration::from_secs(2);
-/// Its exit code then, and what it says.
-const EXIT_OVERWRITTEN: i32 = 70;
-const NOT_KILLED: &str = "atasker: this worker's queue says that it is being killed, and nobody kills it: a task has \
-                          written over memory that is not its own\n";
 /// What is said where there is no room for more.
 pub(super) const NO_MEMORY: &str = "no memory for the outcome";
 
@@ -44,6 +40,7 @@ const _: () = assert!(HEAD_BYTES + 4 + NO_MEMORY.len() <= OUTCOMES_INLINE);
 /// The worker's end in use.
 #[derive(Debug)]
 pub(crate) struct RingEnd {
+    unkilled: fn(),
     pub(super) segment: Segment,
     pub(super) parcels: Parcels,
     pub(super) inbox: Inbox,
@@ -86,8 +83,10 @@ pub(super) struct Place {
 }
 
 impl RingEnd {
-    pub(crate) fn new(segment: Segment, parcels: OwnedFd) -> Self {
+    /// `unkilled`: ends this process, which is said to be killed and is not.
+    pub(crate) fn new(segment: Segment, parcels: OwnedFd, unkilled: fn()) -> Self {
         Self {
+            unkilled,
             segment,
             parcels: Parcels::new(parcels, Trust::Trusted),
             inbox: Inbox::default(),
@@ -169,7 +168,7 @@ impl RingEnd {
             Begin::End(word) if word.is_skipped() => word,
             // Taken back between the two looks.
             Begin::End(_) => return,
-            Begin::Killed => wait_to_be_killed(),
+            Begin::Killed => wait_to_be_killed(self.unkilled),
         };
         match word::commit(self.word(entry), begun) {
             Commit::Done => {
@@ -178,7 +177,7 @@ impl RingEnd {
                 self.announce(false);
             }
             Commit::Gone => {}
-            Commit::Killed => wait_to_be_killed(),
+            Commit::Killed => wait_to_be_killed(self.unkilled),
         }
     }
 
@@ -233,7 +232,7 @@ impl RingEnd {
                     word = end;
                     break;
                 }
-                Begin::Killed => wait_to_be_killed(),
+                Begin::Killed => wait_to_be_killed(self.unkilled),
             }
         }
         if arguments.capacity() <= KEPT_MAX {
@@ -397,14 +396,15 @@ fn take_one<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
 
 /// Touch nothing more: what this process still has may belong to others already.
 ///
-/// The kill comes in a moment. If it does not, nobody has asked for it and the word was overwritten, so that the
-/// coordinator would wait for ever.
-fn wait_to_be_killed() -> ! {
+/// The kill comes in a moment. If it does not, nobody has asked for it and the word was overwritten: the coordinator
+/// would wait for ever. `unkilled` ends the process then.
+fn wait_to_be_killed(unkilled: fn()) -> ! {
     let since = Instant::now();
     while since.elapsed() < KILLED_WITHIN {
         std::thread::park_timeout(KILLED_WITHIN);
     }
-    // Not by a lock that a thread of this process may hold.
-    let _ = rustix::io::write(rustix::stdio::stderr(), NOT_KILLED.as_bytes());
-    process::exit_now(EXIT_OVERWRITTEN)
+    unkilled();
+    loop {
+        std::thread::park();
+    }
 }

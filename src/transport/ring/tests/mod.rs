@@ -107,7 +107,7 @@ impl Worker {
         shared.state.lock().permits = permits;
         let inside = Arc::clone(&shared);
         let serve = move || {
-            RingEnd::new(half.segment, half.parcels).serve(|call, buffer| {
+            RingEnd::new(half.segment, half.parcels, || {}).serve(|call, buffer| {
                 inside.run(call.number);
                 buffer.extend_from_slice(call.arguments);
                 Ran::Plain
