@@ -1,4 +1,4 @@
-//! `map` over the files of a folder, with progress: `cargo run --release --example files [FOLDER]`
+//! `map` over the files of a folder, with progress: `cargo run -p examples --bin files [FOLDER]`
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The whole crate in one screen: `cargo run --example quick_start`
+//! The whole crate in one screen: `cargo run -p examples --bin quick_start`
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Native code with a bug, over real files: on threads it takes everything down, in processes one task.
 //!
-//! `cargo run --release --example survive [FOLDER]`
+//! `cargo run -p examples --bin survive [FOLDER]`
 
 use std::ffi::{CString, c_char, c_int};
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ fn inspect(path: &Path, block: usize) -> TaskResult<usize> {
 #[atasker::main]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").to_owned());
+    let folder = arguments.next().unwrap_or_else(|| ".".to_owned());
     let blocks = blocks_below(Path::new(&folder))?;
     let places = Limits::new(std::thread::available_parallelism()?.get() as u32);
 
