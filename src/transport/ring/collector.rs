@@ -23,7 +23,7 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::link::RingLink;
-use super::patience::Patience;
+use super::patience::{Patience, YIELDING_FOR_A_WAKE};
 use super::role::{Nudge, Remains, Role, Turn, Watched};
 use super::sleep::{self, Listener};
 use super::worker_end::ANNOUNCED_WITHIN;
@@ -74,7 +74,10 @@ impl Collector {
             version: AtomicU32::new(0),
             nudge: Nudge::default(),
             role: Role::default(),
-            lock: Mutex::new(Holder { view: View::default(), patience: Patience::NEW }),
+            lock: Mutex::new(Holder {
+                view: View::default(),
+                patience: Patience::up_to(YIELDING_FOR_A_WAKE),
+            }),
             stopping: AtomicBool::new(false),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         })

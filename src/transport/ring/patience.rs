@@ -1,9 +1,11 @@
 //! Waiting without sleeping, as long as that promises to pay.
 //!
-//! A sleep and its wake cost some fifty microseconds across cores, so whoever waits looks again and again
-//! for about that long: first with pauses, then giving the core away between two looks, so that the other
+//! A sleep and its wake cost some fifty to a hundred microseconds across cores, so whoever waits looks again and
+//! again for about that long: first with pauses, then giving the core away between two looks, so that the other
 //! side can run even if both share a core. Where waits were long lately, looking only takes cores from
-//! those who compute, and is cut to the pauses. Figures that led here: benches, `compare`.
+//! those who compute, and is cut to the pauses. Where they were hardly longer than the looking, as when a worker
+//! has to be woken first, the next look is as long as the last wait: sleeping just before the answer comes costs
+//! a second wake. Figures that led here: benches, `compare`.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +13,25 @@ use std::time::{Duration, Instant};
 const PAUSES: u32 = 64;
 /// How long to look with yields in between.
 const YIELDING: Duration = Duration::from_micros(50);
+/// The same for who knows that another process has to be woken for the answer.
+pub(crate) const YIELDING_FOR_A_WAKE: Duration = Duration::from_micros(250);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// The last wait was short.
-    hopeful: bool,
+    /// How long the next look may last. Zero: the pauses only.
+    yielding: Duration,
+    /// The most that it may become.
+    max: Duration,
 }
 
 impl Patience {
-    pub(crate) const NEW: Self = Self { hopeful: true };
+    /// `max`: what looking may take where waits are short.
+    pub(crate) const fn up_to(max: Duration) -> Self {
+        Self { yielding: YIELDING, max }
+    }
+
+    /// For those who are not answered, but get new work.
+    pub(crate) const NEW: Self = Self::up_to(YIELDING);
 
     /// Look until `ready`, or until it does not pay any longer: then `false`. `crowded`: others could use
     /// this core.
@@ -30,7 +42,7 @@ impl Patience {
             }
             std::hint::spin_loop();
         }
-        if crowded || !self.hopeful {
+        if crowded || self.yielding.is_zero() {
             return ready();
         }
         let start = Instant::now();
@@ -39,19 +51,53 @@ impl Patience {
             if ready() {
                 return true;
             }
-            if start.elapsed() > YIELDING {
+            if start.elapsed() > self.yielding {
                 return false;
             }
         }
     }
 
-    /// A wait that ended in sleep has taken so long.
+    /// A wait that ended in sleep has slept so long.
     pub(crate) fn learn(&mut self, slept: Duration) {
-        self.hopeful = slept < 4 * YIELDING;
+        let waited = self.yielding + slept;
+        self.yielding = if waited <= self.max {
+            waited.max(YIELDING)
+        } else if slept < 4 * YIELDING {
+            YIELDING
+        } else {
+            Duration::ZERO
+        };
     }
 
     /// A wait has ended without sleep.
     pub(crate) fn succeeded(&mut self) {
-        self.hopeful = true;
+        self.yielding = self.yielding.max(YIELDING);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn us(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    #[test]
+    fn long_waits_end_looking_and_short_ones_prolong_it() {
+        let mut waiter = Patience::up_to(YIELDING_FOR_A_WAKE);
+        waiter.learn(us(120));
+        assert_eq!(waiter.yielding, us(170), "as long as the whole wait was");
+        waiter.succeeded();
+        assert_eq!(waiter.yielding, us(170));
+        waiter.learn(us(150));
+        assert_eq!(waiter.yielding, YIELDING, "too long to look for, but short");
+        waiter.learn(us(5000));
+        assert_eq!(waiter.yielding, Duration::ZERO);
+        waiter.learn(us(10));
+        assert_eq!(waiter.yielding, YIELDING, "hope again");
+        let mut worker = Patience::NEW;
+        worker.learn(us(20));
+        assert_eq!(worker.yielding, YIELDING, "never longer than it may");
     }
 }
