@@ -88,6 +88,7 @@ impl Rings {
     pub fn new(queued: usize) -> Self {
         let workers = WorkersConfig {
             burst: WORKERS,
+            spares: 0,
             entries_per_worker: 256,
             prefetch: Duration::from_micros(100),
             worth_a_wake: Duration::from_micros(30),

@@ -1,7 +1,11 @@
 //! How many worker processes there are to be.
+//!
+//! No worker is a spare one by name. There are as many more as the pool is to have spares, and since tasks
+//! start within the limits, that many are idle; of the idle ones the most recently used is taken, so the others
+//! sleep on. When one is lost, the next task finds an idle one at once, and another is started.
 
 use super::effect::{Effect, PoolId, SignalReason};
-use super::event::StopMode;
+use super::event::{StopMode, WorkersConfig};
 use super::machine::{Core, Pool};
 use super::workers::WorkerState;
 use crate::task::id::WorkerId;
@@ -16,7 +20,14 @@ impl<P: Clone> Core<P> {
             matches!(stop, Some(StopMode::Drain | StopMode::CancelQueued)) && pool.unresolved > 0;
         pool.workers_mut().wanted |= draining;
         let extra_max = pool.workers_max();
-        let wanted = pool.workers_wanted(stop);
+        let wanted = pool.workers_to_have(stop);
+        #[cfg(test)]
+        let wanted = match self.sabotage {
+            Some(super::sabotage::Sabotage::SpareNotReplaced) => {
+                wanted.min(pool.admission.limits().places())
+            }
+            _ => wanted,
+        };
         let critical = pool.admission.queued(Priority::Critical);
         let idle_for_none =
             pool.failed || stop == Some(StopMode::KillNow) || !pool.workers().wanted;
@@ -44,7 +55,7 @@ impl<P: Clone> Core<P> {
         let keep = match pool.failed {
             true => 0,
             false if critical_waits => pool.workers_max(),
-            false => pool.admission.limits().places(),
+            false => pool.workers_to_keep(),
         };
         let workers = pool.workers_mut();
         while workers.live() > keep
@@ -98,21 +109,31 @@ impl Pool {
     /// Whether there are as many workers as there are to be while nothing is out of the ordinary.
     pub(super) fn is_fully_staffed(&self) -> bool {
         let ordinary = !self.failed && self.admission.queued(Priority::Critical) == 0;
-        ordinary && self.workers().live() == self.admission.limits().places()
+        ordinary && self.workers().live() == self.workers_to_keep()
     }
 
-    /// How many live workers there are to be, critical tasks apart. While stopping no more than there are
-    /// tasks.
-    fn workers_wanted(&self, stop: Option<StopMode>) -> u32 {
+    /// How many live workers there are to be, for the critical tasks that run too, but not for those that wait.
+    /// While stopping no more than there are tasks.
+    fn workers_to_have(&self, stop: Option<StopMode>) -> u32 {
         let places = self.admission.limits().places();
         match stop {
             Some(_) => places.min(u32::try_from(self.unresolved).unwrap_or(u32::MAX)),
-            None => places,
+            None => self.workers_to_keep(),
         }
+    }
+
+    /// Beyond how many an idle worker is one too many while no critical task waits.
+    pub(super) fn workers_to_keep(&self) -> u32 {
+        let workers = self.workers();
+        let places = self.admission.limits().places();
+        // A critical task has taken a spare one, or had one started for it.
+        let beyond = workers.busy().saturating_sub(places).min(workers.config.burst);
+        places.saturating_add(workers.config.spares).saturating_add(beyond)
     }
 
     /// The same with as many extra ones as may be.
     fn workers_max(&self) -> u32 {
-        self.admission.limits().places().saturating_add(self.workers().config.burst)
+        let WorkersConfig { burst, spares, .. } = self.workers().config;
+        self.admission.limits().places().saturating_add(spares).saturating_add(burst)
     }
 }

@@ -194,14 +194,14 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    /// As many workers as the limits ask for, no idle ones beyond that.
+    /// As many workers as the limits ask for and as there are to be spares, no idle ones beyond that.
     fn check_fleet(&self, pool: &Pool, workers: &Workers) {
-        let places = pool.admission.limits().places();
+        let keep = pool.workers_to_keep();
         if workers.wanted && !pool.failed && self.stop.is_none() {
-            assert!(workers.live() >= places, "a worker that is lost is replaced at once");
+            assert!(workers.live() >= keep, "a worker that is lost is replaced at once");
         }
         let critical_waits = pool.admission.queued(Priority::Critical) > 0;
-        if self.stop < Some(StopMode::KillNow) && !critical_waits && workers.live() > places {
+        if self.stop < Some(StopMode::KillNow) && !critical_waits && workers.live() > keep {
             let unneeded = workers.idle().len() + workers.starting() as usize;
             assert_eq!(unneeded, 0, "an idle worker beyond the limits is retired");
         }

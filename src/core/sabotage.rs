@@ -27,10 +27,12 @@ pub(super) enum Sabotage {
     StuckWorkerKept,
     /// A task that its worker did not take up in time ends as if it had run.
     NotBegunEndsAsTimedOut,
+    /// A spare worker that was taken is not replaced.
+    SpareNotReplaced,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
@@ -42,6 +44,7 @@ impl Sabotage {
         Self::UrgentBehindRest,
         Self::StuckWorkerKept,
         Self::NotBegunEndsAsTimedOut,
+        Self::SpareNotReplaced,
     ];
 }
 

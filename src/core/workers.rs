@@ -58,7 +58,7 @@ pub(super) struct Workers {
     pub(super) config: WorkersConfig,
     /// Sorted by id: they are inserted in that order.
     all: Vec<Worker>,
-    /// Ready and without entries; the most recently used at the end.
+    /// Ready and without entries; the most recently used at the end, those that were never used first.
     idle: Vec<WorkerId>,
     live: u32,
     starting: u32,
@@ -156,7 +156,7 @@ impl Workers {
         self.live += u32::from(state.is_live());
         self.starting -= u32::from(before == WorkerState::Starting);
         match state {
-            WorkerState::Ready if !has_entries => self.idle.push(id),
+            WorkerState::Ready if !has_entries => self.idle.insert(0, id),
             _ => self.idle.retain(|&idle| idle != id),
         }
     }
@@ -230,6 +230,11 @@ impl Workers {
 
     pub(super) fn starting(&self) -> u32 {
         self.starting
+    }
+
+    /// Those with a task that will get further ones.
+    pub(super) fn busy(&self) -> u32 {
+        self.live - self.starting - self.idle.len() as u32
     }
 
     /// The worker is gone; what it held comes back.

@@ -1,12 +1,9 @@
 //! The settings of a supervisor, and its start.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-use serde::Serialize;
 
 use super::Supervisor;
 use super::callbacks::Callbacks;
@@ -20,26 +17,15 @@ use super::map::Paces;
 use super::schedulers::Schedulers;
 use super::shared::{Drained, Shared, Space};
 use super::timer::Timer;
+use super::worker_settings::WorkerSettings;
 use crate::background::registry::Registry;
-use crate::core::{Core, CoreConfig, PoolConfig, PoolKind, WorkersConfig};
-use crate::process::{Output, ProcessConfig, Program, Transport};
+use crate::core::{Core, CoreConfig, PoolConfig, PoolKind};
+use crate::process::Transport;
 use crate::sync::Mutex;
 use crate::sys;
 use crate::task::info::TaskInfo;
-use crate::task::options::{Backoff, Limits};
+use crate::task::options::Limits;
 use crate::threads::ThreadPool;
-use crate::transport::ring::layout::ENTRIES;
-
-/// How many entries of a ring are used: some are left for those that were taken back from between others.
-const ENTRIES_MAX: usize = ENTRIES * 3 / 4;
-/// How much work is staged ahead for a worker. With all cores busy, the thread that is to fill up the rings
-/// may have to wait some milliseconds for one; until then no worker should run dry. What is staged can be
-/// taken back, so this delays nothing that is more urgent.
-const PREFETCH: Duration = Duration::from_millis(20);
-/// What waking a worker across cores costs, both sides together.
-const WORTH_A_WAKE: Duration = Duration::from_micros(30);
-/// How long a worker may leave a call untouched that is next.
-const CLAIM_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Called on the callback thread with a task that waits too long.
 pub(crate) type WaitHandler = Arc<dyn Fn(&TaskInfo) + Send + Sync>;
@@ -88,15 +74,7 @@ pub struct SupervisorBuilder {
     loops: Limits,
     processes: Option<Limits>,
     run_in: RunIn,
-    burst: Option<u32>,
-    program: Program,
-    transport: Transport,
-    claim_deadline: Duration,
-    output: Output,
-    worker_data: Result<Option<(String, Vec<u8>)>, String>,
-    start_timeout: Duration,
-    restart_limit: u32,
-    recycle_on_panic: bool,
+    pub(super) workers: WorkerSettings,
     queue_bound: Option<usize>,
     aging: Option<Duration>,
     timeout_warning: Option<Duration>,
@@ -115,15 +93,7 @@ impl Default for SupervisorBuilder {
             loops: Limits::new(0),
             processes: None,
             run_in: RunIn::Workers,
-            burst: None,
-            program: Program::Current,
-            transport: Transport::default(),
-            claim_deadline: CLAIM_DEADLINE,
-            output: Output::default(),
-            worker_data: Ok(None),
-            start_timeout: ProcessConfig::START_TIMEOUT,
-            restart_limit: 5,
-            recycle_on_panic: false,
+            workers: WorkerSettings::default(),
             queue_bound: None,
             aging: None,
             timeout_warning: Some(Duration::from_secs(5)),
@@ -142,24 +112,6 @@ impl SupervisorBuilder {
     /// A name for threads and logs; `atasker` unless said.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
-        self
-    }
-
-    /// How calls reach worker processes; [`Transport::Ring`] unless said. What runs, and what comes of it, is the
-    /// same with both, but for calls that are staged ahead and packed with rings only, and for shared buffers, which only
-    /// rings carry.
-    pub fn transport(mut self, transport: Transport) -> Self {
-        self.transport = transport;
-        self
-    }
-
-    /// How long a worker process may leave a task untouched that is next with it, before it is taken for stuck
-    /// and killed; ten seconds unless said. It is noticed within twice that time. The task, which has not begun
-    /// then, goes to another worker, and so does all that was behind it. A task that has begun is not ended by this,
-    /// however little it does, also if its worker has been stopped: that is what a [timeout](crate::Call::timeout) is
-    /// for. Only with [`Transport::Ring`], and not zero.
-    pub fn claim_deadline(mut self, deadline: Duration) -> Self {
-        self.claim_deadline = deadline;
         self
     }
 
@@ -212,56 +164,6 @@ impl SupervisorBuilder {
     /// debuggers. The environment variable `ATASKER_INLINE=1` does the same.
     pub fn inline(mut self) -> Self {
         self.run_in = RunIn::Inline;
-        self
-    }
-
-    /// How many extra worker processes critical tasks may start when none is idle; as many as the pool has
-    /// unless said. They end when they are idle.
-    pub fn burst(mut self, workers: u32) -> Self {
-        self.burst = Some(workers);
-        self
-    }
-
-    /// Run another program as the worker: the stock `atasker-worker`, or one of your own whose main begins
-    /// with [`run_if_spawned`](crate::worker::run_if_spawned).
-    pub fn worker_program(mut self, program: impl Into<PathBuf>) -> Self {
-        self.program = Program::Separate { path: program.into(), arguments: Vec::new() };
-        self
-    }
-
-    /// Where the workers' standard output and standard error go; to this program's standard error unless
-    /// said.
-    pub fn worker_output(mut self, output: Output) -> Self {
-        self.output = output;
-        self
-    }
-
-    /// Data for the functions marked `#[worker_init]`, which every new worker runs before its first task.
-    pub fn worker_data<T: Serialize + 'static>(mut self, data: &T) -> Self {
-        let encoded =
-            crate::codec::encode(crate::codec::CodecId::BINARY, &crate::codec::wire::WireRef(data));
-        self.worker_data = encoded
-            .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes.into_vec())))
-            .map_err(|error| format!("the worker data can't be encoded: {error}"));
-        self
-    }
-
-    /// How long a worker process may take until it is ready; ten seconds unless said.
-    pub fn start_timeout(mut self, timeout: Duration) -> Self {
-        self.start_timeout = timeout;
-        self
-    }
-
-    /// After how many deaths in a row, of workers that had not run anything, the process pool gives up;
-    /// five unless said.
-    pub fn restart_limit(mut self, deaths: u32) -> Self {
-        self.restart_limit = deaths;
-        self
-    }
-
-    /// Replace a worker process in which a task has panicked. Not done unless said.
-    pub fn recycle_on_panic(mut self) -> Self {
-        self.recycle_on_panic = true;
         self
     }
 
@@ -365,31 +267,12 @@ impl SupervisorBuilder {
         if let Err(clash) = crate::registry::check_clashes() {
             return Err(StartError::Config(clash.to_string()));
         }
-        match &self.worker_data {
-            Err(reason) => Err(StartError::Config(reason.clone())),
-            Ok(_) => Ok(()),
-        }
+        self.workers.check().map_err(StartError::Config)
     }
 
     fn core_config(&self, processes: Limits) -> CoreConfig {
-        let rings = self.transport == Transport::Ring;
-        let workers = WorkersConfig {
-            burst: self.burst.unwrap_or(processes.places()),
-            entries_per_worker: if rings { ENTRIES_MAX } else { 1 },
-            prefetch: PREFETCH,
-            worth_a_wake: if rings { WORTH_A_WAKE } else { Duration::ZERO },
-            claim_deadline: rings.then_some(self.claim_deadline.max(Duration::from_millis(1))),
-            staged_is_begun: !rings,
-            restart_limit: self.restart_limit,
-            restart_backoff: Backoff::exponential(
-                Duration::from_millis(50),
-                Duration::from_secs(2),
-            ),
-            recycle_on_panic: self.recycle_on_panic,
-            lazily_started: false,
-        };
         let kind = match self.run_in {
-            RunIn::Workers => PoolKind::Workers(workers),
+            RunIn::Workers => PoolKind::Workers(self.workers.core_config(processes)),
             #[cfg(feature = "rayon")]
             RunIn::Rayon => PoolKind::Slots,
             RunIn::Inline => PoolKind::Slots,
@@ -414,6 +297,10 @@ impl SupervisorBuilder {
     fn build(self) -> Result<Arc<Shared>, StartError> {
         let processes = self.processes.unwrap_or(Limits::new(cores()));
         let core = Core::new(self.core_config(processes));
+        let packs = self.run_in == RunIn::Workers
+            && self.workers.transport == Transport::Ring
+            && self.queue_bound.is_none();
+        let process_config = self.workers.process_config(processes);
         let executor = match self.run_in {
             RunIn::Inline => Executor::Inline,
             #[cfg(feature = "rayon")]
@@ -424,19 +311,10 @@ impl SupervisorBuilder {
                     .build()
                     .map_err(|error| StartError::Thread(error.to_string()))?,
             ),
-            RunIn::Workers => Executor::Workers(Box::new(Workers::new(ProcessConfig {
-                program: self.program,
-                transport: self.transport,
-                output: self.output,
-                worker_data: self.worker_data.unwrap_or_default(),
-                start_timeout: self.start_timeout,
-                places: processes.places(),
-            }))),
+            RunIn::Workers => Executor::Workers(Box::new(Workers::new(process_config))),
         };
         let settings = Settings {
-            packs: self.run_in == RunIn::Workers
-                && self.transport == Transport::Ring
-                && self.queue_bound.is_none(),
+            packs,
             on_warning: self.on_warning,
             on_critical: self.on_critical,
             name: self.name,

@@ -25,6 +25,7 @@ pub(crate) mod stop;
 pub(crate) mod submit;
 pub(crate) mod timer;
 pub(crate) mod turns;
+mod worker_settings;
 
 use std::sync::Arc;
 

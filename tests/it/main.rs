@@ -15,6 +15,7 @@ mod cases;
 mod coordinator;
 mod crashes;
 mod extras;
+mod fleet;
 mod handles;
 mod jobs;
 mod lifecycle;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::core::{
     CancelReason, Core, Effect, Ending, PoolId, PoolKind, StopMode, TaskInfo, TaskState, Time,
-    WarnLevel,
+    WarnLevel, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Limits, Options, Priority};
@@ -52,6 +52,10 @@ pub(super) struct Oracle {
     aging: bool,
     /// Whether the transport knows at once what has begun.
     pub(super) prompt: bool,
+    /// Whether a worker was ever started.
+    was_started: bool,
+    /// Workers that were started and neither died nor were told to end.
+    fleet: BTreeSet<WorkerId>,
     dying: BTreeSet<WorkerId>,
     queued: BTreeSet<u64>,
     pub(super) stop: Option<StopMode>,
@@ -73,6 +77,8 @@ impl Oracle {
             places_max: pools.map(|pool| pool.places_max),
             aging: pools.iter().any(|pool| pool.aging.is_some()),
             prompt: false,
+            was_started: false,
+            fleet: BTreeSet::new(),
             dying: BTreeSet::new(),
             queued: BTreeSet::new(),
             stop: None,
@@ -177,6 +183,7 @@ impl Oracle {
     }
 
     pub(super) fn on_exited(&mut self, worker: WorkerId) {
+        self.fleet.remove(&worker);
         for known in self.known.values_mut() {
             if known.alive.is_some_and(|(_, at)| at == Some(worker)) {
                 known.alive = None;
@@ -221,7 +228,13 @@ impl Oracle {
                     justify_finish(task, ending, &cause);
                     gone.push(task.number);
                 }
+                Effect::Spawn { worker, .. } => {
+                    self.was_started = true;
+                    self.fleet.insert(worker);
+                }
+                Effect::Retire { worker } => _ = self.fleet.remove(&worker),
                 Effect::Signal { worker, why } => {
+                    self.fleet.remove(&worker);
                     self.census.insert(format!("Signal {why:?}"));
                     assert!(self.dying.insert(worker), "a worker is signalled once");
                 }
@@ -232,8 +245,6 @@ impl Oracle {
                 | Effect::Kill { .. }
                 | Effect::Split { .. }
                 | Effect::CheckClaim { .. }
-                | Effect::Spawn { .. }
-                | Effect::Retire { .. }
                 | Effect::Retry { .. } => {}
             }
         }
@@ -246,7 +257,27 @@ impl Oracle {
             self.drained == 0 || self.unresolved().next().is_none(),
             "`Drained` means that nothing is left"
         );
+        self.check_fleet();
         self.check_fairness(core, &started);
+    }
+
+    /// Whatever workers come to, others are there or on their way, and as many beyond as there are to be.
+    fn check_fleet(&self) {
+        let PoolKind::Workers(WorkersConfig { burst, spares, .. }) =
+            self.kinds[PoolId::Processes as usize]
+        else {
+            return;
+        };
+        let ends = self.stop.is_some() || self.drained > 0 || self.pool_failed > 0;
+        if ends || !self.was_started {
+            return;
+        }
+        let ordinary = self.limits[PoolId::Processes as usize].places() + spares;
+        let count = self.fleet.len() as u32;
+        assert!(count >= ordinary, "there are {count} workers, not {ordinary}");
+        let at_work = |worker: &&WorkerId| self.is_occupied(**worker);
+        let unoccupied = self.fleet.len() as u32 - self.fleet.iter().filter(at_work).count() as u32;
+        assert!(unoccupied <= ordinary + burst, "there are {unoccupied} workers without work");
     }
 
     fn on_started(&mut self, pool: PoolId, ticket: Ticket, worker: Option<WorkerId>) -> bool {

@@ -52,6 +52,7 @@ impl World {
         let rings = dice.one_in(2);
         let workers = WorkersConfig {
             burst: dice.below(3) as u32,
+            spares: dice.below(3) as u32,
             entries_per_worker: if rings { 4 + dice.index(13) } else { 1 },
             prefetch: [Duration::ZERO, Duration::from_micros(20), Duration::MAX][dice.index(3)],
             worth_a_wake: Duration::from_millis(if rings {

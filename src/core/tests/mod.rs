@@ -1,5 +1,6 @@
 //! One test per rule, as short stories: what happens, and what the core answers to it.
 
+mod fleet;
 mod futures;
 mod packs;
 mod rings;
@@ -47,6 +48,7 @@ fn retry(retries: u32, on: RetryOn) -> Options {
 
 const WORKERS: WorkersConfig = WorkersConfig {
     burst: 0,
+    spares: 0,
     entries_per_worker: 1,
     prefetch: Duration::MAX,
     worth_a_wake: Duration::ZERO,
@@ -100,7 +102,8 @@ impl Story {
             timeout_critical: None,
         });
         story.event(Core::on_workers_wanted);
-        for worker in 1..=u64::from(limits.places()) {
+        // Who was never used comes last, and of these who has been there longest.
+        for worker in (1..=u64::from(limits.places() + config.spares)).rev() {
             story.ready(worker);
         }
         story.core.workers_mut().learn(Duration::from_nanos(1));

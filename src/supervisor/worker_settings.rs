@@ -1,0 +1,184 @@
+//! The builder's lines about worker processes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::builder::SupervisorBuilder;
+use crate::core::WorkersConfig;
+use crate::process::{Output, ProcessConfig, Program, Transport};
+use crate::task::options::{Backoff, Limits};
+use crate::transport::ring::layout::ENTRIES;
+
+/// How many entries of a ring are used: some are left for those that were taken back from between others.
+const ENTRIES_MAX: usize = ENTRIES * 3 / 4;
+/// How much work is staged ahead for a worker. With all cores busy, the thread that is to fill up the rings
+/// may have to wait some milliseconds for one; until then no worker should run dry. What is staged can be
+/// taken back, so this delays nothing that is more urgent.
+const PREFETCH: Duration = Duration::from_millis(20);
+/// What waking a worker across cores costs, both sides together.
+const WORTH_A_WAKE: Duration = Duration::from_micros(30);
+/// How long a worker may leave a call untouched that is next.
+const CLAIM_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What is said about worker processes, apart from how many there are.
+pub(super) struct WorkerSettings {
+    pub(super) burst: Option<u32>,
+    pub(super) spares: u32,
+    pub(super) program: Program,
+    pub(super) transport: Transport,
+    pub(super) claim_deadline: Duration,
+    pub(super) output: Output,
+    pub(super) worker_data: Result<Option<(String, Vec<u8>)>, String>,
+    pub(super) start_timeout: Duration,
+    pub(super) restart_limit: u32,
+    pub(super) recycle_on_panic: bool,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            burst: None,
+            spares: 0,
+            program: Program::Current,
+            transport: Transport::default(),
+            claim_deadline: CLAIM_DEADLINE,
+            output: Output::default(),
+            worker_data: Ok(None),
+            start_timeout: ProcessConfig::START_TIMEOUT,
+            restart_limit: 5,
+            recycle_on_panic: false,
+        }
+    }
+}
+
+impl WorkerSettings {
+    /// What can't work, in words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.worker_data.as_ref().map(drop).map_err(Clone::clone)
+    }
+
+    pub(super) fn core_config(&self, limits: Limits) -> WorkersConfig {
+        let rings = self.transport == Transport::Ring;
+        WorkersConfig {
+            burst: self.burst.unwrap_or(limits.places()),
+            spares: self.spares,
+            entries_per_worker: if rings { ENTRIES_MAX } else { 1 },
+            prefetch: PREFETCH,
+            worth_a_wake: if rings { WORTH_A_WAKE } else { Duration::ZERO },
+            claim_deadline: rings.then_some(self.claim_deadline.max(Duration::from_millis(1))),
+            staged_is_begun: !rings,
+            restart_limit: self.restart_limit,
+            restart_backoff: Backoff::exponential(
+                Duration::from_millis(50),
+                Duration::from_secs(2),
+            ),
+            recycle_on_panic: self.recycle_on_panic,
+            lazily_started: false,
+        }
+    }
+
+    pub(super) fn process_config(self, limits: Limits) -> ProcessConfig {
+        ProcessConfig {
+            program: self.program,
+            transport: self.transport,
+            output: self.output,
+            worker_data: self.worker_data.unwrap_or_default(),
+            start_timeout: self.start_timeout,
+            places: limits.places(),
+        }
+    }
+}
+
+impl SupervisorBuilder {
+    /// How calls reach worker processes; [`Transport::Ring`] unless said. What runs, and what comes of it, is the
+    /// same with both, but for calls that are staged ahead and packed with rings only, and for shared buffers, which only
+    /// rings carry.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.workers.transport = transport;
+        self
+    }
+
+    /// How long a worker process may leave a task untouched that is next with it, before it is taken for stuck
+    /// and killed; ten seconds unless said. It is noticed within twice that time. The task, which has not begun
+    /// then, goes to another worker, and so does all that was behind it. A task that has begun is not ended by this,
+    /// however little it does, also if its worker has been stopped: that is what a [timeout](crate::Call::timeout) is
+    /// for. Only with [`Transport::Ring`], and not zero.
+    pub fn claim_deadline(mut self, deadline: Duration) -> Self {
+        self.workers.claim_deadline = deadline;
+        self
+    }
+
+    /// How many extra worker processes critical tasks may start when none is idle; as many as the pool has
+    /// unless said. They end when they are idle.
+    pub fn burst(mut self, workers: u32) -> Self {
+        self.workers.burst = Some(workers);
+        self
+    }
+
+    /// How many further worker processes stand by; none unless said.
+    ///
+    /// A spare one is started, initialised and asleep, and takes no place: as long as all goes well it gets no
+    /// task. When a worker dies, is killed because of a timeout or a cancellation, or is replaced, the next task begins
+    /// on a spare one at once, instead of when a new process has come up, and another spare is started. A critical task
+    /// for which there is no place takes one, too.
+    ///
+    /// It costs the memory of an idle worker, with all that its initialisers have loaded. Worth it where a start takes
+    /// long, or where workers are lost often: one for each that may be lost at about the same time.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atasker::{Limits, Supervisor};
+    /// let supervisor = Supervisor::builder().processes(Limits::new(2)).spares(1).start()?;
+    /// assert_eq!(supervisor.info().workers.len(), 3);
+    /// # Ok(()) }
+    /// ```
+    pub fn spares(mut self, workers: u32) -> Self {
+        self.workers.spares = workers;
+        self
+    }
+
+    /// Run another program as the worker: the stock `atasker-worker`, or one of your own whose main begins
+    /// with [`run_if_spawned`](crate::worker::run_if_spawned).
+    pub fn worker_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.workers.program = Program::Separate { path: program.into(), arguments: Vec::new() };
+        self
+    }
+
+    /// Where the workers' standard output and standard error go; to this program's standard error unless
+    /// said.
+    pub fn worker_output(mut self, output: Output) -> Self {
+        self.workers.output = output;
+        self
+    }
+
+    /// Data for the functions marked `#[worker_init]`, which every new worker runs before its first task.
+    pub fn worker_data<T: Serialize + 'static>(mut self, data: &T) -> Self {
+        let encoded =
+            crate::codec::encode(crate::codec::CodecId::BINARY, &crate::codec::wire::WireRef(data));
+        self.workers.worker_data = encoded
+            .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes.into_vec())))
+            .map_err(|error| format!("the worker data can't be encoded: {error}"));
+        self
+    }
+
+    /// How long a worker process may take until it is ready; ten seconds unless said.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.workers.start_timeout = timeout;
+        self
+    }
+
+    /// After how many deaths in a row, of workers that had not run anything, the process pool gives up;
+    /// five unless said.
+    pub fn restart_limit(mut self, deaths: u32) -> Self {
+        self.workers.restart_limit = deaths;
+        self
+    }
+
+    /// Replace a worker process in which a task has panicked. Not done unless said.
+    pub fn recycle_on_panic(mut self) -> Self {
+        self.workers.recycle_on_panic = true;
+        self
+    }
+}
