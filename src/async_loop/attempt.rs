@@ -55,7 +55,7 @@ impl Attempt {
         let dropped = context::within(self.context, || panics::catch(move || drop(future)));
         if let Err(panicked) = dropped {
             tracing::error!(target: "atasker::loops", task = self.ticket.task.number(),
-                message = panicked.message, "a future panicked while it was dropped");
+                panic = panicked.message, "a future panicked while it was dropped");
         }
     }
 

@@ -81,6 +81,8 @@ impl fmt::Debug for AsyncJob {
 
 /// What the handles of a job and its loop share.
 pub(super) struct JobCore {
+    /// The type of its closure, which tells where it was written.
+    pub(super) name: &'static str,
     code: Mutex<Code>,
     runs: AtomicU64,
 }
@@ -109,7 +111,7 @@ impl JobCore {
         F: Future<Output = ()> + Send + 'static,
     {
         let code = Code::Idle(Box::new(Making { make, place: None }));
-        Self { code: Mutex::new(code), runs: AtomicU64::new(0) }
+        Self { name: std::any::type_name::<M>(), code: Mutex::new(code), runs: AtomicU64::new(0) }
     }
 
     /// Begin a run. Code of the user's runs in here, but not under a lock.
@@ -126,8 +128,8 @@ impl JobCore {
             }
         };
         self.runs.fetch_add(1, Ordering::Relaxed);
-        let begun = caught(|| run.begin()).unwrap_or_else(|| {
-            caught(|| run.forget());
+        let begun = caught(self.name, || run.begin()).unwrap_or_else(|| {
+            caught(self.name, || run.forget());
             None
         });
         let mut code = self.code.lock();
@@ -135,7 +137,7 @@ impl JobCore {
             *code = Code::Idle(run);
         } else {
             drop(code);
-            caught(|| drop(run));
+            caught(self.name, || drop(run));
         }
         begun.map_or(Begun::Over, Begun::GoingOn)
     }
@@ -148,16 +150,16 @@ impl JobCore {
     pub(super) fn end(&self) -> bool {
         let code = std::mem::replace(&mut *self.code.lock(), Code::Gone);
         let was_active = !matches!(code, Code::Gone);
-        caught(|| drop(code));
+        caught(self.name, || drop(code));
         was_active
     }
 }
 
-/// Run code of a job. A panic is logged, and costs nothing else.
-pub(super) fn caught<R>(code: impl FnOnce() -> R) -> Option<R> {
+/// Run code of the job of this name. A panic is logged, and costs nothing else.
+pub(super) fn caught<R>(job: &str, code: impl FnOnce() -> R) -> Option<R> {
     panics::catch(code)
         .inspect_err(|panicked| {
-            tracing::error!(target: "atasker::loops", message = panicked.message, "a job panicked");
+            tracing::error!(target: "atasker::loops", job, panic = panicked.message, "a job panicked");
         })
         .ok()
 }

@@ -183,6 +183,7 @@ impl Driver {
                 return Next::At(*due);
             }
             let step = job.timetable.step(*due, now);
+            let name = job.core.name;
             let begun = if step.runs { job.core.begin() } else { Begun::Over };
             if let Some(next) = step.next.filter(|_| !matches!(begun, Begun::Nothing)) {
                 *due = next;
@@ -192,7 +193,12 @@ impl Driver {
             }
             if let Begun::GoingOn(future) = begun {
                 let (seat, context) = (Arc::clone(&self.seat), self.context);
-                self.going_on.spawn(Later { future: Some(future), context, _seat: seat });
+                self.going_on.spawn(Later {
+                    job: name,
+                    future: Some(future),
+                    context,
+                    _seat: seat,
+                });
             }
         }
         Next::More
@@ -242,6 +248,7 @@ impl Drop for Driver {
 
 /// A run that was not over at once.
 struct Later {
+    job: &'static str,
     future: Option<GoingOn>,
     context: context::Context,
     /// The loop waits for it.
@@ -254,7 +261,7 @@ impl Future for Later {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
-        let poll = || caught(|| future.as_mut().poll(context));
+        let poll = || caught(this.job, || future.as_mut().poll(context));
         let polled = context::within(this.context, poll);
         if matches!(polled, Some(Poll::Pending)) {
             return Poll::Pending;
@@ -267,7 +274,7 @@ impl Future for Later {
 impl Later {
     fn drop_future(&mut self) {
         let future = self.future.take();
-        context::within(self.context, || caught(|| drop(future)));
+        context::within(self.context, || caught(self.job, || drop(future)));
     }
 }
 

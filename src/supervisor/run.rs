@@ -71,7 +71,7 @@ impl Shared {
                 // Whatever happens to the slot ends the task; nothing is to be reported from here.
                 if let Err(panicked) = context::within(context, || panics::catch(|| start(slot))) {
                     tracing::error!(target: "atasker::supervisor", task = ticket.task.number(),
-                        message = panicked.message, "the start of an external task panicked");
+                        panic = panicked.message, "the start of an external task panicked");
                 }
                 return;
             }

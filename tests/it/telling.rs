@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use atasker::{Call, Limits, LoopStop, Priority, RetryOn, Stop, Supervisor, TaskHandle};
+use atasker::{Call, Limits, LoopStop, Priority, RetryOn, Schedule, Stop, Supervisor, TaskHandle};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::tasks;
@@ -199,6 +199,22 @@ fn the_life_of_a_future_is_told_and_a_span_is_around_what_it_says() {
         assert!(hello[0].starts_with("INFO task{task=1 name="), "{hello:?}");
         devices.stop(LoopStop::Wait);
         assert!(!kept.lines(&["DEBUG atasker::loops: ", "devices"]).is_empty());
+    });
+}
+
+#[test]
+fn a_panic_of_a_job_is_told_with_where_the_job_was_written() {
+    alone("telling::a_panic_of_a_job_is_told_with_where_the_job_was_written", || {
+        let kept = Kept::install();
+        let supervisor = Supervisor::builder().start().expect("starts");
+        let devices = supervisor.create_loop("devices").expect("starts");
+        let once = Schedule::every(Duration::from_millis(1)).times(1);
+        devices.schedule(once, || async { panic!("no device") }).expect("scheduled");
+        let told = || kept.lines(&["a job panicked"]);
+        eventually("the panic is told", || !told().is_empty());
+        let line = &told()[0];
+        let place = "a_panic_of_a_job_is_told_with_where_the_job_was_written";
+        assert!(line.contains("no device") && line.contains(place), "{line}");
     });
 }
 
