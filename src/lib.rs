@@ -178,6 +178,7 @@ pub use task::handle::TaskHandle;
 pub use task::id::TaskId;
 pub use task::info::{Pool, TaskInfo, TaskStatus};
 pub use task::options::{Backoff, Limits, Priority, RetryOn, UnknownPriority};
+pub use task::quarantine::{Quarantine, QuarantineError};
 pub use task::wait::{AsCompleted, Completion, StillRunning, as_completed, wait_all};
 
 /// What the attributes expand to. Not for use by hand, and not covered by any promise.

@@ -56,8 +56,8 @@ A job is a line of JSON, of which only \"task\" must be there:
   {\"task\": \"sha256_file\", \"args\": [\"README.md\"], \"id\": \"readme\",
    \"priority\": \"high\", \"timeout\": \"30s\", \"retries\": 1}
 args is an array, or an object by parameter name; priority is low, normal,
-high or critical. There are also queue_timeout and delay (durations), and
-label (a text, for logs). Blank lines are skipped. Lines are read as they are
+high or critical. There are also queue_timeout and delay (durations),
+crash_limit (a number), and label (a text, for logs). Blank lines are skipped. Lines are read as they are
 needed: a file may have millions, and standard input may go on for ever.
 
 Each job gives a line of JSON, in the order in which the jobs end:
@@ -66,8 +66,10 @@ Each job gives a line of JSON, in the order in which the jobs end:
 What does not apply is left out. status is completed, or failed (the function
 returned an error), panicked, crashed, timed_out, cancelled, expired (its
 queue_timeout passed), rejected (a bad line, an unknown task, wrong
-arguments) or quarantined. error has kind and message; after a crash also
-signal or exit_code, and stderr, the last that the worker wrote.
+arguments) or quarantined (so many workers died of it as crash_limit says).
+error has kind and message; after a crash also signal or exit_code, and
+stderr, the last that the worker wrote; of a quarantined job also job, a line
+that does the same again.
 
 Ctrl-C or SIGTERM: what runs is finished, what waits is cancelled, and nothing
 more is read. The second kills what runs. What had ended is in the results.";
@@ -92,7 +94,8 @@ Examples:
   atasker run -j 8 --timeout 30s --retries 1 jobs.jsonl -o results.jsonl
   atasker run --worker target/release/mine jobs.jsonl
   ls | jq -Rc '{task: \"sha256_file\", args: [.]}' | atasker run -q
-  jq 'select(.status != \"completed\") | .line' results.jsonl   lines to run again";
+  jq 'select(.status != \"completed\") | .line' results.jsonl   lines to run again
+  jq -c '.error.job // empty' results.jsonl | atasker run -j 1    what is quarantined";
 
 /// What `atasker run` is told.
 #[derive(Debug, Args)]
@@ -122,6 +125,11 @@ pub(crate) struct RunOptions {
     /// How often a failed job is tried again, unless its line says so
     #[arg(long, value_name = "N")]
     pub(crate) retries: Option<u32>,
+
+    /// Put a job into quarantine when so many workers have died of it, unless
+    /// its line says so
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) crash_limit: Option<u32>,
 
     /// Stop after so many failures: what runs is finished, what waits is cancelled
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

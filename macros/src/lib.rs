@@ -32,6 +32,7 @@ use proc_macro::TokenStream;
 /// | `delay = "1s"` | let it wait so long first |
 /// | `retries = 2` | up to so many further attempts |
 /// | `retry_on(crash, timeout)` | only after these: `crash`, `timeout`, `panic`, `error` |
+/// | `crash_limit = 3` | taken out when it has killed its worker process so often |
 /// | `backoff = "100ms"` | wait so long before each further attempt |
 /// | `backoff("100ms", "5s")` | wait so long before the first, then twice as long, up to the second |
 /// | `label = "nightly"` | stands in logs and listings |

@@ -9,7 +9,7 @@ use syn::{Error, Ident, LitInt, LitStr, Path, Result, Token, parenthesized, toke
 
 use crate::duration;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "io",
     "priority",
     "timeout",
@@ -18,6 +18,7 @@ const NAMES: [&str; 11] = [
     "retries",
     "retry_on",
     "backoff",
+    "crash_limit",
     "label",
     "handle",
     "crate",
@@ -42,6 +43,7 @@ enum Setting {
     Priority(PriorityValue),
     Duration(&'static str, std::time::Duration),
     Retries(u32),
+    CrashLimit(u32),
     RetryOn(Vec<Ident>),
     Backoff(std::time::Duration, Option<std::time::Duration>),
     Label(LitStr),
@@ -79,6 +81,7 @@ impl Setting {
                 quote!(.#name(#duration))
             }
             Self::Retries(retries) => quote!(.retries(#retries)),
+            Self::CrashLimit(limit) => quote!(.crash_limit(#limit)),
             Self::RetryOn(kinds) => quote!(.retry_on(&[#(#krate::RetryOn::#kinds),*])),
             Self::Backoff(wait, None) => {
                 let wait = duration_tokens(*wait);
@@ -135,6 +138,14 @@ impl Options {
                 let number: LitInt = value(name, input, "retries = 2")?;
                 self.retries = number.base10_parse()?;
                 self.declared.push(Setting::Retries(self.retries));
+            }
+            "crash_limit" => {
+                let number: LitInt = value(name, input, "crash_limit = 3")?;
+                let limit = number.base10_parse()?;
+                if limit == 0 {
+                    return Err(Error::new(number.span(), "a task can't crash less than once"));
+                }
+                self.declared.push(Setting::CrashLimit(limit));
             }
             "retry_on" => self.declared.push(Setting::RetryOn(retry_on(name, input)?)),
             "backoff" => self.declared.push(backoff(name, input)?),

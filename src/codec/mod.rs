@@ -42,6 +42,16 @@ pub enum CodecId {
 impl CodecId {
     /// Of typed calls.
     pub(crate) const BINARY: Self = Self::Postcard;
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Postcard => "postcard",
+            #[cfg(feature = "json")]
+            Self::Json => "json",
+            #[cfg(feature = "bincode")]
+            Self::Bincode => "bincode",
+        }
+    }
 }
 
 impl From<CodecId> for u8 {

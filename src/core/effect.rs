@@ -50,8 +50,9 @@ pub(crate) enum Effect<P> {
     /// The core has forgotten it. Of several that have finished together each is named at most once, and no
     /// other task is said to have finished.
     Resolve { task: TaskId, payload: P, ending: Ending, history: History },
-    /// The attempt failed by `why`, and another follows, not before `wait` has passed. Nothing is to be done.
-    Retry { task: TaskId, payload: P, attempts: u32, why: RetryOn, wait: Duration },
+    /// The attempt failed by `why`, and another follows, not before `wait` has passed. What is to be known of
+    /// the failed one later is to be kept.
+    Retry { task: TaskId, payload: P, history: History, why: RetryOn, wait: Duration },
     /// The task has waited longer than a threshold and still waits.
     Warn { task: TaskId, payload: P, level: WarnLevel, waited: Duration },
     /// The pool can't start workers and has given up; what waited in it is resolved beside this.
@@ -80,6 +81,10 @@ pub(crate) enum Ending {
     Finished,
     /// Its worker died while it was begun.
     Crashed {
+        worker: WorkerId,
+    },
+    /// Its worker died while it was begun, and others had before; there is no further attempt.
+    Quarantined {
         worker: WorkerId,
     },
     /// It ran longer than its timeout. `worker`: where, if in a process.

@@ -80,7 +80,7 @@ impl<P: Clone> Core<P> {
             record.begun() == in_attempt || revoking || resolved,
             "an attempt is counted while it runs"
         );
-        let retries = record.retry.as_ref().map_or(0, |retry| retry.policy.retries);
+        let retries = record.rare.as_ref().map_or(0, |rare| rare.retry.retries);
         assert!(record.attempts <= retries + 1, "a task has at most the attempts that it allows");
     }
 

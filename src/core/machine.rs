@@ -274,8 +274,8 @@ impl<P: Clone> Core<P> {
         self.begin(slot, now);
         let record = &mut self.tasks[slot];
         record.progress = Progress::Open;
-        if let Some(retry) = &mut record.retry {
-            retry.ran = now.since(record.mark).into();
+        if let Some(rare) = &mut record.rare {
+            rare.ran = now.since(record.mark).into();
         }
         record.mark = now;
         self.set_alarm(slot, Time::NEVER);
@@ -319,7 +319,7 @@ impl<P: Clone> Core<P> {
     pub(super) fn may_retry(&self, slot: u32, kind: RetryOn) -> bool {
         let record = &self.tasks[slot];
         let allowed =
-            record.retry.as_ref().is_some_and(|retry| retry.policy.allows(kind, record.attempts));
+            record.rare.as_ref().is_some_and(|rare| rare.retry.allows(kind, record.attempts));
         allowed && self.stop < Some(StopMode::CancelQueued) && !self.pool(record.pool).failed
     }
 
@@ -329,8 +329,7 @@ impl<P: Clone> Core<P> {
         record.mark = now;
         record.reported = [false; WARN_LEVELS];
         let (attempt, number) = (record.attempts + 1, record.number);
-        let wait =
-            record.retry.as_ref().map(|retry| retry.policy.backoff.wait_before(attempt, number));
+        let wait = record.rare.as_ref().map(|rare| rare.retry.backoff.wait_before(attempt, number));
         let wait = wait.unwrap_or_default();
         if self.ending_of_queued(self.tasks[slot].pool).is_some() {
             return self.requeue(slot, now, out);
@@ -339,7 +338,7 @@ impl<P: Clone> Core<P> {
         out.push(Effect::Retry {
             task: self.tasks.id(slot),
             payload: record.payload.clone().expect("an unresolved task has its payload"),
-            attempts: record.attempts,
+            history: history(record, now),
             why,
             wait,
         });

@@ -95,7 +95,7 @@ impl<P: Clone> Core<P> {
             self.retry(slot, RetryOn::Timeout, now, out);
         } else if has_begun {
             self.begin(slot, now);
-            self.retry_or_resolve(slot, Some(RetryOn::Crash), Ending::Crashed { worker }, now, out);
+            self.on_crashed(slot, worker, now, out);
         } else {
             let why = match state {
                 State::Revoking(why) => why,
@@ -103,6 +103,21 @@ impl<P: Clone> Core<P> {
                 _ => Revoke::Requeue,
             };
             self.put_back(slot, why, now, out);
+        }
+    }
+
+    /// An attempt has killed its worker. A task that does so again and again gets no further one.
+    fn on_crashed(&mut self, slot: u32, worker: WorkerId, now: Time, out: &mut Vec<Effect<P>>) {
+        let is_poisonous = self.tasks[slot].rare.as_mut().is_some_and(|rare| {
+            rare.crashes += 1;
+            rare.crash_limit.is_some_and(|limit| rare.crashes >= limit)
+        });
+        #[cfg(test)]
+        let is_poisonous = is_poisonous && !self.is_sabotaged(Sabotage::PoisonTriedAgain);
+        if is_poisonous {
+            self.resolve(slot, Ending::Quarantined { worker }, now, out);
+        } else {
+            self.retry_or_resolve(slot, Some(RetryOn::Crash), Ending::Crashed { worker }, now, out);
         }
     }
 

@@ -29,10 +29,12 @@ pub(super) enum Sabotage {
     NotBegunEndsAsTimedOut,
     /// A spare worker that was taken is not replaced.
     SpareNotReplaced,
+    /// A task that has killed its workers often enough is not taken out.
+    PoisonTriedAgain,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
@@ -45,6 +47,7 @@ impl Sabotage {
         Self::StuckWorkerKept,
         Self::NotBegunEndsAsTimedOut,
         Self::SpareNotReplaced,
+        Self::PoisonTriedAgain,
     ];
 }
 

@@ -8,7 +8,7 @@ use super::machine::{Core, Pool};
 use super::task::{Kill, Record, Revoke, State};
 use crate::admission::Time;
 use crate::task::id::TaskId;
-use crate::task::options::{Options, Priority};
+use crate::task::options::Priority;
 
 impl<P: Clone> Core<P> {
     /// A new task. It may start, or end, within this very call.
@@ -21,7 +21,7 @@ impl<P: Clone> Core<P> {
         // By reference: the options are large.
         let Submission { pool: pool_id, ref options, calls, .. } = submission;
         debug_assert!(calls > 0, "a task is one call at least");
-        debug_assert!(calls == 1 || is_plain(options), "a pack has neither timers nor retries");
+        debug_assert!(calls == 1 || options.is_plain(), "a pack has neither timers nor retries");
         let delay = options.delay.filter(|delay| !delay.is_zero());
         let pool = self.pool(pool_id);
         let reason = if self.stop.is_some() {
@@ -179,9 +179,4 @@ impl Pool {
         let has_worker = self.workers.as_ref().is_none_or(|workers| !workers.idle().is_empty());
         first && has_worker && self.admission.has_place(class)
     }
-}
-
-fn is_plain(options: &Options) -> bool {
-    let Options { timeout, queue_timeout, delay, retry, .. } = options;
-    timeout.is_none() && queue_timeout.is_none() && delay.is_none() && retry.retries == 0
 }

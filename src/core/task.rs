@@ -59,12 +59,25 @@ pub(super) enum Progress {
     Sure,
 }
 
-/// What is kept of a task that may run more than once.
+/// What is kept of a task of which more is said than most need.
 #[derive(Debug)]
-pub(super) struct Retry {
-    pub(super) policy: RetryPolicy,
+pub(super) struct Rare {
+    pub(super) retry: RetryPolicy,
     /// How long the last attempt ran that came to an end.
     pub(super) ran: Span,
+    /// With how many deaths of its worker it ends.
+    pub(super) crash_limit: Option<u32>,
+    /// How many there were.
+    pub(super) crashes: u32,
+}
+
+impl Rare {
+    fn of(options: &Options) -> Option<Box<Self>> {
+        let crash_limit = options.reachable_crash_limit();
+        (options.retry.retries > 0 || crash_limit.is_some()).then(|| {
+            Box::new(Self { retry: options.retry, ran: Span::ZERO, crash_limit, crashes: 0 })
+        })
+    }
 }
 
 /// One task. Kept small: a million of them may wait.
@@ -82,8 +95,7 @@ pub(super) struct Record<P> {
     pub(super) queue_timeout: Span,
     /// When the timer of the present state fires; `NEVER` if none is set.
     pub(super) alarm: Time,
-    /// Absent for those that never run twice.
-    pub(super) retry: Option<Box<Retry>>,
+    pub(super) rare: Option<Box<Rare>>,
     /// The worker that has it or had it last; zero for none.
     worker: u64,
     /// Counts how often it was given out: the number of its ticket.
@@ -130,8 +142,7 @@ impl<P> Record<P> {
             timeout: options.timeout.into(),
             queue_timeout: options.queue_timeout.into(),
             alarm: Time::NEVER,
-            retry: (options.retry.retries > 0)
-                .then(|| Box::new(Retry { policy: options.retry, ran: Span::ZERO })),
+            rare: Rare::of(options),
             worker: 0,
             issue: 0,
             attempts: 0,
@@ -157,7 +168,7 @@ impl<P> Record<P> {
             timeout: self.timeout,
             queue_timeout: self.queue_timeout,
             alarm: Time::NEVER,
-            retry: None,
+            rare: None,
             worker: 0,
             issue: 0,
             attempts: 0,
@@ -177,7 +188,7 @@ impl<P> Record<P> {
 
     /// How long the last attempt ran that came to an end.
     pub(super) fn ran(&self) -> Span {
-        self.retry.as_ref().map_or(Span::ZERO, |retry| retry.ran)
+        self.rare.as_ref().map_or(Span::ZERO, |rare| rare.ran)
     }
 
     /// Whether the task's number, or that of one of its calls, is this.
@@ -284,7 +295,7 @@ impl<P> Tasks<P> {
         debug_assert!(record.payload.is_none(), "a payload is never dropped in the core");
         let was_rest = record.is_rest.then_some(record.number);
         (record.number, record.calls) = (0, 0);
-        (record.state, record.retry) = (State::Vacant, None);
+        (record.state, record.rare) = (State::Vacant, None);
         self.vacant.push(slot);
         if let Some(number) = was_rest {
             self.rests.remove(&number);

@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     /// Whether small calls of a map may travel together.
     pub(crate) packs: bool,
+    /// For tasks that say nothing else.
+    pub(crate) crash_limit: Option<u32>,
     pub(crate) on_warning: Option<WaitHandler>,
     pub(crate) on_critical: Option<WaitHandler>,
 }
@@ -75,6 +77,7 @@ pub struct SupervisorBuilder {
     processes: Option<Limits>,
     run_in: RunIn,
     pub(super) workers: WorkerSettings,
+    pub(super) crash_limit: Option<u32>,
     queue_bound: Option<usize>,
     aging: Option<Duration>,
     timeout_warning: Option<Duration>,
@@ -94,6 +97,7 @@ impl Default for SupervisorBuilder {
             processes: None,
             run_in: RunIn::Workers,
             workers: WorkerSettings::default(),
+            crash_limit: None,
             queue_bound: None,
             aging: None,
             timeout_warning: Some(Duration::from_secs(5)),
@@ -314,7 +318,8 @@ impl SupervisorBuilder {
             RunIn::Workers => Executor::Workers(Box::new(Workers::new(process_config))),
         };
         let settings = Settings {
-            packs,
+            packs: packs && self.crash_limit != Some(1),
+            crash_limit: self.crash_limit,
             on_warning: self.on_warning,
             on_critical: self.on_critical,
             name: self.name,

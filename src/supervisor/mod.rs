@@ -17,6 +17,7 @@ pub(crate) mod info;
 pub(crate) mod loops;
 pub(crate) mod map;
 pub(crate) mod perform;
+mod poison;
 pub(crate) mod receive;
 pub(crate) mod run;
 pub(crate) mod schedulers;

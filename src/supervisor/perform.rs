@@ -10,7 +10,7 @@ use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLev
 use crate::task::cause::ExitCause;
 use crate::task::cell::{Farewell, Payload, TaskCell};
 use crate::task::error::{CrashReport, TaskError, TaskErrorKind};
-use crate::task::id::{TaskId, Ticket, WorkerId};
+use crate::task::id::{TaskId, Ticket};
 use crate::task::info::{Ended, Pool, TaskStatus};
 
 /// What an attempt that has just ended left behind, for the task to be resolved with if the core says so.
@@ -102,11 +102,12 @@ impl Shared {
                     freed = true;
                     self.resolve(task, &payload, ending, history, &mut arrived);
                 }
-                Effect::Retry { task, payload, attempts, why, wait } => {
+                Effect::Retry { task, payload, history, why, wait } => {
                     tracing::debug!(
                         target: "atasker::task", task = task.number(), name = %payload.name.function,
-                        attempts, ?why, ?wait, "runs again"
+                        attempts = history.attempts, ?why, ?wait, "runs again"
                     );
+                    self.on_retried(&payload, history, why);
                 }
                 Effect::Warn { task, payload, level, waited } => {
                     self.warn(task, &payload, level, waited);
@@ -145,6 +146,10 @@ impl Shared {
                 ran = arrived.ran.unwrap_or(ran);
                 pid = arrived.pid.or_else(|| self.pid_of(history));
                 arrived.outcome.map_err(fail)
+            }
+            Ending::Quarantined { .. } => {
+                pid = self.pid_of(history);
+                Err(fail(self.quarantine(cell, history)))
             }
             ending => {
                 pid = self.pid_of(history);
@@ -196,7 +201,8 @@ impl Shared {
         let ran = history.ran;
         match ending {
             Ending::Finished => unreachable!("an outcome is no error"),
-            Ending::Crashed { worker } => TaskErrorKind::Crashed(self.crash_report(worker, ran)),
+            Ending::Quarantined { .. } => unreachable!("a pack is not quarantined"),
+            Ending::Crashed { .. } => TaskErrorKind::Crashed(self.crash_report(history)),
             Ending::TimedOut { worker } => {
                 TaskErrorKind::TimedOut { pool, pid: worker.and(pid), ran }
             }
@@ -228,8 +234,11 @@ impl Shared {
         drop(cell.give_back());
     }
 
-    fn crash_report(&self, worker: WorkerId, ran: Duration) -> CrashReport {
-        self.executor.crash_report(worker, ran).unwrap_or(CrashReport {
+    /// Of the last attempt.
+    pub(super) fn crash_report(&self, history: History) -> CrashReport {
+        let History { worker, ran, .. } = history;
+        let known = worker.and_then(|worker| self.executor.crash_report(worker, ran));
+        known.unwrap_or(CrashReport {
             cause: ExitCause::Unknown,
             pid: 0,
             ran,

@@ -120,12 +120,13 @@ impl Shared {
             }
         }
         let options = *declared_of(&work, declared.as_deref());
-        let options = wanted.as_ref().map_or(options, |wanted| wanted.over(options));
+        let mut options = wanted.as_ref().map_or(options, |wanted| wanted.over(options));
+        options.crash_limit = options.crash_limit.or(self.settings.crash_limit);
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
         #[cfg(feature = "async")]
         self.take_seat(&name.function, &mut work, wanted.as_deref())
             .map_err(|error| NotTaken::Refused(error.into()))?;
-        let cell = TaskCell::new(name, pool, options.priority, work);
+        let cell = TaskCell::new(name, pool, &options, work);
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
         let mut effects = Effects::default();
         // The chosen id is taken under its own lock, around the core's, so that two tasks never share one.
@@ -195,8 +196,8 @@ impl Shared {
         let (name, calls) = (builder.name.clone(), builder.calls());
         let pack = builder.finish(index);
         let work = Work::Pack(PackSlice::whole(Arc::clone(&pack)));
-        let cell = TaskCell::new(name, Pool::Processes, priority, work);
         let options = Options { priority, ..Options::DEFAULT };
+        let cell = TaskCell::new(name, Pool::Processes, &options, work);
         let submission = Submission { pool: PoolId::Processes, options, payload: cell, calls };
         let mut effects = Effects::default();
         let answer = self.tell(&mut effects, |core, now, effects| {

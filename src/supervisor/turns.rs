@@ -49,13 +49,14 @@ impl Shared {
             }
         };
         let name = Name { function: Cow::Owned(name.to_owned()), given: None };
-        let cell = TaskCell::new(name, pool, priority, work);
+        let options = Options { priority, ..Options::DEFAULT };
+        let cell = TaskCell::new(name, pool, &options, work);
         // A bound is checked at a submission without delay only.
         for shortest in [Duration::ZERO, Duration::from_nanos(1)] {
             let mut effects = Effects::default();
             let answer = self.tell(&mut effects, |core, now, effects| {
                 let delay = at.map_or(Duration::ZERO, |at| at.since(now)).max(shortest);
-                let options = Options { priority, delay: Some(delay), ..Options::DEFAULT };
+                let options = Options { delay: Some(delay), ..options };
                 let (pool, payload) = (pool.into(), Arc::clone(&cell));
                 core.on_submitted(now, Submission { pool, options, payload, calls: 1 }, effects)
             });

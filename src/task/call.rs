@@ -5,13 +5,12 @@ use std::borrow::Cow;
 use std::fmt;
 #[cfg(feature = "json")]
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::cell::{Function, Given, Name, Repeatable, Returned, Stored, Work};
 use super::info::Pool;
-use super::options::{Backoff, Declared, Options, Priority, RetryOn, RetryPolicy, Wanted};
+use super::options::{Declared, Options, Priority, Wanted};
 #[cfg(feature = "async")]
-use crate::async_loop::{AsyncLoop, BoxFuture, FutureWork};
+use crate::async_loop::{BoxFuture, FutureWork};
 #[cfg(feature = "json")]
 use crate::codec;
 use crate::codec::{CodecId, DecodeError, EncodeError, Encoded};
@@ -86,85 +85,6 @@ impl<T> ReadResult<T> {
 }
 
 impl<T> Call<T> {
-    /// How urgent it is; [`Priority::Normal`] unless said.
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.wanted().priority = Some(priority);
-        self
-    }
-
-    /// The longest that one attempt may run, counted from the moment it begins.
-    ///
-    /// In a worker process the worker is killed then. On a loop the future is dropped at its next await. A thread
-    /// can't be killed: there the handle is resolved, and the closure goes on, holding its place.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.wanted().timeout = Some(timeout);
-        self
-    }
-
-    /// The longest that it may wait in the queue before it begins, not counting its delay. Then it
-    /// [expires](crate::TaskStatus::Expired).
-    pub fn queue_timeout(mut self, timeout: Duration) -> Self {
-        self.wanted().queue_timeout = Some(timeout);
-        self
-    }
-
-    /// Do not start before this much time has passed since the submission. Holds no place meanwhile.
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.wanted().delay = Some(delay);
-        self
-    }
-
-    /// How many further attempts may follow the first one, if it fails in one of the ways that
-    /// [`retry_on`](Self::retry_on) names. None unless said: a task that is not declared retryable never
-    /// runs twice.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.wanted().retries = Some(retries);
-        self
-    }
-
-    /// The ways of failing that are followed by another attempt; all of them unless said.
-    pub fn retry_on(mut self, kinds: impl IntoIterator<Item = RetryOn>) -> Self {
-        self.wanted().retry_on = Some(RetryPolicy::kinds(kinds));
-        self
-    }
-
-    /// How long to wait before a retry; not at all unless said.
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.wanted().backoff = Some(backoff);
-        self
-    }
-
-    /// Run the future on this loop, not on the default one. For other calls that is an error at the submission.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use atasker::{Call, Supervisor};
-    /// # let supervisor = Supervisor::builder().start()?;
-    /// let devices = supervisor.create_loop("devices")?;
-    /// let call = Call::future(async { std::thread::current().name().map(str::to_owned) });
-    /// let name = supervisor.submit(call.on_loop(&devices))?.wait()?;
-    /// assert_eq!(name.as_deref(), Some("devices"));
-    /// # Ok(()) }
-    /// ```
-    #[cfg(feature = "async")]
-    pub fn on_loop(mut self, aloop: &AsyncLoop) -> Self {
-        self.wanted().on_loop = Some(aloop.clone());
-        self
-    }
-
-    /// A text for logs, errors and [`TaskInfo`](crate::TaskInfo).
-    pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.given().label = Some(label.into().into_boxed_str());
-        self
-    }
-
-    /// An id of your own choice, by which [`Supervisor::task`](crate::Supervisor::task) finds the task. No
-    /// two tasks that are outstanding may have the same.
-    pub fn id(mut self, id: impl Into<String>) -> Self {
-        self.given().id = Some(id.into().into_boxed_str());
-        self
-    }
-
     /// A label of its function or of the caller's stays.
     #[cfg(feature = "extras")]
     pub(crate) fn label_unless_given(mut self, label: &str) -> Self {
@@ -221,11 +141,11 @@ impl<T> Call<T> {
         &self.name.function
     }
 
-    fn wanted(&mut self) -> &mut Wanted {
+    pub(super) fn wanted(&mut self) -> &mut Wanted {
         self.wanted.get_or_insert_default()
     }
 
-    fn given(&mut self) -> &mut Given {
+    pub(super) fn given(&mut self) -> &mut Given {
         self.name.given.get_or_insert_default()
     }
 }
@@ -260,6 +180,25 @@ impl<T> Call<T> {
             wanted: None,
             pool: Pool::Processes,
             read: ReadResult::Encoded(decode),
+        }
+    }
+}
+
+impl Call<()> {
+    /// A call that was made before. Its value is dropped unseen.
+    pub(crate) fn again(function: Function, codec: CodecId, arguments: Encoded) -> Self {
+        let name = match &function {
+            Function::Typed(entry) => Name::declared(entry.path, entry.declared.label),
+            Function::Named(name) => Name { function: Cow::Owned(name.to_string()), given: None },
+        };
+        let arguments = Ok(arguments);
+        Self {
+            name,
+            work: Work::Encoded { function, index: u32::MAX, codec, arguments },
+            declared: None,
+            wanted: None,
+            pool: Pool::Processes,
+            read: ReadResult::Encoded(|_, _| Ok(())),
         }
     }
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
-use super::error::TaskError;
+use super::error::{CrashReport, TaskError};
 use super::info::{Ended, Pool};
-use super::options::Priority;
+use super::options::{Options, Priority};
 use super::pack::PackSlice;
+use super::quarantine::Quarantine;
 #[cfg(feature = "async")]
 use crate::async_loop::{AsyncLoop, FutureWork};
 use crate::codec::{CodecId, EncodeError, Encoded};
@@ -216,6 +217,9 @@ pub(crate) struct Given {
     pub(crate) id: Option<Box<str>>,
 }
 
+/// Reports of older crashes are dropped.
+const CRASHES_MAX: usize = 16;
+
 /// One task, shared by the core (as its opaque payload), whoever runs it, and its handle.
 pub(crate) struct TaskCell {
     pub(crate) name: Name,
@@ -224,16 +228,19 @@ pub(crate) struct TaskCell {
     pub(crate) priority: Priority,
     /// Whether it stands for several calls.
     pub(crate) is_pack: bool,
+    /// Of attempts that killed their workers, if they are held against the task. The oldest first.
+    crashes: Option<Box<Mutex<Vec<CrashReport>>>>,
     done: AtomicBool,
     life: Mutex<Life>,
 }
 
 impl TaskCell {
-    pub(crate) fn new(name: Name, pool: Pool, priority: Priority, work: Work) -> Arc<Self> {
+    pub(crate) fn new(name: Name, pool: Pool, options: &Options, work: Work) -> Arc<Self> {
         Arc::new(Self {
             name,
             pool,
-            priority,
+            priority: options.priority,
+            crashes: options.reachable_crash_limit().map(|_| Box::default()),
             is_pack: matches!(work, Work::Pack(_)),
             done: AtomicBool::new(false),
             life: Mutex::new(Life::Open { work, listener: Listener::Nobody }),
@@ -264,7 +271,35 @@ impl TaskCell {
     /// Of a pack: keep its first calls. The cell of the others.
     pub(crate) fn split_pack(&self, kept: u32) -> Option<Arc<Self>> {
         let rest = self.with_pack(|slice| slice.split(kept))??;
-        Some(Self::new(self.name.clone(), self.pool, self.priority, Work::Pack(rest)))
+        let options = Options { priority: self.priority, ..Options::DEFAULT };
+        Some(Self::new(self.name.clone(), self.pool, &options, Work::Pack(rest)))
+    }
+
+    /// Whether crashes are held against the task.
+    pub(crate) fn counts_crashes(&self) -> bool {
+        self.crashes.is_some()
+    }
+
+    /// An attempt has killed its worker, and is followed by another.
+    pub(crate) fn keep_crash(&self, report: CrashReport) {
+        if let Some(crashes) = &self.crashes {
+            let mut crashes = crashes.lock();
+            if crashes.len() == CRASHES_MAX {
+                crashes.remove(0);
+            }
+            crashes.push(report);
+        }
+    }
+
+    /// What is needed to see it happen again: `last` was one crash too many.
+    pub(crate) fn quarantine(&self, last: CrashReport) -> Quarantine {
+        self.keep_crash(last);
+        let crashes = self.crashes.as_ref().map(|crashes| std::mem::take(&mut *crashes.lock()));
+        let Work::Encoded { function, codec, arguments: Ok(arguments), .. } = self.take_work()
+        else {
+            unreachable!("only a registered function has killed workers")
+        };
+        Quarantine::new(function, codec, arguments, crashes.unwrap_or_default())
     }
 
     /// Of a pack: run `with` on its calls.

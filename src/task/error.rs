@@ -7,6 +7,7 @@ use super::cause::ExitCause;
 use super::cell::Name;
 use super::id::TaskId;
 use super::info::{Pool, TaskStatus};
+use super::quarantine::Quarantine;
 
 /// Why a task ended without the function's value.
 ///
@@ -42,6 +43,9 @@ pub enum TaskErrorKind {
     Panicked(PanicReport),
     /// The worker process died while the task ran.
     Crashed(CrashReport),
+    /// It has killed its worker process as often as its [crash limit](crate::Call::crash_limit) allows, and is not
+    /// tried again.
+    Quarantined(Quarantine),
     /// The task ran longer than its timeout.
     TimedOut {
         /// Where it ran. A thread can't be killed: there it goes on, holding its place until it returns. On a loop
@@ -113,6 +117,7 @@ impl TaskErrorKind {
         match self {
             Self::Panicked(_) => TaskStatus::Panicked,
             Self::Crashed(_) => TaskStatus::Crashed,
+            Self::Quarantined(_) => TaskStatus::Quarantined,
             Self::TimedOut { .. } => TaskStatus::TimedOut,
             Self::Cancelled | Self::Stopped | Self::Forked => TaskStatus::Cancelled,
             Self::Expired { .. } => TaskStatus::Expired,
@@ -168,10 +173,11 @@ impl TaskError {
         self.0.attempts > 0
     }
 
-    /// The crash report, if the task crashed.
+    /// The crash report, if the task crashed; if it is quarantined, that of its last crash.
     pub fn crash(&self) -> Option<&CrashReport> {
         match &self.0.kind {
             TaskErrorKind::Crashed(report) => Some(report),
+            TaskErrorKind::Quarantined(quarantine) => quarantine.crashes().last(),
             _ => None,
         }
     }
@@ -193,6 +199,7 @@ impl fmt::Display for TaskErrorKind {
                 }
             }
             Self::Crashed(report) => report.fmt(f),
+            Self::Quarantined(quarantine) => quarantine.fmt(f),
             Self::TimedOut { pid: Some(pid), ran, .. } => {
                 write!(f, "timed out after {ran:.1?}; its worker process {pid} was killed")
             }

@@ -31,7 +31,7 @@ pub enum TaskStatus {
     Expired,
     /// It was never accepted: unknown function, wrong arguments, stopped supervisor.
     Rejected,
-    /// It has killed its worker too often.
+    /// It has killed its worker as often as its crash limit allows.
     Quarantined,
 }
 

@@ -13,4 +13,6 @@ pub(crate) mod id;
 pub(crate) mod info;
 pub(crate) mod options;
 pub(crate) mod pack;
+pub(crate) mod quarantine;
+mod treatment;
 pub(crate) mod wait;

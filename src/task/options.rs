@@ -232,6 +232,8 @@ pub(crate) struct Options {
     pub(crate) queue_timeout: Option<Duration>,
     pub(crate) delay: Option<Duration>,
     pub(crate) retry: RetryPolicy,
+    /// How often it may kill its worker before it is quarantined; never zero.
+    pub(crate) crash_limit: Option<u32>,
 }
 
 impl Options {
@@ -241,7 +243,13 @@ impl Options {
         queue_timeout: None,
         delay: None,
         retry: RetryPolicy::NEVER,
+        crash_limit: None,
     };
+
+    /// How many crashes quarantine it, if its retries let it come to so many.
+    pub(crate) fn reachable_crash_limit(&self) -> Option<u32> {
+        self.crash_limit.filter(|&limit| limit <= self.retry.retries.saturating_add(1))
+    }
 
     /// Whether only the priority matters.
     pub(crate) fn is_plain(&self) -> bool {
@@ -249,6 +257,7 @@ impl Options {
             && self.queue_timeout.is_none()
             && self.delay.is_none()
             && self.retry.retries == 0
+            && self.reachable_crash_limit().is_none()
     }
 }
 
@@ -263,13 +272,14 @@ pub(crate) struct Wanted {
     pub(crate) retries: Option<u32>,
     pub(crate) retry_on: Option<u8>,
     pub(crate) backoff: Option<Backoff>,
+    pub(crate) crash_limit: Option<u32>,
     #[cfg(feature = "async")]
     pub(crate) on_loop: Option<crate::async_loop::AsyncLoop>,
 }
 
 impl Wanted {
     pub(crate) fn over(&self, declared: Options) -> Options {
-        let Options { priority, timeout, queue_timeout, delay, retry } = declared;
+        let Options { priority, timeout, queue_timeout, delay, retry, crash_limit } = declared;
         Options {
             priority: self.priority.unwrap_or(priority),
             timeout: self.timeout.or(timeout),
@@ -280,6 +290,7 @@ impl Wanted {
                 on: self.retry_on.unwrap_or(retry.on),
                 backoff: self.backoff.unwrap_or(retry.backoff),
             },
+            crash_limit: self.crash_limit.or(crash_limit),
         }
     }
 }
@@ -342,6 +353,12 @@ impl Declared {
     #[must_use]
     pub const fn backoff(mut self, backoff: Backoff) -> Self {
         self.options.retry.backoff = backoff;
+        self
+    }
+
+    #[must_use]
+    pub const fn crash_limit(mut self, limit: u32) -> Self {
+        self.options.crash_limit = Some(if limit == 0 { 1 } else { limit });
         self
     }
 

@@ -24,6 +24,7 @@ mod loops;
 mod macros;
 mod payloads;
 mod python;
+mod quarantine;
 mod rings;
 mod schedulers;
 mod scribble;

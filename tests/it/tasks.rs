@@ -164,6 +164,25 @@ pub(crate) fn die(how: &str) {
     }
 }
 
+/// Appends what it was told to the file, and dies.
+#[task]
+pub(crate) fn note_and_die(file: &Path, how: &str) {
+    note(file, how);
+    std::process::abort();
+}
+
+/// Declared to be borne twice.
+#[task(retries = 9, retry_on(crash), crash_limit = 2)]
+pub(crate) fn poison() {
+    std::process::abort();
+}
+
+#[task]
+pub(crate) fn die_of(numbers: atasker::SealedSlice<u64>) {
+    assert_eq!(numbers.len(), 1000, "they arrive");
+    std::process::abort();
+}
+
 #[expect(unsafe_code, reason = "a real null write is what is tested")]
 fn null_write() {
     // SAFETY: none; the crash is the purpose.

@@ -8,14 +8,25 @@ use serde_json::{Map, Value};
 use crate::text::parse_duration;
 
 /// What a job may say.
-const KEYS: [&str; 9] =
-    ["task", "args", "id", "priority", "timeout", "retries", "queue_timeout", "delay", "label"];
+const KEYS: [&str; 10] = [
+    "task",
+    "args",
+    "id",
+    "priority",
+    "timeout",
+    "retries",
+    "crash_limit",
+    "queue_timeout",
+    "delay",
+    "label",
+];
 
 /// What holds for jobs that do not say it themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Defaults {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: Option<u32>,
+    pub(crate) crash_limit: Option<u32>,
 }
 
 /// Whose result it is.
@@ -110,17 +121,11 @@ fn build(
     if let Some(timeout) = duration_of(&fields, "timeout")?.or(defaults.timeout) {
         call = call.timeout(timeout);
     }
-    let retries = match fields.get("retries") {
-        None => defaults.retries,
-        Some(value) => Some(
-            value
-                .as_u64()
-                .and_then(|retries| u32::try_from(retries).ok())
-                .ok_or_else(|| wrong("retries", "a whole number from 0", value))?,
-        ),
-    };
-    if let Some(retries) = retries {
+    if let Some(retries) = number_of(&fields, "retries", 0)?.or(defaults.retries) {
         call = call.retries(retries);
+    }
+    if let Some(limit) = number_of(&fields, "crash_limit", 1)?.or(defaults.crash_limit) {
+        call = call.crash_limit(limit);
     }
     if let Some(timeout) = duration_of(&fields, "queue_timeout")? {
         call = call.queue_timeout(timeout);
@@ -132,6 +137,16 @@ fn build(
         call = call.label(label.as_str().ok_or_else(|| wrong("label", "a text", label))?);
     }
     Ok(call)
+}
+
+/// A whole number that is not less than `least`.
+fn number_of(fields: &Map<String, Value>, key: &str, least: u32) -> Result<Option<u32>, String> {
+    let Some(value) = fields.get(key) else { return Ok(None) };
+    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    match number.filter(|&number| number >= least) {
+        Some(number) => Ok(Some(number)),
+        None => Err(wrong(key, &format!("a whole number from {least}"), value)),
+    }
 }
 
 /// A text such as `30s`, or a number of seconds.
@@ -192,6 +207,7 @@ mod tests {
             r#"{"task":"f","args":[1],"id":"x","priority":"high","timeout":"30s","retries":1}"#,
             Ok("f"),
         );
+        check(r#"{"task":"f","crash_limit":2}"#, Ok("f"));
         check(r#"{"task":"f","timeout":1.5,"delay":"10ms","queue_timeout":60}"#, Ok("f"));
     }
 
@@ -215,6 +231,10 @@ mod tests {
             Err("`retries` must be a whole number from 0, not -1"),
         );
         check(r#"{"task": "f", "retries": 1.5}"#, Err("not 1.5"));
+        check(
+            r#"{"task": "f", "crash_limit": 0}"#,
+            Err("`crash_limit` must be a whole number from 1, not 0"),
+        );
     }
 
     #[test]

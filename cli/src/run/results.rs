@@ -5,9 +5,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use atasker::{ExitCause, SubmitError, TaskError, TaskErrorKind, TaskInfo};
+use atasker::{
+    CrashReport, ExitCause, Quarantine, SubmitError, TaskError, TaskErrorKind, TaskInfo,
+};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::jobs::JobName;
 use crate::failure::Failure;
@@ -32,7 +34,7 @@ pub(crate) enum Status {
     Expired,
     /// A bad line, an unknown task, wrong arguments.
     Rejected,
-    /// It has killed its worker too often.
+    /// It has killed its worker as often as its crash limit allows.
     Quarantined,
 }
 
@@ -121,6 +123,9 @@ pub(crate) struct JobError {
     pub(crate) exit_code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stderr: Option<String>,
+    /// Of a quarantined job: a line of a batch file that does the same again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<Value>,
 }
 
 /// What kind of error it was, more exactly than the status.
@@ -159,7 +164,39 @@ pub(crate) enum Kind {
 
 impl JobError {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), signal: None, exit_code: None, stderr: None }
+        let message = message.into();
+        Self { kind, message, signal: None, exit_code: None, stderr: None, job: None }
+    }
+
+    /// The worker died.
+    fn crash(report: &CrashReport) -> Self {
+        let (kind, signal, exit_code) = match report.cause {
+            ExitCause::Signal(number) => (Kind::Signal, Some(number), None),
+            ExitCause::Code(code) => (Kind::Exit, None, Some(code)),
+            _ => (Kind::UnknownDeath, None, None),
+        };
+        let stderr = report.stderr.trim();
+        let message = match report.killed_because {
+            None => format!("the worker process {}", report.cause),
+            Some(why) => format!("the worker process {} by the pool, because {why}", report.cause),
+        };
+        let stderr = (!stderr.is_empty()).then(|| stderr.to_owned());
+        Self { kind, message, signal, exit_code, stderr, job: None }
+    }
+
+    /// The worker died once too often.
+    fn quarantine(quarantine: &Quarantine) -> Self {
+        let mut error = match quarantine.crashes().last() {
+            Some(report) => Self::crash(report),
+            None => Self::new(Kind::UnknownDeath, "the worker process died"),
+        };
+        let crashes = quarantine.crashes().len();
+        if crashes > 1 {
+            error.message = format!("{} workers died of it; the last: {}", crashes, error.message);
+        }
+        let arguments: Option<Value> = serde_json::from_slice(quarantine.arguments()).ok();
+        error.job = arguments.map(|args| json!({ "task": quarantine.function(), "args": args }));
+        error
     }
 }
 
@@ -232,26 +269,8 @@ impl Record {
 
 fn describe(error: &TaskError) -> JobError {
     match error.kind() {
-        TaskErrorKind::Crashed(report) => {
-            let (kind, signal, exit_code) = match report.cause {
-                ExitCause::Signal(number) => (Kind::Signal, Some(number), None),
-                ExitCause::Code(code) => (Kind::Exit, None, Some(code)),
-                _ => (Kind::UnknownDeath, None, None),
-            };
-            let stderr = report.stderr.trim();
-            JobError {
-                kind,
-                message: match report.killed_because {
-                    None => format!("the worker process {}", report.cause),
-                    Some(why) => {
-                        format!("the worker process {} by the pool, because {why}", report.cause)
-                    }
-                },
-                signal,
-                exit_code,
-                stderr: (!stderr.is_empty()).then(|| stderr.to_owned()),
-            }
-        }
+        TaskErrorKind::Crashed(report) => JobError::crash(report),
+        TaskErrorKind::Quarantined(quarantine) => JobError::quarantine(quarantine),
         TaskErrorKind::Panicked(report) => JobError::new(
             Kind::Panic,
             match &report.location {
@@ -335,8 +354,6 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -67,6 +67,25 @@ fn exit() {
 }
 
 #[test]
+fn quarantine() {
+    let job = json!({"task": "exit", "args": {"code": 3}, "retries": 9, "crash_limit": 2});
+    let mut again = String::new();
+    check(&job, "quarantined", "exit", |result| {
+        assert_eq!(result["attempts"], 2, "{result}");
+        assert_eq!(result["error"]["exit_code"], 3, "{result}");
+        let message = result["error"]["message"].as_str().expect("a text");
+        assert!(message.contains("2 workers died of it"), "{message}");
+        again = result["error"]["job"].to_string();
+    });
+    // What is kept does the same again.
+    let done = batch(&["--retries", "9", "--crash-limit", "1"], &[&again]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let result = &done.results()[0];
+    assert_eq!((&result["status"], &result["attempts"]), (&json!("quarantined"), &json!(1)));
+    assert_eq!(result["error"]["exit_code"], 3, "{result}");
+}
+
+#[test]
 fn hang() {
     check(&json!({"task": "hang", "timeout": "300ms"}), "timed_out", "timeout", |result| {
         assert!(result["run_ms"].as_f64() >= Some(300.0), "{result}");

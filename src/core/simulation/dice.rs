@@ -33,5 +33,7 @@ pub(super) fn options(dice: &mut Dice) -> Options {
         let chosen: Vec<RetryOn> = kinds.into_iter().filter(|_| !dice.one_in(4)).collect();
         retry.set_kinds(chosen);
     }
-    Options { priority: Priority::ALL[dice.index(4)], timeout, queue_timeout, delay, retry }
+    let crash_limit = dice.one_in(2).then(|| 1 + dice.below(3) as u32);
+    let priority = Priority::ALL[dice.index(4)];
+    Options { priority, timeout, queue_timeout, delay, retry, crash_limit }
 }

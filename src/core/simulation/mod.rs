@@ -21,7 +21,7 @@ use world::World;
 const SEEDS: u64 = 10_000;
 
 /// What a thousand histories must have seen.
-const REACHED: [&str; 17] = [
+const REACHED: [&str; 18] = [
     "A pack goes on",
     "Abort",
     "Cancelled { why: Requested }",
@@ -30,6 +30,7 @@ const REACHED: [&str; 17] = [
     "Expired",
     "Finished",
     "PoolFailed",
+    "Quarantined",
     "Signal Cancelled",
     "Signal Corrupt",
     "Signal Stopping",

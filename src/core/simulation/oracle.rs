@@ -9,7 +9,7 @@ use crate::core::{
     WarnLevel, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
-use crate::task::options::{Limits, Options, Priority};
+use crate::task::options::{Limits, Options, Priority, RetryOn};
 
 pub(super) type Payload = Arc<u64>;
 
@@ -36,6 +36,8 @@ pub(super) struct Known {
     /// The attempt that may be running, and where.
     alive: Option<(Ticket, Option<WorkerId>)>,
     pub(super) begins: u32,
+    /// How often it has killed its worker.
+    crashes: u32,
     pub(super) cancel_requested: bool,
     resolved: bool,
     warned: [u32; 2],
@@ -111,6 +113,7 @@ impl Oracle {
                 order: None,
                 alive: None,
                 begins: 0,
+                crashes: 0,
                 cancel_requested: false,
                 resolved: false,
                 warned: [0; 2],
@@ -241,11 +244,11 @@ impl Oracle {
                 Effect::Drained => self.drained += 1,
                 Effect::PoolFailed => self.pool_failed += 1,
                 Effect::Warn { task, level, .. } => self.on_warned(task, level),
+                Effect::Retry { task, why, .. } => self.on_retried(task, why),
                 Effect::Revoke { .. }
                 | Effect::Kill { .. }
                 | Effect::Split { .. }
-                | Effect::CheckClaim { .. }
-                | Effect::Retry { .. } => {}
+                | Effect::CheckClaim { .. } => {}
             }
         }
         for number in gone {
@@ -317,6 +320,16 @@ impl Oracle {
         joins
     }
 
+    fn on_retried(&mut self, task: TaskId, why: RetryOn) {
+        let known = self.task(task);
+        assert!(known.options.retry.retries > 0, "only what is declared retryable runs again");
+        if why == RetryOn::Crash {
+            known.crashes += 1;
+            let limit = known.options.crash_limit.unwrap_or(u32::MAX);
+            assert!(known.crashes < limit, "what has killed its workers often enough ends");
+        }
+    }
+
     fn on_aborted(&mut self, ticket: Ticket) {
         self.census.insert("Abort".to_owned());
         let known = self.task(ticket.task);
@@ -380,11 +393,17 @@ impl Oracle {
         let known = self.call(number);
         assert!(!known.resolved, "call {number} is resolved twice");
         known.resolved = true;
-        let ran = matches!(ending, Ending::Crashed { .. } | Ending::TimedOut { worker: Some(_) });
+        let ran = matches!(
+            ending,
+            Ending::Crashed { .. }
+                | Ending::Quarantined { .. }
+                | Ending::TimedOut { worker: Some(_) }
+        );
         assert!(!ran || !prompt || known.begins > 0, "what never began did not crash or time out");
         let options = &known.options;
         let ending_name = match ending {
             Ending::Crashed { .. } => "Crashed".to_owned(),
+            Ending::Quarantined { .. } => "Quarantined".to_owned(),
             Ending::TimedOut { worker } => format!("TimedOut, in a worker: {}", worker.is_some()),
             other => format!("{other:?}"),
         };
@@ -392,6 +411,13 @@ impl Oracle {
             Ending::Finished => {}
             Ending::Crashed { worker } => {
                 assert_eq!(*cause, Cause::Exited(worker), "its worker did not die");
+                let limit = options.crash_limit.unwrap_or(u32::MAX);
+                assert!(known.crashes + 1 < limit, "what has killed so many is quarantined");
+            }
+            Ending::Quarantined { worker } => {
+                assert_eq!(*cause, Cause::Exited(worker), "its worker did not die");
+                let crashes = known.crashes + 1;
+                assert_eq!(Some(crashes), options.crash_limit, "it is taken out at its limit");
             }
             Ending::TimedOut { .. } => assert!(options.timeout.is_some(), "it has no timeout"),
             Ending::Cancelled { why: CancelReason::Requested } => {

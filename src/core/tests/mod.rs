@@ -291,6 +291,7 @@ fn ending_word(ending: Ending) -> String {
     match ending {
         Ending::Finished => "finished".to_owned(),
         Ending::Crashed { worker } => format!("crashed in {worker}"),
+        Ending::Quarantined { worker } => format!("quarantined in {worker}"),
         Ending::TimedOut { .. } => "timed out".to_owned(),
         Ending::Cancelled { why } => format!("cancelled ({why:?})"),
         Ending::Expired => "expired".to_owned(),

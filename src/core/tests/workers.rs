@@ -49,6 +49,34 @@ fn a_crash_is_retried_at_the_old_position() {
 }
 
 #[test]
+fn what_kills_its_workers_again_and_again_is_quarantined() {
+    let mut story = Story::workers(Limits::new(1), WORKERS);
+    let options = Options { crash_limit: Some(2), ..retry(9, RetryOn::Crash) };
+    story.submit("a", options).submit("b", Options::DEFAULT);
+    story.exited(1, &["a"]).is("a again after Crash, spawn 2").ready(2).is("stage a on 2");
+    story.exited(2, &["a"]).is("a quarantined in 2, spawn 3").ready(3).is("stage b on 3");
+    // Retries are not needed for it.
+    let options = Options { crash_limit: Some(1), ..Options::DEFAULT };
+    story.done("b").submit("c", options).exited(3, &["c"]).is("c quarantined in 3, spawn 4");
+}
+
+#[test]
+fn only_deaths_that_a_task_may_have_caused_are_held_against_it() {
+    let mut story = Story::workers(Limits::new(1), RINGS);
+    let options = Options { crash_limit: Some(2), timeout: Some(ms(5)), ..Options::DEFAULT };
+    let mut options = Options { retry: retry(9, RetryOn::Crash).retry, ..options };
+    options.retry.set_kinds([RetryOn::Crash, RetryOn::Timeout, RetryOn::Panic]);
+    story.submit("a", options);
+    // It had not begun.
+    story.exited(1, &[]).ready(2).is("stage a on 2");
+    story.wait(ms(5)).killed(2, "a", true).exited(2, &["a"]).is("a again after Timeout");
+    story.ready(3).is("stage a on 3").finish("a", Finish::Panicked);
+    story.is("a again after Panic, stage a on 3");
+    story.exited(3, &["a"]).is("a again after Crash, spawn 4").ready(4).is("stage a on 4");
+    story.exited(4, &["a"]).is("a quarantined in 4, spawn 5");
+}
+
+#[test]
 fn what_was_not_begun_is_requeued_and_not_counted() {
     let mut story = Story::workers(Limits::new(1), RINGS);
     story

@@ -1,0 +1,112 @@
+//! How a call is to be treated: what is said on it, above what its function's attribute declares.
+
+use std::time::Duration;
+
+use super::call::Call;
+use super::options::{Backoff, Priority, RetryOn, RetryPolicy};
+#[cfg(feature = "async")]
+use crate::async_loop::AsyncLoop;
+
+impl<T> Call<T> {
+    /// How urgent it is; [`Priority::Normal`] unless said.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.wanted().priority = Some(priority);
+        self
+    }
+
+    /// The longest that one attempt may run, counted from the moment it begins.
+    ///
+    /// In a worker process the worker is killed then. On a loop the future is dropped at its next await. A thread
+    /// can't be killed: there the handle is resolved, and the closure goes on, holding its place.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.wanted().timeout = Some(timeout);
+        self
+    }
+
+    /// The longest that it may wait in the queue before it begins, not counting its delay. Then it
+    /// [expires](crate::TaskStatus::Expired).
+    pub fn queue_timeout(mut self, timeout: Duration) -> Self {
+        self.wanted().queue_timeout = Some(timeout);
+        self
+    }
+
+    /// Do not start before this much time has passed since the submission. Holds no place meanwhile.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.wanted().delay = Some(delay);
+        self
+    }
+
+    /// How many further attempts may follow the first one, if it fails in one of the ways that
+    /// [`retry_on`](Self::retry_on) names. None unless said: a task that is not declared retryable never
+    /// runs twice.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.wanted().retries = Some(retries);
+        self
+    }
+
+    /// The ways of failing that are followed by another attempt; all of them unless said.
+    pub fn retry_on(mut self, kinds: impl IntoIterator<Item = RetryOn>) -> Self {
+        self.wanted().retry_on = Some(RetryPolicy::kinds(kinds));
+        self
+    }
+
+    /// How long to wait before a retry; not at all unless said.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.wanted().backoff = Some(backoff);
+        self
+    }
+
+    /// How many deaths of its worker are held against it before it is taken out: with so many it ends as
+    /// [`Quarantined`](crate::TaskErrorKind::Quarantined), whatever retries it has left, with all that is needed to
+    /// see it happen again. Its neighbours run on.
+    ///
+    /// What counts is a worker that died, by whatever, while it ran the task; timeouts, cancellations and panics do
+    /// not. No limit unless said, here, in the attribute or by
+    /// [the builder](crate::SupervisorBuilder::crash_limit): retries are an end, too. With a limit that is higher
+    /// than the number of attempts it never comes to it. Zero is taken for one. On threads and loops, on rayon and
+    /// inline it means nothing: there a crash ends the program.
+    ///
+    /// ```
+    /// use atasker::{RetryOn, task};
+    /// #[task(retries = 5, retry_on(crash, timeout))]
+    /// fn decode(bytes: &[u8]) -> usize { bytes.len() }
+    /// // Five further attempts after timeouts, but one only after a crash.
+    /// let call = decode::call(b"...").crash_limit(2);
+    /// # drop(call);
+    /// ```
+    pub fn crash_limit(mut self, limit: u32) -> Self {
+        self.wanted().crash_limit = Some(limit.max(1));
+        self
+    }
+
+    /// Run the future on this loop, not on the default one. For other calls that is an error at the submission.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use atasker::{Call, Supervisor};
+    /// # let supervisor = Supervisor::builder().start()?;
+    /// let devices = supervisor.create_loop("devices")?;
+    /// let call = Call::future(async { std::thread::current().name().map(str::to_owned) });
+    /// let name = supervisor.submit(call.on_loop(&devices))?.wait()?;
+    /// assert_eq!(name.as_deref(), Some("devices"));
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn on_loop(mut self, aloop: &AsyncLoop) -> Self {
+        self.wanted().on_loop = Some(aloop.clone());
+        self
+    }
+
+    /// A text for logs, errors and [`TaskInfo`](crate::TaskInfo).
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.given().label = Some(label.into().into_boxed_str());
+        self
+    }
+
+    /// An id of your own choice, by which [`Supervisor::task`](crate::Supervisor::task) finds the task. No
+    /// two tasks that are outstanding may have the same.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.given().id = Some(id.into().into_boxed_str());
+        self
+    }
+}
