@@ -48,6 +48,14 @@ impl Span {
     }
 }
 
+impl Add<Duration> for Span {
+    type Output = Self;
+
+    fn add(self, more: Duration) -> Self {
+        Self(self.0.saturating_add(Self::from(more).0))
+    }
+}
+
 impl From<Duration> for Span {
     fn from(duration: Duration) -> Self {
         Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))

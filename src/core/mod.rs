@@ -9,8 +9,8 @@
 //!
 //! Reading order: `effect`, `event` (what comes in), `task` (the record and its states), `workers` (the
 //! bookkeeping of worker processes) with `prediction`, `machine` (the core itself and the primitives), then
-//! one file per group of events: `submit`, `attempt`, `pack`, `process`, `claim`, `deadline`, `stop`. All of
-//! them end with `schedule` and `fleet`. `info` answers questions, `invariants` says what must always hold.
+//! one file per group of events: `submit`, `attempt`, `pack`, `process`, `claim`, `deadline`, `late`, `stop`. All
+//! of them end with `schedule` and `fleet`. `info` answers questions, `invariants` says what must always hold.
 
 mod attempt;
 mod balance;
@@ -24,6 +24,7 @@ mod fleet;
 mod info;
 #[cfg(test)]
 mod invariants;
+mod late;
 mod machine;
 mod pack;
 mod prediction;
@@ -52,4 +53,5 @@ pub(crate) use event::{
     WorkersConfig,
 };
 pub(crate) use info::{TaskInfo, TaskState};
+pub(crate) use late::LATE;
 pub(crate) use machine::Core;

@@ -31,10 +31,12 @@ pub(super) enum Sabotage {
     SpareNotReplaced,
     /// A task that has killed its workers often enough is not taken out.
     PoisonTriedAgain,
+    /// The time for which the host was suspended counts.
+    LatenessCharged,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
@@ -48,6 +50,7 @@ impl Sabotage {
         Self::NotBegunEndsAsTimedOut,
         Self::SpareNotReplaced,
         Self::PoisonTriedAgain,
+        Self::LatenessCharged,
     ];
 }
 

@@ -13,7 +13,7 @@ use super::incarnation::{Incarnation, StartFailure};
 use super::output::Pipe;
 use super::processes::Shared;
 use super::spawn::{Connection, spawn};
-use crate::core::SignalReason;
+use crate::core::{LATE, SignalReason};
 use crate::sys::descriptors::wait_readable;
 
 /// How long a dead worker's receivers have to find the end marker. Only a worker that left a message
@@ -58,7 +58,9 @@ impl Monitor {
             {
                 break;
             }
-            for index in self.wait().into_iter().rev() {
+            let dead = self.wait();
+            self.make_up_for_suspension(now);
+            for index in dead.into_iter().rev() {
                 let dead = self.alive.swap_remove(index);
                 self.on_exited(dead);
             }
@@ -135,6 +137,18 @@ impl Monitor {
             }
             if !starting || until <= now {
                 watched.start_until = None;
+            }
+        }
+    }
+
+    /// The host was suspended if it wakes long after something was due; nobody could get ready meanwhile, or be seen
+    /// to.
+    fn make_up_for_suspension(&mut self, slept_from: Instant) {
+        let now = Instant::now();
+        if self.next_deadline().is_some_and(|due| due + LATE < now) {
+            let lost = now - slept_from;
+            for until in self.alive.iter_mut().filter_map(|watched| watched.start_until.as_mut()) {
+                *until += lost;
             }
         }
     }

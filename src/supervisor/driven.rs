@@ -10,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::info::Counters;
 use super::shared::{CoreEffects, Effects, ShellCore};
-use crate::core::{Effect, Killed, Time};
+use crate::core::{Effect, Killed, LATE, Time};
 use crate::task::cell::TaskCell;
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::transport::{Fate, Kill, Link, Revoke, Staged};
@@ -20,6 +20,10 @@ pub(crate) struct Driven {
     core: ShellCore,
     /// The rings of workers that are ready. Few, so that looking through them is the quickest.
     links: Vec<(WorkerId, Arc<dyn Link>)>,
+    /// When the core was told something last.
+    seen: Time,
+    /// From when on the timer is later than it can be by chance.
+    late: Time,
     /// Empty; kept for its memory.
     room: CoreEffects,
     counters: Arc<Counters>,
@@ -53,7 +57,8 @@ impl DerefMut for Driven {
 
 impl Driven {
     pub(crate) fn new(core: ShellCore, counters: Arc<Counters>) -> Self {
-        Self { core, links: Vec::new(), room: CoreEffects::new(), counters }
+        let (seen, late) = (Time::ZERO, Time::NEVER);
+        Self { core, links: Vec::new(), seen, late, room: CoreEffects::new(), counters }
     }
 
     pub(crate) fn add_link(&mut self, worker: WorkerId, link: Arc<dyn Link>) {
@@ -66,6 +71,24 @@ impl Driven {
 
     fn link(&self, worker: WorkerId) -> Option<&Arc<dyn Link>> {
         self.links.iter().find(|(other, _)| *other == worker).map(|(_, link)| link)
+    }
+
+    /// Must precede every event: if nobody has come when something was due, the host was suspended.
+    #[inline]
+    pub(crate) fn look_at_clock(&mut self, now: Time, effects: &mut Effects) {
+        if now > self.late {
+            self.core.on_late(now, self.seen);
+            effects.suspended = Some(now.since(self.seen));
+        }
+        self.seen = now;
+    }
+
+    /// Must follow every event.
+    #[inline]
+    pub(crate) fn arm(&mut self) -> Option<Time> {
+        let due = self.core.next_deadline();
+        self.late = due.map_or(Time::NEVER, |due| due + LATE);
+        due
     }
 
     /// Where the core can write its effects to.

@@ -61,6 +61,12 @@ impl Shared {
                 pid = self.executor.pid(worker), "staged"
             );
         }
+        if let Some(lost) = effects.suspended {
+            tracing::warn!(
+                target: "atasker::supervisor", ?lost,
+                "this process was suspended; what runs is given that time again"
+            );
+        }
         let mut freed = effects.placed;
         for effect in effects.kept {
             match effect {

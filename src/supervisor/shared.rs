@@ -49,6 +49,8 @@ pub(crate) struct Effects {
     pub(crate) staged: Vec<(WorkerId, Ticket)>,
     /// Something has left its queue.
     pub(crate) placed: bool,
+    /// For how long nobody looked, though something was due.
+    pub(crate) suspended: Option<std::time::Duration>,
 }
 
 /// One admitted attempt for a thread.
@@ -119,10 +121,11 @@ impl Shared {
     ) -> R {
         let mut driven = self.core.lock();
         let now = self.timer.now();
+        driven.look_at_clock(now, effects);
         let mut told = driven.take_room();
         let answer = event(&mut driven, now, &mut told);
         driven.settle(now, told, effects);
-        let deadline = driven.next_deadline();
+        let deadline = driven.arm();
         drop(driven);
         self.timer.arm(deadline);
         answer

@@ -29,6 +29,7 @@ mod rings;
 mod schedulers;
 mod scribble;
 mod starts;
+mod suspended;
 mod tasks;
 mod telling;
 mod threads;

@@ -6,6 +6,7 @@
 //! Each seed is one history. `ATASKER_SEEDS=n` sets how many are tried, `ATASKER_SEED=n` reruns one.
 
 mod dice;
+mod endings;
 mod oracle;
 mod shell;
 mod transport;
@@ -21,7 +22,7 @@ use world::World;
 const SEEDS: u64 = 10_000;
 
 /// What a thousand histories must have seen.
-const REACHED: [&str; 18] = [
+const REACHED: [&str; 19] = [
     "A pack goes on",
     "Abort",
     "Cancelled { why: Requested }",
@@ -37,6 +38,7 @@ const REACHED: [&str; 18] = [
     "Signal Stuck",
     "Signal TimedOut",
     "Stage behind another: true",
+    "Suspended",
     "TimedOut, in a worker: false",
     "TimedOut, in a worker: true",
     "Warn Critical",

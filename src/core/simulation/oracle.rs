@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::endings::justify_finish;
 use crate::core::{
-    CancelReason, Core, Effect, Ending, PoolId, PoolKind, StopMode, TaskInfo, TaskState, Time,
-    WarnLevel, WorkersConfig,
+    Core, Effect, PoolId, PoolKind, StopMode, TaskInfo, TaskState, Time, WarnLevel, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Limits, Options, Priority, RetryOn};
@@ -35,11 +35,13 @@ pub(super) struct Known {
     order: Option<u64>,
     /// The attempt that may be running, and where.
     alive: Option<(Ticket, Option<WorkerId>)>,
+    /// When the last attempt was given out.
+    pub(super) started: Time,
     pub(super) begins: u32,
     /// How often it has killed its worker.
-    crashes: u32,
+    pub(super) crashes: u32,
     pub(super) cancel_requested: bool,
-    resolved: bool,
+    pub(super) resolved: bool,
     warned: [u32; 2],
 }
 
@@ -63,6 +65,8 @@ pub(super) struct Oracle {
     pub(super) stop: Option<StopMode>,
     pub(super) drained: u32,
     pub(super) pool_failed: u32,
+    /// When nobody looked.
+    pub(super) gaps: Vec<(Time, Time)>,
     events: u64,
     /// What was seen, to know that the dice reach everything.
     pub(super) census: BTreeSet<String>,
@@ -86,6 +90,7 @@ impl Oracle {
             stop: None,
             drained: 0,
             pool_failed: 0,
+            gaps: Vec::new(),
             events: 0,
             census: BTreeSet::new(),
         }
@@ -112,6 +117,7 @@ impl Oracle {
                 submitted,
                 order: None,
                 alive: None,
+                started: submitted,
                 begins: 0,
                 crashes: 0,
                 cancel_requested: false,
@@ -140,6 +146,12 @@ impl Oracle {
     /// How many calls the task has whose first is this.
     pub(super) fn calls(&self, number: u64) -> u32 {
         self.calls[&number]
+    }
+
+    /// Nobody looked in between.
+    pub(super) fn on_suspended(&mut self, from: Time, to: Time) {
+        self.census.insert("Suspended".to_owned());
+        self.gaps.push((from, to));
     }
 
     pub(super) fn is_resolved(&self, number: u64) -> bool {
@@ -208,11 +220,11 @@ impl Oracle {
         for effect in effects {
             match effect {
                 Effect::Run { ticket, pool, .. } => {
-                    self.on_started(pool, ticket, None);
+                    self.on_started(pool, ticket, None, now);
                     started.push(ticket.task.number);
                 }
                 Effect::Stage { worker, ticket, .. } => {
-                    let behind = self.on_started(PoolId::Processes, ticket, Some(worker));
+                    let behind = self.on_started(PoolId::Processes, ticket, Some(worker), now);
                     self.census.insert(format!("Stage behind another: {behind}"));
                     started.push(ticket.task.number);
                 }
@@ -283,7 +295,13 @@ impl Oracle {
         assert!(unoccupied <= ordinary + burst, "there are {unoccupied} workers without work");
     }
 
-    fn on_started(&mut self, pool: PoolId, ticket: Ticket, worker: Option<WorkerId>) -> bool {
+    fn on_started(
+        &mut self,
+        pool: PoolId,
+        ticket: Ticket,
+        worker: Option<WorkerId>,
+        now: Time,
+    ) -> bool {
         let number = ticket.task.number;
         let class = self.known[&number].options.priority;
         let busy = self.busy(pool);
@@ -316,7 +334,7 @@ impl Oracle {
         let known = self.task(ticket.task);
         assert_eq!(known.pool, pool, "a task starts in its pool");
         assert_eq!(known.alive, None, "two attempts at task {number} must not overlap");
-        known.alive = Some((ticket, worker));
+        (known.alive, known.started) = (Some((ticket, worker)), now);
         joins
     }
 
@@ -381,64 +399,6 @@ impl Oracle {
         ceiling.min(self.places_max[pool as usize].unwrap_or(u32::MAX))
     }
 
-    fn on_resolved(
-        &mut self,
-        number: u64,
-        ending: Ending,
-        attempts: u32,
-        now: Time,
-        cause: &Cause,
-    ) {
-        let (stop, failed, prompt) = (self.stop, self.pool_failed > 0, self.prompt);
-        let known = self.call(number);
-        assert!(!known.resolved, "call {number} is resolved twice");
-        known.resolved = true;
-        let ran = matches!(
-            ending,
-            Ending::Crashed { .. }
-                | Ending::Quarantined { .. }
-                | Ending::TimedOut { worker: Some(_) }
-        );
-        assert!(!ran || !prompt || known.begins > 0, "what never began did not crash or time out");
-        let options = &known.options;
-        let ending_name = match ending {
-            Ending::Crashed { .. } => "Crashed".to_owned(),
-            Ending::Quarantined { .. } => "Quarantined".to_owned(),
-            Ending::TimedOut { worker } => format!("TimedOut, in a worker: {}", worker.is_some()),
-            other => format!("{other:?}"),
-        };
-        match ending {
-            Ending::Finished => {}
-            Ending::Crashed { worker } => {
-                assert_eq!(*cause, Cause::Exited(worker), "its worker did not die");
-                let limit = options.crash_limit.unwrap_or(u32::MAX);
-                assert!(known.crashes + 1 < limit, "what has killed so many is quarantined");
-            }
-            Ending::Quarantined { worker } => {
-                assert_eq!(*cause, Cause::Exited(worker), "its worker did not die");
-                let crashes = known.crashes + 1;
-                assert_eq!(Some(crashes), options.crash_limit, "it is taken out at its limit");
-            }
-            Ending::TimedOut { .. } => assert!(options.timeout.is_some(), "it has no timeout"),
-            Ending::Cancelled { why: CancelReason::Requested } => {
-                assert!(known.cancel_requested, "nobody cancelled it");
-            }
-            Ending::Cancelled { why: CancelReason::Stopped } => {
-                assert!(stop >= Some(StopMode::CancelQueued), "nothing stops it");
-            }
-            Ending::Expired => {
-                let wait = options.queue_timeout.expect("what expires has a queue timeout");
-                let due = known.submitted + options.delay.unwrap_or_default() + wait;
-                assert!(
-                    due <= now && attempts == 0,
-                    "it expires when its time in the queue has passed"
-                );
-            }
-            Ending::PoolFailed => assert!(failed, "its pool has not failed"),
-        }
-        self.census.insert(ending_name);
-    }
-
     /// No lower class starts while a higher one waits, and each class is first come, first served.
     fn check_fairness(&mut self, core: &Core<Payload>, started: &[u64]) {
         let before = std::mem::take(&mut self.queued);
@@ -484,10 +444,4 @@ impl Oracle {
     pub(super) fn call(&mut self, number: u64) -> &mut Known {
         self.known.get_mut(&number).expect("effects are about accepted tasks")
     }
-}
-
-/// Only what is said to have finished is resolved as finished.
-fn justify_finish(task: TaskId, ending: Ending, cause: &Cause) {
-    let told = matches!(cause, Cause::Finished(all) if all.iter().any(|it| it.task == task));
-    assert!(ending != Ending::Finished || told, "it did not finish");
 }

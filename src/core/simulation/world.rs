@@ -145,6 +145,7 @@ impl World {
                 0..8 => self.submit(),
                 8..10 => self.cancel(),
                 10..12 => self.pass_time(),
+                17 => self.suspend(),
                 16 => self.split_some(),
                 12 if self.dice.one_in(4) => self.resize(),
                 13 if self.dice.one_in(8) => self.stop(),
@@ -323,6 +324,19 @@ impl World {
             self.prompt || self.core.next_deadline().is_none_or(|due| due > self.now),
             "everything due has happened"
         );
+    }
+
+    /// Time passes, and nobody notices.
+    fn suspend(&mut self) {
+        let seen = self.now;
+        let due = self.core.next_deadline().unwrap_or(seen).max(seen);
+        self.now = Time(due.0 + self.dice.below(1000 * MILLISECOND));
+        self.core.on_late(self.now, seen);
+        self.core.check_invariants();
+        self.oracle.on_suspended(seen, self.now);
+        if self.tells {
+            println!("suspended from {} to {}", seen.0, self.now.0);
+        }
     }
 
     fn resize(&mut self) {

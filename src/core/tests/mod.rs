@@ -231,6 +231,13 @@ impl Story {
         self
     }
 
+    /// Time passes, and nobody looks.
+    fn suspend(&mut self, time: Duration) -> &mut Self {
+        let seen = self.now;
+        self.now = seen + time;
+        self.event(|core, now, _| core.on_late(now, seen))
+    }
+
     fn resize(&mut self, limits: Limits) -> &mut Self {
         let pool = self.pool;
         self.event(|core, now, out| core.on_resized(now, pool, limits, out))

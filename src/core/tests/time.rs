@@ -96,3 +96,40 @@ fn a_new_wait_is_reported_anew() {
     story.finish("a", Finish::ReturnedError).is("a again after Error, run high");
     story.wait(ms(9)).is("").wait(ms(1)).is("a waits 10ms Warning").wait(ms(99)).is("");
 }
+
+#[test]
+fn time_in_which_nobody_looked_does_not_count() {
+    let mut story =
+        Story::workers(Limits::new(1), WorkersConfig { claim_deadline: Some(ms(100)), ..RINGS });
+    let timeout = Options { timeout: Some(ms(20)), ..Options::DEFAULT };
+    let patience = Options { queue_timeout: Some(ms(20)), ..Options::DEFAULT };
+    let delayed = Options { delay: Some(ms(500)), ..patience };
+    story.submit("runs", timeout).submit("waits", patience).submit("later", delayed);
+    story.wait(ms(15)).is("");
+    story.suspend(ms(1000)).wait(ms(0)).is("stage later on 1");
+    // What is left of each limit is as much as there was before.
+    story.wait(ms(4)).is("").wait(ms(1)).is("kill runs on 1, revoke waits on 1");
+    story.killed(1, "runs", false).revoked(1, "waits", true).is("waits expired");
+    // It waits in the queue since its delay ended; while nobody looked is no waiting.
+    story.wait(ms(14)).is("").wait(ms(1)).is("revoke later on 1");
+}
+
+#[test]
+fn a_worker_is_not_taken_for_stuck_because_the_host_was_suspended() {
+    let config = WorkersConfig { claim_deadline: Some(ms(100)), ..RINGS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.submit("a", Options::DEFAULT).is("stage a on 1").wait(ms(50)).is("");
+    story.suspend(ms(1000)).wait(ms(0)).is("");
+    // Those who look once in a while see it within twice the time.
+    story.wait(ms(100)).is("check a on 1").checked(1, "a", false);
+    story.is("revoke a on 1, signal 1 Stuck, spawn 2");
+}
+
+#[test]
+fn what_runs_in_a_slot_is_given_the_time_again_too() {
+    let mut story = Story::slots(Limits::new(1));
+    let timeout = Options { timeout: Some(ms(20)), ..retry(1, RetryOn::Timeout) };
+    story.submit("a", timeout).is("run a").wait(ms(15)).suspend(ms(1000)).wait(ms(4)).is("");
+    story.wait(ms(1)).is("").done("a").is("a again after Timeout, run a");
+    story.wait(ms(15)).suspend(ms(1000)).wait(ms(4)).is("").wait(ms(1)).is("a timed out");
+}

@@ -1,0 +1,57 @@
+//! The host was suspended: by a signal, with its machine, or because it got no core to run on.
+//!
+//! Whoever is first to look at the core afterwards finds that something was due long ago. What lies in between was
+//! nobody's time: neither did tasks run in it, as far as one can know, nor could their ends be seen. So it is
+//! given to them again.
+
+use std::time::Duration;
+
+use super::machine::Core;
+use super::task::State;
+use crate::admission::Time;
+
+/// A timer that is so late was not late by chance.
+pub(crate) const LATE: Duration = Duration::from_millis(250);
+
+impl<P: Clone> Core<P> {
+    /// Nothing was told between `seen` and `now`, though something was due: what runs, what waits for a worker to
+    /// take it up, and what may wait in its queue for so long only, have their limits moved by that time. Delays
+    /// and backoffs end when they would have.
+    pub(crate) fn on_late(&mut self, now: Time, seen: Time) {
+        #[cfg(test)]
+        if self.is_sabotaged(super::sabotage::Sabotage::LatenessCharged) {
+            return;
+        }
+        let lost = now.since(seen);
+        for slot in 0..self.tasks.slots_end() {
+            let record = &mut self.tasks[slot];
+            match record.state {
+                State::Vacant | State::Detached => {}
+                _ if record.begun() => {
+                    record.mark = record.mark + lost;
+                    if !record.surely_begun() {
+                        // It may turn out that it waited all the time.
+                        record.queue_timeout = record.queue_timeout + lost;
+                    }
+                    self.move_alarm(slot, lost);
+                }
+                // A retry, which waits as long as it takes, or a future that is to end.
+                _ if record.attempts > 0 => {}
+                State::Delayed => {
+                    record.queue_timeout = record.queue_timeout + now.since(record.queued_from);
+                }
+                _ => {
+                    record.queue_timeout = record.queue_timeout + lost;
+                    self.move_alarm(slot, lost);
+                }
+            }
+        }
+    }
+
+    fn move_alarm(&mut self, slot: u32, by: Duration) {
+        let alarm = self.tasks[slot].alarm;
+        if alarm != Time::NEVER {
+            self.set_alarm(slot, alarm + by);
+        }
+    }
+}

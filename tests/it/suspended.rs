@@ -1,0 +1,120 @@
+//! A host that is suspended loses no task by it; a worker that is stopped does not hold up its task's end.
+//!
+//! The host is this test binary again, running only [`the_host`].
+
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use atasker::{Limits, Supervisor, TaskStatus, Transport};
+
+use crate::tasks;
+use crate::watch::{TRANSPORTS, each_transport, eventually, send_signal, state_of, watched};
+
+const FOLDER: &str = "ATASKER_TEST_SUSPENDED";
+const CHANNEL: &str = "ATASKER_TEST_SUSPENDED_CHANNEL";
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Not a test of its own: what the other suspends. Says when it has noticed, and what became of its tasks.
+#[test]
+fn the_host() {
+    let Some(folder) = std::env::var_os(FOLDER).map(std::path::PathBuf::from) else {
+        return;
+    };
+    let transport =
+        if std::env::var_os(CHANNEL).is_some() { Transport::Channel } else { Transport::Ring };
+    let builder = Supervisor::builder().processes(Limits::new(1)).transport(transport);
+    let supervisor = builder.start().expect("workers start");
+    let held = tasks::hold::call(&folder.join("process")).timeout(TIMEOUT);
+    let in_process = supervisor.submit(held).expect("accepted");
+    let waits = supervisor.submit(tasks::add::call(1, 2).queue_timeout(TIMEOUT)).expect("accepted");
+    let file = folder.join("thread");
+    let on_thread = atasker::Call::closure(move || tasks::hold(&file)).timeout(TIMEOUT);
+    let on_thread = supervisor.submit(on_thread).expect("accepted");
+    eventually("both run", || folder.join("process").exists() && folder.join("thread").exists());
+    println!("pid {}", supervisor.info().workers[0].pid.expect("it runs"));
+    let mut looked = Instant::now();
+    while looked.elapsed() < TIMEOUT / 2 {
+        looked = Instant::now();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // What is over is over by then.
+    std::thread::sleep(Duration::from_millis(100));
+    let over = [in_process.is_done(), on_thread.is_done(), waits.is_done()];
+    println!("over {over:?}");
+    let error =
+        |result: Result<(), atasker::TaskError>| result.err().map(|error| error.to_string());
+    println!("ended {:?} {:?}", error(in_process.wait()), error(on_thread.wait()));
+    println!("ended {:?}", waits.wait());
+}
+
+struct Host {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Host {
+    fn start(folder: &std::path::Path, transport: Transport) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this test binary"));
+        command
+            .args(["suspended::the_host", "--exact", "--nocapture", "--test-threads=1"])
+            .env(FOLDER, folder)
+            .stdout(Stdio::piped());
+        if transport == Transport::Channel {
+            command.env(CHANNEL, "");
+        }
+        let mut child = command.spawn().expect("the test binary starts");
+        let output = child.stdout.take().expect("it is piped");
+        Self { child, lines: BufReader::new(output).lines() }
+    }
+
+    /// What stands behind `word` in the next line that begins with it.
+    fn says(&mut self, word: &str) -> String {
+        let lines = self.lines.by_ref().map(|line| line.expect("it is text"));
+        let mut found = lines.filter_map(|line| {
+            Some(line.split_once(word).filter(|(before, _)| before.len() < 60)?.1.trim().to_owned())
+        });
+        found.next().unwrap_or_else(|| panic!("it never says {word}"))
+    }
+}
+
+#[test]
+fn a_suspended_host_does_not_time_its_tasks_out() {
+    for transport in TRANSPORTS {
+        watched(|| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut host = Host::start(folder.path(), transport);
+            let worker: u32 = host.says("pid ").parse().expect("a pid");
+            let both = [host.child.id(), worker];
+            both.iter().for_each(|&pid| send_signal(pid, libc::SIGSTOP));
+            eventually("both are stopped", || both.iter().all(|&pid| state_of(pid) == Some('T')));
+            // Not in order to wait for something: this is what the host is to sleep through.
+            std::thread::sleep(TIMEOUT * 2);
+            both.iter().for_each(|&pid| send_signal(pid, libc::SIGCONT));
+            assert_eq!(host.says("over "), "[false, false, false]", "over {transport:?}");
+            for file in ["process", "thread"] {
+                std::fs::remove_file(folder.path().join(file)).expect("it is there");
+            }
+            assert_eq!(host.says("ended "), "None None");
+            assert_eq!(host.says("ended "), "Ok(3)");
+            assert!(host.child.wait().expect("it ends").success());
+        });
+    }
+}
+
+#[test]
+fn a_stopped_worker_does_not_stop_the_clock() {
+    each_transport(|supervisor| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("held");
+        let supervisor = supervisor(1);
+        let call = tasks::hold::call(&file).timeout(Duration::from_secs(1));
+        let task = supervisor.submit(call).expect("accepted");
+        eventually("it runs", || file.exists());
+        let pid = std::fs::read_to_string(&file).expect("written").parse().expect("a pid");
+        send_signal(pid, libc::SIGSTOP);
+        assert_eq!(task.wait().unwrap_err().status(), TaskStatus::TimedOut);
+        let next = supervisor.submit(tasks::add::call(1, 2)).expect("accepted");
+        assert_eq!(next.wait().expect("the pool goes on"), 3);
+    });
+}
