@@ -13,6 +13,7 @@ use super::work::{BoxFuture, Source};
 use crate::registry::panics;
 use crate::supervisor::context;
 use crate::supervisor::shared::Shared;
+use crate::task::current::{self, Here};
 use crate::task::id::Ticket;
 use crate::task::info::Pool;
 
@@ -21,6 +22,7 @@ use crate::task::info::Pool;
 pub(super) struct Attempt {
     shared: Weak<Shared>,
     context: context::Context,
+    here: Option<Here>,
     ticket: Ticket,
     /// Around each poll.
     span: Span,
@@ -39,20 +41,24 @@ enum Life {
 impl Attempt {
     pub(super) fn new(
         shared: &Shared,
-        ticket: Ticket,
+        here: Here,
         span: Span,
         source: Source,
         seat: Arc<Seat>,
     ) -> Self {
+        let ticket = here.ticket;
         let context = context::Context { task: Some(ticket.task), ..seat.aloop().context() };
         let life = Life::Unmade(source);
-        Self { shared: shared.this.clone(), context, ticket, span, life, started: None, seat }
+        let (shared, here) = (shared.this.clone(), Some(here));
+        Self { shared, context, here, ticket, span, life, started: None, seat }
     }
 
     /// Drop the user's future. A panic of its Drop is logged and costs nothing else.
     fn drop_future(&mut self) {
         let future = std::mem::replace(&mut self.life, Life::Ended);
-        let dropped = context::within(self.context, || panics::catch(move || drop(future)));
+        let dropped = context::within(self.context, || {
+            current::within(&mut self.here, || panics::catch(move || drop(future)))
+        });
         if let Err(panicked) = dropped {
             tracing::error!(target: "atasker::loops", task = self.ticket.task.number(),
                 panic = panicked.message, "a future panicked while it was dropped");
@@ -92,7 +98,10 @@ impl Future for Attempt {
             this.started = Some(Instant::now());
         }
         let span = this.span.enter();
-        let polled = context::within(this.context, || panics::catch(|| this.life.poll(context)));
+        let (here, life) = (&mut this.here, &mut this.life);
+        let polled = context::within(this.context, || {
+            current::within(here, || panics::catch(|| life.poll(context)))
+        });
         drop(span);
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,

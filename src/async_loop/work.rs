@@ -11,7 +11,7 @@ use super::seat::Seat;
 use crate::supervisor::shared::Shared;
 use crate::sync::Mutex;
 use crate::task::cell::Returned;
-use crate::task::id::Ticket;
+use crate::task::current::Here;
 
 pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
@@ -78,9 +78,10 @@ impl FutureWork {
     }
 
     /// Begin the attempt on its loop.
-    pub(crate) fn start(self, shared: &Shared, ticket: Ticket, span: Span) {
+    pub(crate) fn start(self, shared: &Shared, here: Here, span: Span) {
         let seat = self.seat.expect("a task that was accepted has its seat");
-        let attempt = Attempt::new(shared, ticket, span, self.source, Arc::clone(&seat));
+        let ticket = here.ticket;
+        let attempt = Attempt::new(shared, here, span, self.source, Arc::clone(&seat));
         seat.aloop().spawn_attempt(&seat, ticket, attempt);
     }
 }

@@ -43,7 +43,7 @@ pub enum Transport {
     /// Queues in shared memory: a call costs what it costs on a thread. Needs memfd.
     #[default]
     Ring,
-    /// Messages of `ipc-channel`, one call at a time for each worker: no shared memory, but a multiple of the
+    /// Messages of `ipc-channel`, one call at a time for each worker: no call in shared memory, but a multiple of the
     /// cost for small tasks.
     Channel,
 }

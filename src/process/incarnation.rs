@@ -14,6 +14,7 @@ use super::error::WorkerStartError;
 use super::exit::Exit;
 use super::processes::{Owner, Shared};
 use super::protocol::{CRATE_VERSION, FromWorker, PROTOCOL_VERSION};
+use crate::blackbox::BlackBox;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::sync::Mutex;
@@ -30,6 +31,7 @@ pub(super) struct Incarnation {
     owner: Weak<dyn Owner>,
     shared: Weak<Shared>,
     link: OnceLock<Way>,
+    blackbox: OnceLock<BlackBox>,
     state: Mutex<State>,
 }
 
@@ -135,12 +137,23 @@ pub(super) enum Readiness {
 
 impl Incarnation {
     pub(super) fn new(id: WorkerId, owner: Weak<dyn Owner>, shared: Weak<Shared>) -> Self {
-        Self { id, owner, shared, link: OnceLock::new(), state: Mutex::default() }
+        let (link, blackbox) = (OnceLock::new(), OnceLock::new());
+        Self { id, owner, shared, link, blackbox, state: Mutex::default() }
     }
 
     /// The way for calls, once there is one.
     pub(super) fn way(&self) -> Option<&Way> {
         self.link.get()
+    }
+
+    /// What it leaves word in, once it was started.
+    pub(super) fn blackbox(&self) -> Option<&BlackBox> {
+        self.blackbox.get()
+    }
+
+    pub(super) fn set_blackbox(&self, blackbox: BlackBox) {
+        let set = self.blackbox.set(blackbox);
+        debug_assert!(set.is_ok(), "an incarnation is started once");
     }
 
     /// It was started with a ring.

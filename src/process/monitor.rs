@@ -106,6 +106,7 @@ impl Monitor {
             Err(error) => return incarnation.on_never_spawned(Some(StartFailure::Spawn(error))),
         };
         let connection = spawned.connection;
+        incarnation.set_blackbox(spawned.blackbox);
         if let Some(ring) = spawned.ring {
             let pid = connection.child.pid();
             incarnation.set_ring(self.shared.new_ring(incarnation.id, pid, ring));

@@ -15,11 +15,13 @@ use super::output::Outputs;
 use super::spawn::Ring;
 use super::threads::Threads;
 use super::worker_log::WorkerLog;
+use crate::blackbox::BlackBox;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::sync::{Mutex, Wish};
 use crate::sys::Bell;
 use crate::task::id::{Ticket, WorkerId};
+use crate::task::info::Progress;
 use crate::transport::channel::ChannelLink;
 use crate::transport::ring::{Collector, CorruptRing, RingLink};
 use crate::transport::{
@@ -245,6 +247,21 @@ impl Processes {
         }
     }
 
+    /// Ask the attempt to give up, if the worker runs it: its `is_cancelled` answers yes from now on. A request
+    /// replaces the one before to the same worker.
+    pub(crate) fn request_cancel(&self, worker: WorkerId, ticket: Ticket) {
+        self.with_blackbox(worker, |blackbox| {
+            blackbox.request_end(ticket.task.number(), ticket.attempt);
+        });
+    }
+
+    /// How far the attempt has come, as it says itself.
+    pub(crate) fn progress(&self, worker: WorkerId, ticket: Ticket) -> Option<Progress> {
+        self.with_blackbox(worker, |blackbox| {
+            blackbox.progress(ticket.task.number(), ticket.attempt)
+        })?
+    }
+
     /// The worker gets no more calls, and ends when it has done what it has. One that was never ready is
     /// killed. Its exit follows.
     pub(crate) fn retire(&self, worker: WorkerId) {
@@ -271,6 +288,10 @@ impl Processes {
     fn with_link<T>(&self, worker: WorkerId, with: impl FnOnce(&dyn Link) -> T) -> Option<T> {
         let incarnation = self.shared.find(worker)?;
         incarnation.way().map(|way| with(&*way.link()))
+    }
+
+    fn with_blackbox<T>(&self, worker: WorkerId, with: impl FnOnce(&BlackBox) -> T) -> Option<T> {
+        self.shared.find(worker)?.blackbox().map(with)
     }
 
     fn with_channel<T>(

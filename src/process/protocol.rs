@@ -8,7 +8,7 @@ use crate::registry::FunctionInfo;
 use crate::transport::channel::WorkerEndpoints;
 
 /// Raised with every change of anything that crosses.
-pub(crate) const PROTOCOL_VERSION: u32 = 4;
+pub(crate) const PROTOCOL_VERSION: u32 = 5;
 pub(crate) const CRATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The variable that makes a process a worker.
@@ -20,8 +20,8 @@ pub(crate) const ANNOUNCEMENT_BYTES_MAX: usize = 512;
 /// The longest path of a socket: `sun_path` less its final zero.
 pub(crate) const SOCKET_PATH_MAX: usize = 107;
 
-/// The first message on the lifeline, which waits there when the worker starts: what comes with it. With a
-/// ring those are its memory and a socket for the descriptors of buffers.
+/// The first message on the lifeline, which waits there when the worker starts: what comes with it. That is the
+/// black box, and with a ring its memory and a socket for the descriptors of buffers behind.
 pub(crate) const RING_MESSAGE: &[u8] = b"ring";
 pub(crate) const CHANNEL_MESSAGE: &[u8] = b"channel";
 

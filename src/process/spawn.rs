@@ -13,6 +13,7 @@ use super::config::{Launch, Output, OutputStream, Transport};
 use super::protocol::{
     CHANNEL_MESSAGE, MARKER_VARIABLE, Marker, PROTOCOL_VERSION, RING_MESSAGE, SOCKET_PATH_MAX,
 };
+use crate::blackbox::BlackBox;
 use crate::shm::Segment;
 use crate::sys::descriptors::{self, IfNotReady};
 use crate::sys::process::Child;
@@ -22,6 +23,7 @@ use crate::transport::ring::layout::{COMMITTED, SEGMENT_BYTES};
 #[derive(Debug)]
 pub(super) struct Spawned {
     pub(super) connection: Connection,
+    pub(super) blackbox: BlackBox,
     /// What it shares with this process, if calls go over a ring.
     pub(super) ring: Option<Ring>,
     /// Reading ends. Standard error is always among them.
@@ -89,10 +91,11 @@ impl Drop for StartDirectory {
 /// hundred megabytes of it: no `pre_exec`, no search in a changed `PATH`, no ids to change.
 pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     let (lifeline, worker_lifeline) = descriptors::packet_sockets()?;
+    let (blackbox, worker_blackbox) = BlackBox::create()?;
     let ring = match launch.transport {
-        Transport::Ring => Some(send_ring(&lifeline)?),
+        Transport::Ring => Some(send_ring(&lifeline, &worker_blackbox)?),
         Transport::Channel => {
-            send_ahead(&lifeline, CHANNEL_MESSAGE, &[])?;
+            send_ahead(&lifeline, CHANNEL_MESSAGE, &[worker_blackbox.as_fd()])?;
             None
         }
     };
@@ -133,13 +136,14 @@ pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     let child = Arc::new(Child::adopt(&mut child)?);
     let connection =
         Connection { child, lifeline: Arc::new(lifeline), directory: Arc::new(directory) };
-    Ok(Spawned { connection, ring, pipes })
+    Ok(Spawned { connection, blackbox, ring, pipes })
 }
 
-fn send_ring(lifeline: &OwnedFd) -> io::Result<Ring> {
+fn send_ring(lifeline: &OwnedFd, worker_blackbox: &OwnedFd) -> io::Result<Ring> {
     let segment = Segment::create(SEGMENT_BYTES, COMMITTED)?;
     let (parcels, worker_parcels) = descriptors::packet_sockets()?;
-    send_ahead(lifeline, RING_MESSAGE, &[segment.descriptor(), worker_parcels.as_fd()])?;
+    let sent = [worker_blackbox.as_fd(), segment.descriptor(), worker_parcels.as_fd()];
+    send_ahead(lifeline, RING_MESSAGE, &sent)?;
     Ok(Ring { segment, parcels })
 }
 

@@ -15,6 +15,8 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     ReadWrite,
+    /// The same, and mapped in processes that this one forks, too.
+    InForks,
     /// Of a file that is sealed against writing.
     ReadSealed,
 }
@@ -61,6 +63,15 @@ impl Memory {
         assert!(word.is_aligned(), "a word at an odd offset");
         // SAFETY: as in `u32_at`.
         unsafe { word.as_ref() }
+    }
+
+    /// `N` words from this offset on.
+    #[inline]
+    pub(super) fn words_at<const N: usize>(&self, offset: usize) -> &[AtomicU64; N] {
+        let words = self.at(offset, size_of::<[AtomicU64; N]>()).cast::<[AtomicU64; N]>();
+        assert!(words.is_aligned(), "words at an odd offset");
+        // SAFETY: as in `u32_at`; an array of atomics lies in memory like so many of them.
+        unsafe { words.as_ref() }
     }
 
     #[inline]
@@ -142,7 +153,9 @@ impl Mapping {
     /// Map the first `length` bytes of a file of at least that size, which nobody can shrink.
     pub(super) fn new(file: BorrowedFd<'_>, length: usize, access: Access) -> io::Result<Self> {
         let (protection, flags) = match access {
-            Access::ReadWrite => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
+            Access::ReadWrite | Access::InForks => {
+                (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
+            }
             // Kernels before 6.7 refuse a shared one here, since it might be made writable later. Nobody writes,
             // so this one shares the pages all the same.
             Access::ReadSealed => (ProtFlags::READ, MapFlags::PRIVATE),

@@ -1,5 +1,6 @@
 //! Anonymous shared memory: memfds (`memfd_create(2)`) and their seals (`F_ADD_SEALS`, fcntl(2)).
 
+use std::ffi::CStr;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,13 +22,18 @@ pub(super) const IMMUTABLE: SealFlags = FIXED_SIZE.union(SealFlags::WRITE);
 
 /// A new one of this size, full of zeros that take no memory yet. Not sealed.
 pub(super) fn create(length: usize) -> io::Result<OwnedFd> {
+    create_as(c"atasker", length)
+}
+
+/// The same, under another name in lists of mappings.
+pub(super) fn create_as(name: &CStr, length: usize) -> io::Result<OwnedFd> {
     if length == 0 {
         return Err(invalid("shared memory of no size"));
     }
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Where `vm.memfd_noexec` is 2 nothing else is allowed, and kernels before 6.3 do not know it.
-    let file = match rustix::fs::memfd_create(c"atasker", flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => rustix::fs::memfd_create(c"atasker", flags)?,
+    let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
         created => created?,
     };
     rustix::fs::ftruncate(&file, length as u64)?;

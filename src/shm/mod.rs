@@ -1,6 +1,7 @@
 //! Memory that processes share, and the only place that touches it raw.
 //!
 //! - A [`segment`] is the memory of one worker's queue. What stands in it is the transport's business.
+//! - A [`board`] is what a worker writes for the case of its death.
 //! - *Buffers* hold what is too large to be copied: [`SharedSlice`] and [`SealedSlice`] for users, parcels for
 //!   the transport. While a value is encoded the buffers in it are collected ([`attachments`]), and go to the
 //!   other process beside the bytes ([`peer`]).
@@ -12,6 +13,7 @@
 
 pub(crate) mod attachment;
 pub(crate) mod attachments;
+pub(crate) mod board;
 pub(crate) mod buffer;
 mod error;
 mod in_place;
@@ -27,6 +29,7 @@ mod shared_slice;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use board::Board;
 pub use error::BufferError;
 pub use in_place::Reading;
 pub use sealed_slice::{SealedBlob, SealedSlice};

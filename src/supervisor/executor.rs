@@ -16,6 +16,7 @@ use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Function, TaskCell};
 use crate::task::error::{CrashReport, SubmitError};
 use crate::task::id::{Ticket, WorkerId};
+use crate::task::info::Progress;
 use crate::task::options::Options;
 use crate::transport::frame::OutcomeFrame;
 use crate::transport::{Fate, Kill, Link, Revoke};
@@ -250,6 +251,19 @@ impl Executor {
 
     pub(crate) fn try_kill(&self, worker: WorkerId, ticket: Ticket) -> bool {
         self.pool().is_some_and(|pool| matches!(pool.try_kill(worker, ticket), Kill::Won { .. }))
+    }
+
+    /// Ask the attempt to give up, if the worker runs it.
+    #[expect(dead_code, reason = "for soft timeouts")]
+    pub(crate) fn request_cancel(&self, worker: WorkerId, ticket: Ticket) {
+        if let Some(pool) = self.pool() {
+            pool.request_cancel(worker, ticket);
+        }
+    }
+
+    /// How far the attempt has come, as it says itself.
+    pub(crate) fn progress(&self, worker: WorkerId, ticket: Ticket) -> Option<Progress> {
+        self.pool()?.progress(worker, ticket)
     }
 
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {

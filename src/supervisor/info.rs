@@ -13,8 +13,8 @@ use crate::registry::{self, Catalogue, FunctionInfo};
 use crate::sys;
 use crate::task::cell::TaskCell;
 use crate::task::error::SubmitError;
-use crate::task::id::{TaskId, WorkerId};
-use crate::task::info::{Ended, Pool, TaskInfo, TaskStatus};
+use crate::task::id::{TaskId, Ticket, WorkerId};
+use crate::task::info::{Ended, Pool, Progress, TaskInfo, TaskStatus};
 use crate::task::options::{Limits, Priority};
 use crate::threads::ThreadPool;
 
@@ -192,6 +192,8 @@ struct View {
     begun_at: Option<Time>,
     attempts: u32,
     worker: Option<WorkerId>,
+    /// Of an attempt that has begun.
+    ticket: Option<Ticket>,
 }
 
 impl View {
@@ -206,6 +208,16 @@ impl View {
             begun_at: task.begun_at,
             attempts: task.attempts,
             worker: task.worker,
+            ticket: task.ticket,
+        }
+    }
+
+    /// How far the attempt that runs has come.
+    fn progress(&self, executor: &Executor) -> Option<Progress> {
+        let ticket = self.ticket?;
+        match self.worker {
+            Some(worker) => executor.progress(worker, ticket),
+            None => self.cell.said.progress(ticket.attempt),
         }
     }
 }
@@ -295,7 +307,8 @@ impl Shared {
             pid: view.worker.and_then(|worker| self.executor.pid(worker)),
             returned_error: None,
         };
-        ended.into_info(view.id, &view.cell.name)
+        let progress = view.progress(&self.executor);
+        TaskInfo { progress, ..ended.into_info(view.id, &view.cell.name) }
     }
 
     /// End a task as cancelled, if nothing else has ended it.

@@ -12,6 +12,7 @@ use crate::sync::Mutex;
 use crate::sys;
 use crate::task::call::Call;
 use crate::task::cell::{TaskCell, Work};
+use crate::task::current::Here;
 use crate::task::error::SubmitError;
 use crate::task::handle::TaskHandle;
 use crate::task::id::TaskId;
@@ -123,7 +124,8 @@ impl Shared {
                 let name = &*item.cell.name.function;
                 let task = item.ticket.task.number();
                 let span = tracing::debug_span!(target: "atasker::task", "task", task, %name);
-                work.start(self, item.ticket, span);
+                let ThreadItem { ticket, cell, .. } = item;
+                work.start(self, Here { cell, ticket }, span);
             }
             // It was given up before it could be started.
             _ => self.on_future_ended(item.ticket, None, Duration::ZERO),

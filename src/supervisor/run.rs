@@ -12,6 +12,7 @@ use crate::codec::{Bytes, CodecId, Encoded};
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
 use crate::task::cell::{Function, Payload, Returned, Work};
+use crate::task::current::{self, Here};
 use crate::task::error::{PanicReport, TaskErrorKind};
 use crate::task::id::Ticket;
 use crate::transport::frame::{Outcome, OutcomeFrame};
@@ -54,22 +55,25 @@ impl Shared {
         let context =
             Context { owner: self.address(), place: Place::Task(pool), task: Some(ticket.task) };
         let work = cell.take_work();
+        let mut here = Some(Here { cell, ticket });
         let started = Instant::now();
         let mut judged = match work {
             Work::Once(closure) => {
-                judge_closure(context::within(context, || panics::catch(closure)))
+                judge_closure(within(context, &mut here, || panics::catch(closure)))
             }
             Work::Repeatable(closure) => {
-                judge_closure(context::within(context, || panics::catch(|| closure.call())))
+                judge_closure(within(context, &mut here, || panics::catch(|| closure.call())))
             }
             Work::Encoded { function, codec, arguments: Ok(arguments), .. } => {
-                let outcome = context::within(context, || run_encoded(&function, codec, arguments));
+                let outcome =
+                    within(context, &mut here, || run_encoded(&function, codec, arguments));
                 judge(OutcomeFrame { outcome, ran_ns: 0 }, || None)
             }
             Work::External(start) => {
                 let slot = Slot::new(self.this.clone(), ticket);
                 // Whatever happens to the slot ends the task; nothing is to be reported from here.
-                if let Err(panicked) = context::within(context, || panics::catch(|| start(slot))) {
+                if let Err(panicked) = within(context, &mut here, || panics::catch(|| start(slot)))
+                {
                     tracing::error!(target: "atasker::supervisor", task = ticket.task.number(),
                         panic = panicked.message, "the start of an external task panicked");
                 }
@@ -120,6 +124,11 @@ impl Shared {
         judged.arrived.ran = Some(ran);
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
     }
+}
+
+/// Run `body` as a part of an attempt.
+fn within<R>(context: Context, here: &mut Option<Here>, body: impl FnOnce() -> R) -> R {
+    context::within(context, || current::within(here, body))
 }
 
 fn run_encoded(function: &Function, codec: CodecId, arguments: Encoded) -> Outcome {

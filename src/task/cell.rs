@@ -14,6 +14,7 @@ use super::info::{Ended, Pool};
 use super::options::{Options, Priority};
 use super::pack::PackSlice;
 use super::quarantine::Quarantine;
+use super::said::Said;
 #[cfg(feature = "async")]
 use crate::async_loop::{AsyncLoop, FutureWork};
 use crate::codec::{CodecId, EncodeError, Encoded};
@@ -230,6 +231,8 @@ pub(crate) struct TaskCell {
     pub(crate) is_pack: bool,
     /// Of attempts that killed their workers, if they are held against the task. The oldest first.
     crashes: Option<Box<Mutex<Vec<CrashReport>>>>,
+    /// Of an attempt in this process.
+    pub(crate) said: Said,
     done: AtomicBool,
     life: Mutex<Life>,
 }
@@ -242,6 +245,7 @@ impl TaskCell {
             priority: options.priority,
             crashes: options.reachable_crash_limit().map(|_| Box::default()),
             is_pack: matches!(work, Work::Pack(_)),
+            said: Said::default(),
             done: AtomicBool::new(false),
             life: Mutex::new(Life::Open { work, listener: Listener::Nobody }),
         })

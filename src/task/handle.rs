@@ -12,7 +12,7 @@ use super::call::ReadResult;
 use super::cell::{Callback, Outcome, TaskCell};
 use super::error::{TaskError, TaskErrorKind};
 use super::id::TaskId;
-use super::info::{Pool, TaskInfo};
+use super::info::{Pool, Progress, TaskInfo};
 use super::wait::wait_for;
 use crate::sync::Wish;
 
@@ -178,6 +178,15 @@ impl<T> TaskHandle<T> {
             // The core has let go of it and whoever took it is about to store how it ended.
             std::thread::yield_now();
         }
+    }
+
+    /// How far the task says that it has come: the last of what it told [`progress`](crate::progress) in its
+    /// present attempt. `None` if it has said nothing, or does not run (any more).
+    pub fn progress(&self) -> Option<Progress> {
+        if self.cell.is_done() {
+            return None;
+        }
+        self.owner.upgrade()?.info(self.id)?.progress
     }
 
     /// In a forked child nobody will ever end the task.

@@ -116,9 +116,40 @@ pub struct TaskInfo {
     pub ran: Duration,
     /// The worker process of its last attempt.
     pub pid: Option<u32>,
+    /// How far it says that it has come, while it runs: see [`progress`](crate::progress).
+    pub progress: Option<Progress>,
     /// Whether what it returned is an `Err`. Only for tasks that say so: those of `#[task]`, and calls by
     /// name.
     pub returned_error: Option<String>,
+}
+
+/// How far a task says that it has come.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::mpsc;
+/// let supervisor = atasker::Supervisor::builder().start()?;
+/// let (said, is_said) = mpsc::channel();
+/// let (go_on, may_go_on) = mpsc::channel::<()>();
+/// let task = supervisor.spawn_blocking(move || {
+///     atasker::progress(3, 10);
+///     said.send(()).ok();
+///     may_go_on.recv().ok();
+/// })?;
+/// is_said.recv()?;
+/// let progress = task.progress().ok_or("it has said something")?;
+/// assert_eq!((progress.done, progress.total), (3, 10));
+/// go_on.send(())?;
+/// task.wait()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// So much is done, in the task's own unit.
+    pub done: u64,
+    /// Of so much.
+    pub total: u64,
 }
 
 /// What stays known of a task that has ended.
@@ -149,6 +180,7 @@ impl Ended {
             queued: self.queued,
             ran: self.ran,
             pid: self.pid,
+            progress: None,
             returned_error: self.returned_error,
         }
     }

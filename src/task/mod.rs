@@ -6,6 +6,7 @@
 pub(crate) mod call;
 pub(crate) mod cause;
 pub(crate) mod cell;
+pub(crate) mod current;
 pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod handle;
@@ -14,5 +15,6 @@ pub(crate) mod info;
 pub(crate) mod options;
 pub(crate) mod pack;
 pub(crate) mod quarantine;
+pub(crate) mod said;
 mod treatment;
 pub(crate) mod wait;

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use super::current;
+use crate::blackbox::Recorder;
 use crate::codec::{Bytes, CodecId, Encoded};
 use crate::registry::{self, TaskEntry};
 use crate::shm::attachments;
@@ -25,10 +25,10 @@ pub(super) fn end_unkilled() {
 }
 
 /// Serve what comes through a ring, until no more calls will come.
-pub(super) fn serve_ring(end: RingEnd) {
+pub(super) fn serve_ring(end: RingEnd, recorder: Recorder) {
     end.serve(|call, buffer| {
         let RingCall { number, attempt, function, codec, arguments, attachments } = call;
-        current::begin(number, attempt, function);
+        recorder.begin(number, attempt, function);
         let ran = match registry::entry_at(function) {
             Some(entry) if attachments.is_empty() => run(entry, codec, arguments, buffer),
             Some(entry) => attachments::with_received(std::mem::take(attachments), || {
@@ -37,13 +37,13 @@ pub(super) fn serve_ring(end: RingEnd) {
             // The coordinator has the registry of this very program, or its catalogue.
             None => Outcome::UnknownFunction { message: format!("no function {function}") }.into(),
         };
-        current::end();
+        recorder.end();
         ran
     });
 }
 
 /// Serve what comes over a channel, until no more calls will come.
-pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
+pub(super) fn serve_channel(end: WorkerEnd, recorder: Recorder) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let Incoming::Call { ticket, codec, function, arguments } = end.receive(&mut buffer) else {
@@ -52,10 +52,10 @@ pub(super) fn serve_channel(end: WorkerEnd) -> io::Result<()> {
         let started = Instant::now();
         let outcome = match registry::find_index(function) {
             Ok((index, entry)) => {
-                current::begin(ticket.task.number, ticket.attempt, index);
+                recorder.begin(ticket.task.number, ticket.attempt, index);
                 let mut result = Bytes::new();
                 let ran = run(entry, codec, arguments, &mut result);
-                current::end();
+                recorder.end();
                 match ran.into_outcome(result) {
                     Outcome::Returned { value, .. } if !value.attachments().is_empty() => {
                         Outcome::Unencodable { message: Encoded::NEEDS_RING.to_owned() }

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use ipc_channel::ipc::{IpcOneShotServer, IpcSender};
 
 use super::{IS_WORKER, lifeline, log, serve, test_entry};
+use crate::blackbox::Recorder;
 use crate::process::protocol::{
     Announcement, CHANNEL_MESSAGE, CRATE_VERSION, FromWorker, Marker, PROTOCOL_VERSION,
     RING_MESSAGE, Welcome,
@@ -51,7 +52,7 @@ fn run(marker: &Marker) -> io::Result<()> {
     let announced = lifeline.try_clone()?;
     // Before its thread listens there, which would take the message for nothing.
     let is_known = marker.protocol == PROTOCOL_VERSION;
-    let ring = if is_known { receive_ring(&lifeline)? } else { None };
+    let equipment = if is_known { Some(receive_equipment(&lifeline)?) } else { None };
     lifeline::watch(lifeline)?;
 
     let announce = |server: &str, listening: &[BorrowedFd<'_>]| {
@@ -63,11 +64,11 @@ fn run(marker: &Marker) -> io::Result<()> {
         let text = announcement.to_text();
         send_with_descriptors(announced.as_fd(), text.as_bytes(), listening, IfNotReady::Wait)
     };
-    if marker.protocol != PROTOCOL_VERSION {
+    let Some(equipment) = equipment else {
         // The coordinator reads the versions in these words, which are the same in all versions.
         announce("", &[])?;
         wait_to_be_killed();
-    }
+    };
     let (server, name) = lifeline::within_directory(&marker.directory, || one_shot_server(marker))
         .map_err(|error| {
             explain(&error, &format!("can't make a socket in {}", marker.directory.display()))
@@ -84,25 +85,38 @@ fn run(marker: &Marker) -> io::Result<()> {
     // Not before: killed by that signal, nobody would have removed the directory.
     process::die_with_parent()?;
     exit_if_orphaned(marker);
-    prepare_and_serve(welcome, ring)
+    prepare_and_serve(welcome, equipment)
 }
 
-/// What the coordinator sent ahead: the memory of a ring and the socket for buffers, or the word that there is
-/// none.
-fn receive_ring(lifeline: &OwnedFd) -> io::Result<Option<RingEnd>> {
+/// What a worker is sent ahead.
+struct Equipment {
+    recorder: Recorder,
+    /// Unless calls come over channels.
+    ring: Option<RingEnd>,
+}
+
+/// What the coordinator sent ahead: the black box, and the memory of a ring and the socket for buffers, or the
+/// word that there is none.
+fn receive_equipment(lifeline: &OwnedFd) -> io::Result<Equipment> {
     let mut message = [0; 64];
-    let received = receive_with_descriptors(lifeline.as_fd(), &mut message, 2, IfNotReady::Wait);
+    let received = receive_with_descriptors(lifeline.as_fd(), &mut message, 3, IfNotReady::Wait);
     let received = received.map_err(|error| explain(&error, "no first word"))?;
     let mut descriptors = received.descriptors.into_iter();
-    match (&message[..received.length], descriptors.next(), descriptors.next()) {
-        (RING_MESSAGE, Some(segment), Some(parcels)) => Segment::open(segment, SEGMENT_BYTES)
-            .map(|segment| Some(RingEnd::new(segment, parcels, serve::end_unkilled)))
-            .map_err(|error| explain(&error, "can't map the ring's memory")),
-        (CHANNEL_MESSAGE, None, None) => Ok(None),
+    let (blackbox, segment, parcels) = (descriptors.next(), descriptors.next(), descriptors.next());
+    let (blackbox, ring) = match (&message[..received.length], blackbox, segment, parcels) {
+        (RING_MESSAGE, Some(blackbox), Some(segment), Some(parcels)) => {
+            let segment = Segment::open(segment, SEGMENT_BYTES)
+                .map_err(|error| explain(&error, "can't map the ring's memory"))?;
+            (blackbox, Some(RingEnd::new(segment, parcels, serve::end_unkilled)))
+        }
+        (CHANNEL_MESSAGE, Some(blackbox), None, None) => (blackbox, None),
         // The coordinator is gone.
         ([], ..) => process::exit_now(0),
-        _ => Err(io::Error::other("the coordinator's first word is not known")),
-    }
+        _ => return Err(io::Error::other("the coordinator's first word is not known")),
+    };
+    let recorder =
+        Recorder::install(blackbox).map_err(|error| explain(&error, "can't map the black box"))?;
+    Ok(Equipment { recorder, ring })
 }
 
 /// Its temporary directory is within the one that the coordinator has chosen and will remove.
@@ -118,7 +132,7 @@ fn one_shot_server(marker: &Marker) -> io::Result<(IpcOneShotServer<Welcome>, St
     server
 }
 
-fn prepare_and_serve(welcome: Welcome, ring: Option<RingEnd>) -> io::Result<()> {
+fn prepare_and_serve(welcome: Welcome, equipment: Equipment) -> io::Result<()> {
     let Welcome {
         working_directory,
         worker_data,
@@ -147,9 +161,10 @@ fn prepare_and_serve(welcome: Welcome, ring: Option<RingEnd>) -> io::Result<()> 
         return say(FromWorker::StartFailed { reason });
     }
     say(FromWorker::Ready)?;
+    let Equipment { recorder, ring } = equipment;
     match (ring, endpoints) {
-        (Some(ring), None) => serve::serve_ring(ring),
-        (None, Some(endpoints)) => serve::serve_channel(WorkerEnd::from(endpoints))?,
+        (Some(ring), None) => serve::serve_ring(ring, recorder),
+        (None, Some(endpoints)) => serve::serve_channel(WorkerEnd::from(endpoints), recorder)?,
         _ => return Err(io::Error::other("the coordinator offers no way for calls, or two")),
     }
     Ok(())

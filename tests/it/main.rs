@@ -26,6 +26,7 @@ mod payloads;
 mod python;
 mod quarantine;
 mod rings;
+mod said;
 mod schedulers;
 mod scribble;
 mod starts;

@@ -88,6 +88,7 @@ fn refused_info(error: &TaskError) -> TaskInfo {
         queued: std::time::Duration::ZERO,
         ran: std::time::Duration::ZERO,
         pid: None,
+        progress: None,
         returned_error: None,
     }
 }
