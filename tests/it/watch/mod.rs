@@ -1,5 +1,7 @@
 //! What every test needs: a watchdog, waiting for a condition, and counting what a process holds.
 
+mod stacks;
+
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -21,13 +23,20 @@ pub(crate) fn each_transport(body: impl Fn(&dyn Fn(u32) -> Supervisor)) {
 
 /// Run `body` in a process of its own, if what it counts would be disturbed by other tests. `test`: its full name.
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    apart(test, || watched(body));
+}
+
+/// Like [`alone`], but with no other watchdog than what `body` has.
+pub(crate) fn apart(test: &str, body: impl FnOnce()) {
     const ROLE: &str = "ATASKER_TEST_ALONE";
     if std::env::var_os(ROLE).is_some_and(|role| role == test) {
-        return watched(body);
+        return body();
     }
     let output = std::process::Command::new(std::env::current_exe().expect("this test binary"))
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(ROLE, test)
+        // The end of what a worker has written is looked at, and backtraces are long.
+        .env("RUST_BACKTRACE", "0")
         .output()
         .expect("the test binary starts");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -42,6 +51,8 @@ pub(crate) struct Held {
     threads: usize,
     /// Mappings of shared memory.
     segments: usize,
+    /// What workers need for their start in the folder for temporary files.
+    files: usize,
     children: Vec<u32>,
 }
 
@@ -50,24 +61,30 @@ impl Held {
         let count =
             |kind: &str| std::fs::read_dir(format!("/proc/self/{kind}")).expect("procfs").count();
         let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs");
+        let own = format!("atasker-{}-", std::process::id());
+        let temporary = std::fs::read_dir(std::env::temp_dir()).expect("it is there").flatten();
         Self {
             descriptors: count("fd"),
             threads: count("task"),
             segments: maps.lines().filter(|line| line.contains("memfd:")).count(),
+            files: temporary
+                .filter(|entry| entry.file_name().to_string_lossy().starts_with(&own))
+                .count(),
             children: children(),
         }
     }
 
     /// Wait until it holds this again, and no more.
     pub(crate) fn assert_again(&self) {
-        let deadline = Instant::now() + PATIENCE / 2;
+        let deadline = Instant::now() + patience() / 2;
         loop {
             let now = Self::count();
-            let Self { descriptors, threads, segments, children } = self;
+            let Self { descriptors, threads, segments, files, children } = self;
             // Some may have been about to end.
             if now.descriptors <= *descriptors
                 && now.threads <= *threads
                 && now.segments <= *segments
+                && now.files <= *files
                 && now.children == *children
             {
                 return;
@@ -81,19 +98,28 @@ impl Held {
 /// Longer than anything here takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Run `body`; if it has not returned in two minutes, abort the whole test binary with a message, because a
-/// hang is a failure too.
+/// Changes [`PATIENCE`], in milliseconds, for the test of the watchdog itself.
+const IMPATIENT: &str = "ATASKER_TEST_PATIENCE_MS";
+
+fn patience() -> Duration {
+    let chosen = std::env::var(IMPATIENT).ok().and_then(|text| text.parse().ok());
+    chosen.map_or(PATIENCE, Duration::from_millis)
+}
+
+/// How often each case of the catalogue is to be repeated: `ATASKER_TEST_ROUNDS`, once unless said.
+pub(crate) fn rounds() -> u32 {
+    std::env::var("ATASKER_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Run `body`; if it has not returned in two minutes, say where every thread stands and abort the whole test
+/// binary, because a hang is a failure too.
 pub(crate) fn watched<R>(body: impl FnOnce() -> R) -> R {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     let (done, ended) = mpsc::channel::<()>();
     let dog = std::thread::spawn(move || {
-        if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(patience()) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("watchdog: {name} hangs");
-            for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-                let text =
-                    |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
-                eprintln!("  {} {}", text("comm").trim(), text("wchan").trim());
-            }
+            stacks::dump();
             std::process::abort();
         }
     });
@@ -105,9 +131,9 @@ pub(crate) fn watched<R>(body: impl FnOnce() -> R) -> R {
 
 /// Wait until `condition` holds.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not so after {PATIENCE:?}");
+        assert!(Instant::now() < deadline, "{what}: not so in time");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
