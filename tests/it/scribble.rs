@@ -1,21 +1,43 @@
 //! A task that writes into the memory that its worker shares with the coordinator.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
-use atasker::{Limits, Supervisor, TaskError, TaskStatus, task};
+use atasker::{Limits, Supervisor, TaskError, TaskHandle, TaskStatus, task};
 
 use crate::tasks;
 use crate::watch::{eventually, watched};
 
-/// Where the worker has its ring.
-fn ring() -> std::ops::Range<usize> {
+/// Where entries begin in a ring, how far they are apart, and how many there are.
+const ENTRIES: (usize, usize, usize) = (4096, 128, 1024);
+/// The byte of an entry's word that has its flags.
+pub(crate) const FLAGS: usize = 4;
+/// The flag of what is done, and that of what is being killed.
+pub(crate) const DONE: u8 = 1;
+const KILLED: u8 = 2;
+
+/// The memory that this worker shares with the coordinator, one range for each segment.
+pub(crate) fn segments() -> Vec<Range<usize>> {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs");
-    let line =
-        maps.lines().find(|line| line.contains("memfd:atasker")).expect("a worker has a ring");
-    let range = line.split_whitespace().next().expect("it begins with addresses");
-    let (from, to) = range.split_once('-').expect("two addresses");
-    let number = |text| usize::from_str_radix(text, 16).expect("hexadecimal");
-    number(from)..number(to)
+    let shared = maps.lines().filter(|line| line.contains("memfd:atasker") && line.contains(" rw"));
+    let range = |line: &str| {
+        let (from, to) = line.split_whitespace().next()?.split_once('-')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        Some(number(from)?..number(to)?)
+    };
+    shared.filter_map(range).collect()
+}
+
+/// Where the worker has its ring: nothing else that it shares is as large while no buffers are about.
+pub(crate) fn ring() -> Range<usize> {
+    segments().into_iter().max_by_key(Range::len).expect("a worker has a ring")
+}
+
+/// Where the words of the ring's entries are.
+pub(crate) fn entry_words() -> impl Iterator<Item = usize> {
+    let start = ring().start + ENTRIES.0;
+    (0..ENTRIES.2).map(move |entry| start + entry * ENTRIES.1)
 }
 
 /// Writes random bytes to so many random places within the first `within` bytes of the ring.
@@ -32,13 +54,20 @@ fn scribble(seed: u64, writes: u32, within: u32) -> u64 {
 }
 
 #[expect(unsafe_code, reason = "that a task does this is what is tested")]
-fn write(address: usize, value: u8) {
+pub(crate) fn read(address: usize) -> u8 {
+    let address = std::ptr::with_exposed_provenance::<u8>(address);
+    // SAFETY: the address is mapped; that others write there meanwhile is the point.
+    unsafe { address.read_volatile() }
+}
+
+#[expect(unsafe_code, reason = "that a task does this is what is tested")]
+pub(crate) fn write(address: usize, value: u8) {
     let address = std::ptr::with_exposed_provenance_mut::<u8>(address);
     // SAFETY: the address is mapped for writing; that nothing should be written there is the point.
     unsafe { address.write_volatile(value) };
 }
 
-fn is_end_of_a_liar<T>(result: &Result<T, TaskError>) -> bool {
+pub(crate) fn is_end_of_a_liar<T>(result: &Result<T, TaskError>) -> bool {
     result.as_ref().map_or_else(
         |error| {
             use TaskStatus::{Crashed, Panicked, Rejected, TimedOut};
@@ -100,23 +129,9 @@ fn scribbling_on_a_ring_costs_what_was_with_its_worker() {
 /// Says in every entry of the ring that its worker is being killed.
 #[task]
 fn say_killed() {
-    /// Where entries begin, how far they are apart, and how many there are.
-    const ENTRIES: (usize, usize, usize) = (4096, 128, 1024);
-    /// The byte of an entry's word that has its flags, and the flag.
-    const FLAG: (usize, u8) = (4, 2);
-    let start = ring().start + ENTRIES.0 + FLAG.0;
-    for entry in 0..ENTRIES.2 {
-        add_bits(start + entry * ENTRIES.1, FLAG.1);
+    for word in entry_words() {
+        write(word + FLAGS, read(word + FLAGS) | KILLED);
     }
-}
-
-#[expect(unsafe_code, reason = "that a task does this is what is tested")]
-fn add_bits(address: usize, bits: u8) {
-    let address = std::ptr::with_exposed_provenance_mut::<u8>(address);
-    // SAFETY: as in `write`.
-    let before = unsafe { address.read_volatile() };
-    // SAFETY: as in `write`.
-    unsafe { address.write_volatile(before | bits) };
 }
 
 #[test]
@@ -131,4 +146,129 @@ fn a_worker_that_waits_in_vain_to_be_killed_ends_by_itself() {
         let sum = supervisor.submit(tasks::add::call(1, 2)).expect("accepted").wait();
         assert_eq!(sum.expect("by another worker"), 3);
     });
+}
+
+/// The next of a row of numbers that looks like chance.
+fn next(random: &mut u64) -> u64 {
+    *random =
+        random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *random >> 33
+}
+
+/// Writes random bytes into every segment that is shared, in bursts, for so many microseconds: all over it, and with
+/// `near` more often where entries and headers are. If it comes to its end, its worker goes on with what it has spoilt.
+#[task]
+fn scribble_everywhere(seed: u64, microseconds: u64, near: bool) -> u64 {
+    let until = Instant::now() + Duration::from_micros(microseconds);
+    let mut random = seed;
+    while Instant::now() < until {
+        for segment in segments() {
+            let within = if near { segment.len().min(160 << 10) } else { segment.len() };
+            for _ in 0..=next(&mut random) % 64 {
+                let offset = next(&mut random) as usize % within;
+                write(segment.start + offset, next(&mut random) as u8);
+            }
+        }
+    }
+    seed
+}
+
+/// What a worker makes of the bytes that it was given: nobody would write that by chance.
+fn mixed(bytes: &[u8]) -> u64 {
+    // FNV-1a, by Fowler, Noll and Vo.
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[task]
+fn mix(bytes: &[u8]) -> (u64, Vec<u8>) {
+    (mixed(bytes), bytes.iter().rev().copied().collect())
+}
+
+/// Run both kinds of tasks, mixed, for so long: what ends otherwise than it should was with a worker that has scribbled.
+fn scribble_for(duration: Duration, seed: u64) {
+    let supervisor = Supervisor::builder()
+        .processes(Limits::new(4))
+        .claim_deadline(Duration::from_millis(300))
+        .restart_limit(1_000_000)
+        .start()
+        .expect("workers start");
+    let until = Instant::now() + duration;
+    let mut random = seed;
+    let mut liars = HashSet::new();
+    let (mut good, mut spoilt) = (0_u64, 0_u64);
+    while Instant::now() < until {
+        watched(|| {
+            let payloads: Vec<Vec<u8>> = (0..40)
+                .map(|_| {
+                    let longest = [10, 60, 2_000, 20_000, 300_000][next(&mut random) as usize % 5];
+                    (0..next(&mut random) % longest).map(|n| (n ^ random >> 20) as u8).collect()
+                })
+                .collect();
+            let scribbling: Vec<_> = (0..3)
+                .map(|_| {
+                    let microseconds = next(&mut random) % 20_000;
+                    let near = next(&mut random).is_multiple_of(2);
+                    let call = scribble_everywhere::call(next(&mut random), microseconds, near);
+                    supervisor.submit(call.timeout(Duration::from_millis(500))).expect("accepted")
+                })
+                .collect();
+            let mixing: Vec<_> = payloads
+                .iter()
+                .map(|bytes| mix::call(bytes).timeout(Duration::from_secs(2)))
+                .map(|call| supervisor.submit(call).expect("accepted"))
+                .collect();
+            eventually("all have ended", || {
+                scribbling.iter().all(TaskHandle::is_done) && mixing.iter().all(TaskHandle::is_done)
+            });
+            liars.extend(scribbling.iter().filter_map(|task| task.info().pid));
+            for (bytes, task) in payloads.iter().zip(mixing) {
+                let pid = task.info().pid;
+                match task.wait() {
+                    Ok((hash, reversed))
+                        if hash == mixed(bytes) && reversed.iter().rev().eq(bytes) =>
+                    {
+                        good += 1;
+                    }
+                    // A machine may be too busy for any time.
+                    Err(error) if error.status() == TaskStatus::TimedOut => spoilt += 1,
+                    other => {
+                        let is_liars = pid.is_some_and(|pid| liars.contains(&pid));
+                        assert!(
+                            is_liars,
+                            "{:?} of {pid:?}, not of {liars:?}",
+                            other.map(|_| "wrong")
+                        );
+                        spoilt += 1;
+                    }
+                }
+            }
+        });
+    }
+    let ended = supervisor.info().ended;
+    eprintln!("{good} right, {spoilt} spoilt, {} workers scribbled: {ended:?}", liars.len());
+    assert!(good > 0, "nobody was left to be checked");
+    watched(|| {
+        eventually("the pool serves again", || {
+            (0..20).all(|n| {
+                let call = tasks::add::call(n, 1).timeout(Duration::from_secs(2));
+                supervisor.submit(call).expect("accepted").wait().is_ok_and(|sum| sum == n + 1)
+            })
+        });
+    });
+}
+
+/// For two seconds, or as many as `ATASKER_TEST_SCRIBBLE_S` says, from a seed that is printed and can be given. With
+/// `AddressSanitizer`, in a folder of its own:
+///
+/// ```text
+/// ATASKER_TEST_SCRIBBLE_S=600 RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target x86_64-unknown-linux-gnu
+///     --target-dir target/asan -p atasker-tests --test it scribble::scribbling_for_a_while -- --exact --nocapture
+/// ```
+#[test]
+fn scribbling_for_a_while() {
+    let chosen = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = chosen("ATASKER_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    eprintln!("scribbling with ATASKER_TEST_SEED={seed}");
+    scribble_for(Duration::from_secs(chosen("ATASKER_TEST_SCRIBBLE_S").unwrap_or(2)), seed);
 }
