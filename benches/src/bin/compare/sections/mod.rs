@@ -2,6 +2,7 @@
 
 mod batch;
 mod buffers;
+mod death;
 mod efficiency;
 mod idle_worker;
 mod payload;
@@ -73,6 +74,13 @@ pub(crate) const SECTIONS: &[Section] = &[
                 both; that is taken off.",
         placements: &[Placement::Unpinned],
         measure: start::two_workers,
+    },
+    Section {
+        title: "Death of a worker",
+        about: "One worker, killed by SIGKILL in the middle of a task, and all that follows until its caller is \
+                told, or until the next task, submitted then, is done.",
+        placements: &[Placement::Unpinned],
+        measure: death::of_a_worker,
     },
     Section {
         title: "Idle worker",
