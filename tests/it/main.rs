@@ -11,7 +11,7 @@ mod admission;
 mod background;
 mod buffers;
 mod calls;
-mod cases;
+mod catalogue;
 mod coordinator;
 mod crashes;
 mod extras;

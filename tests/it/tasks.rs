@@ -81,12 +81,17 @@ pub(crate) fn sleep_ms(ms: u64) -> u64 {
 /// Writes its process id to the file, then waits for the file's removal.
 #[task]
 pub(crate) fn hold(file: &Path) {
-    let draft = file.with_extension("draft");
-    std::fs::write(&draft, std::process::id().to_string()).expect("the test's folder is writable");
-    std::fs::rename(&draft, file).expect("the test's folder is writable");
+    publish(file, std::process::id());
     while file.exists() {
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Write a process id to a file that is there only when all of it is.
+pub(crate) fn publish(file: &Path, pid: u32) {
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, pid.to_string()).expect("the test's folder is writable");
+    std::fs::rename(&draft, file).expect("the test's folder is writable");
 }
 
 /// Appends a line to the file, then does what `how` says.
@@ -231,9 +236,16 @@ fn greet(data: Option<String>) -> TaskResult<()> {
     if data == "refuse" {
         return Err("the initialiser was told to refuse".into());
     }
-    if data == "die" {
+    let broken = data.strip_prefix("die if ").is_some_and(|file| Path::new(file).exists());
+    if data == "die" || broken {
         eprintln!("the initialiser dies");
         std::process::abort();
+    }
+    assert_ne!(data, "panic", "the initialiser panics");
+    if data == "hang" {
+        loop {
+            std::thread::park();
+        }
     }
     let _ = GREETING.set(data);
     Ok(())

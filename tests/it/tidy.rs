@@ -161,6 +161,61 @@ fn the_tests_that_show_what_python_has_are_there() {
     assert!(named > 40, "only {named} tests are named");
 }
 
+/// Where the sources of a binary's tests stand, by the name that CATALOGUE.md has for it.
+fn folder_of(binary: &str) -> &'static str {
+    match binary {
+        "it" => "tests/it",
+        "atasker" => "src",
+        "cli" => "cli/tests/it",
+        "models" => "models/src",
+        other => panic!("CATALOGUE.md names a test of `{other}`"),
+    }
+}
+
+/// Whether there is a test of this path: as a function, or in the list from which a macro makes tests, one for each
+/// transport.
+fn is_there(test: &str) -> bool {
+    let mut words: Vec<_> = test.split("::").collect();
+    let (folder, name) = (folder_of(words.remove(0)), words.pop().unwrap_or(""));
+    let transport = words.last().filter(|word| ["*", "over_ring", "over_channel"].contains(word));
+    let transport = transport.copied();
+    words.retain(|word| transport != Some(*word));
+    let beside = words.join("/");
+    let within = beside.strip_suffix("/tests").unwrap_or(&beside);
+    let files = [&beside, within].map(|path| format!("{folder}/{path}"));
+    let files = files.iter().flat_map(|path| [format!("{path}.rs"), format!("{path}/mod.rs")]);
+    files.map(|file| std::fs::read_to_string(root().join(file)).unwrap_or_default()).any(|source| {
+        let source: Vec<_> = source.split_whitespace().collect();
+        let as_test = format!("#[test] fn {name}(");
+        let listed = |list: &str| list.split('}').next().is_some_and(|list| list.contains(name));
+        let source = source.join(" ");
+        match transport {
+            None => source.contains(&as_test),
+            Some("over_ring") => source.split("on_rings {").skip(1).any(listed),
+            _ => ["everywhere {", "on_every_transport! {"]
+                .iter()
+                .any(|list| source.split(list).skip(1).any(listed)),
+        }
+    })
+}
+
+#[test]
+fn the_tests_of_the_catalogue_are_there() {
+    let text = std::fs::read_to_string(root().join("tests/CATALOGUE.md")).expect("it is there");
+    let mut cases = 0;
+    for row in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| case")) {
+        let tests = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or("");
+        let named: Vec<_> =
+            tests.split('`').skip(1).step_by(2).filter(|word| word.contains("::")).collect();
+        assert!(!named.is_empty(), "no test of: {row}");
+        for test in named {
+            assert!(is_there(test), "CATALOGUE.md names {test}, which is not there");
+        }
+        cases += 1;
+    }
+    assert!(cases > 100, "only {cases} cases are named");
+}
+
 #[test]
 fn the_architecture_names_every_module() {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
