@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Running, atasker, batch, children_of, path_text, results_of, wait_until};
+use crate::support::{
+    Running, atasker, batch, children_of, path_text, results_of, state_of, wait_until,
+};
 
 const PRIMES: &str = "{\"task\": \"count_primes\", \"args\": [0, 10]}\n";
 
@@ -37,7 +40,7 @@ fn statuses(results: &[Value]) -> Vec<&str> {
 
 #[test]
 fn the_first_signal_lets_finish_what_runs() {
-    for signal in [Signal::INT, Signal::TERM] {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut running = start_drawing(directory.path(), 700);
         running.signal(signal);
@@ -85,6 +88,92 @@ fn a_signal_while_nothing_runs_ends_it_at_once() {
     running.stderr_until("1 job in ");
     running.stderr_until("stopped at line 1");
     assert_eq!(running.finish().code, Some(130));
+}
+
+/// As after `nohup atasker run`.
+#[test]
+fn a_signal_that_was_ignored_from_the_start_stays_ignored() {
+    let mut command = Command::new("sh");
+    let atasker = env!("CARGO_BIN_EXE_atasker");
+    command.args(["-c", "trap '' HUP; exec \"$0\" run", atasker]);
+    let mut running = Running::start(&mut command);
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed");
+    running.signal(Signal::HUP);
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed");
+    assert_eq!(running.finish().code, Some(0));
+}
+
+/// As Ctrl-Z and `fg` do.
+#[test]
+fn the_workers_are_suspended_and_go_on_with_the_command() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let picture = directory.path().join("m.png");
+    let mut running = Running::start(&mut atasker(&["run", "-j", "1", "--timeout", "60s"]));
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed");
+    running.send(&drawing(&picture, 700));
+    wait_until("the drawing begins", || picture.exists());
+    let mut all = children_of(running.pid());
+    assert_eq!(all.len(), 1, "there is one worker");
+    all.push(running.pid());
+    for _ in 0..2 {
+        running.signal(Signal::TSTP);
+        wait_until("all are stopped", || all.iter().all(|pid| state_of(*pid) == Some('T')));
+        running.signal(Signal::CONT);
+        // The last that is there may have ended by then.
+        wait_until("all go on", || all.iter().all(|pid| state_of(*pid) != Some('T')));
+    }
+    assert_eq!(running.result()["status"], "completed");
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed", "a new one too");
+    assert_eq!(running.finish().code, Some(0));
+}
+
+/// Suspended for longer than the job may run.
+#[test]
+fn no_job_times_out_because_the_command_was_suspended() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let fifo = directory.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status().expect("there is mkfifo");
+    assert!(made.success());
+    let mut running = Running::start(&mut atasker(&["run", "-j", "2"]));
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed");
+    let job = json!({"task": "sha256_file", "args": [path_text(&fifo)], "timeout": "3s"});
+    running.send(&format!("{job}\n"));
+    // Opened as soon as the job reads, which goes on until this is closed.
+    let held = fs::OpenOptions::new().write(true).open(&fifo).expect("the job opens it");
+    let mut all = children_of(running.pid());
+    all.push(running.pid());
+    running.signal(Signal::TSTP);
+    wait_until("all are stopped", || all.iter().all(|pid| state_of(*pid) == Some('T')));
+    // Not to wait for something: it is what the command is to sleep through.
+    std::thread::sleep(Duration::from_secs(4));
+    running.signal(Signal::CONT);
+    // When this has ended, what is due has come to pass.
+    running.send(PRIMES);
+    assert_eq!(running.result()["line"], 3);
+    drop(held);
+    let result = running.result();
+    assert_eq!(result["status"], "completed", "{result}");
+}
+
+#[test]
+fn a_signal_while_it_is_suspended_is_answered_afterwards() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Would take minutes.
+    let mut running = start_drawing(directory.path(), 16_384);
+    let worker = children_of(running.pid())[0];
+    running.signal(Signal::TSTP);
+    wait_until("it is stopped", || state_of(running.pid()) == Some('T'));
+    running.signal(Signal::TERM);
+    running.signal(Signal::CONT);
+    running.stderr_until("interrupted: finishing what runs");
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().code, Some(130));
+    wait_until("the worker dies", || kill_process(worker, Signal::CONT).is_err());
 }
 
 #[test]

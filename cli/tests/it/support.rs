@@ -191,6 +191,12 @@ pub(crate) fn children_of(pid: Pid) -> Vec<Pid> {
         .collect()
 }
 
+/// The state of a process, as ps(1) has it.
+pub(crate) fn state_of(pid: Pid) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
+}
+
 /// `None` also for a process that is dead and only waits to be noticed.
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
