@@ -179,7 +179,7 @@ pub use task::failure::{FailureError, TaskFailure, TaskResult};
 pub use task::handle::TaskHandle;
 pub use task::id::TaskId;
 pub use task::info::{Pool, Progress, TaskInfo, TaskStatus};
-pub use task::options::{Backoff, Limits, Priority, RetryOn, UnknownPriority};
+pub use task::options::{Backoff, Limits, Priority, RetryOn, TimeLimit, UnknownPriority};
 pub use task::quarantine::{Quarantine, QuarantineError};
 pub use task::wait::{AsCompleted, Completion, StillRunning, as_completed, wait_all};
 

@@ -56,8 +56,8 @@ A job is a line of JSON, of which only \"task\" must be there:
   {\"task\": \"sha256_file\", \"args\": [\"README.md\"], \"id\": \"readme\",
    \"priority\": \"high\", \"timeout\": \"30s\", \"retries\": 1}
 args is an array, or an object by parameter name; priority is low, normal,
-high or critical. There are also queue_timeout and delay (durations),
-crash_limit (a number), and label (a text, for logs). Blank lines are skipped. Lines are read as they are
+high or critical. There are also soft_timeout, cpu_limit, queue_timeout and
+delay (durations), crash_limit (a number), and label (a text, for logs). Blank lines are skipped. Lines are read as they are
 needed: a file may have millions, and standard input may go on for ever.
 
 Each job gives a line of JSON, in the order in which the jobs end:
@@ -71,8 +71,9 @@ error has kind and message; after a crash also signal or exit_code, and
 stderr, the last that the worker wrote; of a quarantined job also job, a line
 that does the same again.
 
-Ctrl-C or SIGTERM: what runs is finished, what waits is cancelled, and nothing
-more is read. The second kills what runs. What had ended is in the results.";
+Ctrl-C, SIGTERM or SIGHUP: what runs is finished, what waits is cancelled, and
+nothing more is read. The second kills what runs. What had ended is in the
+results. Ctrl-Z suspends the workers with the command; no timeout counts that.";
 
 const RUN_HINT: &str = "\
 `atasker help run` explains jobs and results, and has exit codes and examples.";
@@ -121,6 +122,10 @@ pub(crate) struct RunOptions {
     /// The longest a job may run (30s, 1m30s), unless its line says another
     #[arg(long, value_name = "DURATION", value_parser = crate::text::parse_duration)]
     pub(crate) timeout: Option<Duration>,
+
+    /// The most CPU time that a job may use, unless its line says another
+    #[arg(long, value_name = "DURATION", value_parser = crate::text::parse_duration)]
+    pub(crate) cpu_limit: Option<Duration>,
 
     /// How often a failed job is tried again, unless its line says so
     #[arg(long, value_name = "N")]

@@ -28,6 +28,8 @@ use proc_macro::TokenStream;
 /// | `io` | run it on the thread pool, not in a worker process |
 /// | `priority = "high"` | `low`, `normal`, `high`, `critical`, or a path to a constant |
 /// | `timeout = "30s"` | end it when it has run so long |
+/// | `soft_timeout = "20s"` | ask it to end when it has run so long |
+/// | `cpu_limit = "10s"` | end it when its worker process has used so much CPU time for it |
 /// | `queue_timeout = "5m"` | give it up when it has waited so long |
 /// | `delay = "1s"` | let it wait so long first |
 /// | `retries = 2` | up to so many further attempts |

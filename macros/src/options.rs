@@ -9,10 +9,12 @@ use syn::{Error, Ident, LitInt, LitStr, Path, Result, Token, parenthesized, toke
 
 use crate::duration;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "io",
     "priority",
     "timeout",
+    "soft_timeout",
+    "cpu_limit",
     "queue_timeout",
     "delay",
     "retries",
@@ -132,6 +134,8 @@ impl Options {
             "crate" => self.krate = Some(crate_path(name, input)?),
             "priority" => self.declared.push(Setting::Priority(priority(name, input)?)),
             "timeout" => self.push_duration("timeout", name, input)?,
+            "soft_timeout" => self.push_duration("soft_timeout", name, input)?,
+            "cpu_limit" => self.push_duration("cpu_limit", name, input)?,
             "queue_timeout" => self.push_duration("queue_timeout", name, input)?,
             "delay" => self.push_duration("delay", name, input)?,
             "retries" => {

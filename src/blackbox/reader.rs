@@ -4,10 +4,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::layout::{
-    CALL, COMMITTED, LENGTH, NUMBER, PROGRESS_ATTEMPT, PROGRESS_DONE, PROGRESS_NUMBER,
-    PROGRESS_TOTAL, REQUEST, STATE, STATE_WORDS, request,
+    CALL, COMMITTED, CPU_BEGIN, CPU_WHOSE, LENGTH, NUMBER, PROGRESS_ATTEMPT, PROGRESS_DONE,
+    PROGRESS_NUMBER, PROGRESS_TOTAL, REQUEST, STATE, STATE_WORDS, request,
 };
 use crate::shm::Board;
 use crate::task::info::Progress;
@@ -36,6 +37,17 @@ impl BlackBox {
         let number = state[NUMBER].load(Ordering::Relaxed);
         let attempt = state[CALL].load(Ordering::Relaxed) as u32;
         (number != 0).then_some((number, attempt))
+    }
+
+    /// How much CPU time the process had used when this attempt began, if that was to be noted and it has.
+    pub(crate) fn cpu_time_at_begin(&self, number: u64, attempt: u32) -> Option<Duration> {
+        let state = self.state();
+        // Acquire: as in `progress`.
+        let whose = || state[CPU_WHOSE].load(Ordering::Acquire);
+        let before = whose();
+        let used = state[CPU_BEGIN].load(Ordering::Acquire);
+        let is_its = before == request(number, attempt) && whose() == before;
+        is_its.then_some(Duration::from_nanos(used))
     }
 
     /// How far this attempt says that it has come.

@@ -5,11 +5,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::layout::{
-    CALL, CRUMB_BYTES, CRUMB_TEXT_MAX, CRUMB_WORDS, CRUMBS, CRUMBS_COUNT, CRUMBS_KEPT, LENGTH,
-    NUMBER, PROGRESS_ATTEMPT, PROGRESS_DONE, PROGRESS_NUMBER, PROGRESS_TOTAL, REQUEST, STATE,
-    STATE_WORDS, request,
+    CALL, CPU_BEGIN, CPU_WHOSE, CRUMB_BYTES, CRUMB_TEXT_MAX, CRUMB_WORDS, CRUMBS, CRUMBS_COUNT,
+    CRUMBS_KEPT, LENGTH, NUMBER, PROGRESS_ATTEMPT, PROGRESS_DONE, PROGRESS_NUMBER, PROGRESS_TOTAL,
+    REQUEST, STATE, STATE_WORDS, request,
 };
 use crate::shm::Board;
 
@@ -56,6 +57,15 @@ impl Recorder {
         let call = u64::from(function) << 32 | u64::from(attempt);
         self.state[CALL].store(call, Ordering::Relaxed);
         self.state[NUMBER].store(number, Ordering::Relaxed);
+    }
+
+    /// The task that runs has begun when the process had used so much CPU time.
+    pub(crate) fn note_cpu_time(self, used: Duration) {
+        let Some(Running { number, attempt, .. }) = self.running() else { return };
+        self.state[CPU_WHOSE].store(0, Ordering::Relaxed);
+        // Release: pairs with `BlackBox::cpu_time_at_begin`, which takes no time for another attempt's.
+        self.state[CPU_BEGIN].store(used.as_nanos() as u64, Ordering::Release);
+        self.state[CPU_WHOSE].store(request(number, attempt), Ordering::Release);
     }
 
     #[inline]

@@ -1,5 +1,7 @@
 //! Both ends on one box, in one process.
 
+use std::time::Duration;
+
 use super::layout::LENGTH;
 use super::{BlackBox, Recorder, Running};
 use crate::shm::Board;
@@ -75,4 +77,19 @@ fn progress_is_never_a_mixture_of_two_tasks() {
     }
     writer.join().expect("it does not panic");
     assert!(seen > 0);
+}
+
+#[test]
+fn cpu_time_is_that_of_the_attempt_that_began() {
+    let (blackbox, recorder) = both();
+    recorder.note_cpu_time(Duration::from_nanos(5));
+    recorder.begin(7, 2, 0);
+    assert_eq!(blackbox.cpu_time_at_begin(7, 2), None);
+    recorder.note_cpu_time(Duration::from_nanos(9));
+    assert_eq!(blackbox.cpu_time_at_begin(7, 2), Some(Duration::from_nanos(9)));
+    assert_eq!((blackbox.cpu_time_at_begin(7, 1), blackbox.cpu_time_at_begin(8, 2)), (None, None));
+    recorder.end();
+    // One that is not limited leaves it alone.
+    recorder.begin(8, 2, 0);
+    assert_eq!(blackbox.cpu_time_at_begin(8, 2), None);
 }

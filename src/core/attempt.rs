@@ -228,11 +228,11 @@ impl<P: Clone> Core<P> {
             _ => {
                 let record = &mut self.tasks[slot];
                 record.state = State::Begun;
-                let timeout = record.mark + record.timeout;
+                let due = record.limit_due();
                 let worker = record.worker().expect("a staged task is with a worker");
                 let dying =
                     self.workers_mut().get(worker).is_none_or(|worker| worker.state.is_dying());
-                self.set_alarm(slot, if dying { Time::NEVER } else { timeout });
+                self.set_alarm(slot, if dying { Time::NEVER } else { due });
             }
         }
     }
@@ -263,12 +263,12 @@ impl<P: Clone> Core<P> {
             }
             Killed::NotBegun => {
                 // A worker that let a whole timeout pass before it took the task up is of no use.
-                if why == Kill::TimedOut {
+                if matches!(why, Kill::TimedOut(_)) {
                     self.kill_worker(worker, SignalReason::Stuck, out);
                 }
                 self.leave_worker(slot, now);
                 let why = match why {
-                    Kill::TimedOut => Revoke::Requeue,
+                    Kill::TimedOut(_) => Revoke::Requeue,
                     Kill::Cancel(why) => Revoke::Cancel(why),
                 };
                 self.put_back(slot, why, now, out);
@@ -286,7 +286,9 @@ impl<P: Clone> Core<P> {
         out: &mut Vec<Effect<P>>,
     ) {
         let (signal, ending) = match why {
-            Kill::TimedOut => (SignalReason::TimedOut, Ending::TimedOut { worker: Some(worker) }),
+            Kill::TimedOut(limit) => {
+                (SignalReason::TimedOut, Ending::TimedOut { worker: Some(worker), limit })
+            }
             Kill::Cancel(CancelReason::Requested) => {
                 (SignalReason::Cancelled, Ending::Cancelled { why: CancelReason::Requested })
             }
@@ -294,7 +296,7 @@ impl<P: Clone> Core<P> {
         };
         self.workers_mut().failures = 0;
         self.kill_worker(worker, signal, out);
-        if why == Kill::TimedOut && self.may_retry(slot, RetryOn::Timeout) {
+        if matches!(why, Kill::TimedOut(_)) && self.may_retry(slot, RetryOn::Timeout) {
             self.end(slot, now);
             #[cfg(test)]
             if self.is_sabotaged(Sabotage::RetryBeforeDeathConfirmed) {

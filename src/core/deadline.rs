@@ -5,7 +5,7 @@ use super::effect::{Effect, Ending, WarnLevel};
 use super::machine::{Core, Timer};
 use super::task::{Kill, Revoke, State};
 use crate::admission::{Time, WARN_LEVELS};
-use crate::task::options::{Priority, RetryOn};
+use crate::task::options::{Priority, RetryOn, TimeLimit};
 
 const LEVELS: [WarnLevel; WARN_LEVELS] = [WarnLevel::Warning, WarnLevel::Critical];
 
@@ -56,6 +56,9 @@ impl<P: Clone> Core<P> {
                 self.resolve(slot, Ending::Expired, now, out);
             }
             State::Staged => self.start_revoke(slot, Revoke::Expire, out),
+            State::Running | State::Begun if !self.tasks[slot].is_timed_out(now) => {
+                self.on_limit(slot, now, out);
+            }
             State::Running if self.may_retry(slot, RetryOn::Timeout) => {
                 self.give_up(slot, out);
                 self.end(slot, now);
@@ -63,9 +66,10 @@ impl<P: Clone> Core<P> {
             }
             State::Running => {
                 self.give_up(slot, out);
-                self.resolve_detached(slot, Ending::TimedOut { worker: None }, now, out);
+                let ending = Ending::TimedOut { worker: None, limit: TimeLimit::Timeout };
+                self.resolve_detached(slot, ending, now, out);
             }
-            State::Begun => self.start_kill(slot, Kill::TimedOut, out),
+            State::Begun => self.start_kill(slot, Kill::TimedOut(TimeLimit::Timeout), out),
             state => unreachable!("no alarm is set in {state:?}"),
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::task::id::{TaskId, Ticket, WorkerId};
-use crate::task::options::RetryOn;
+use crate::task::options::{RetryOn, TimeLimit};
 
 /// The pools that the core admits to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +40,11 @@ pub(crate) enum Effect<P> {
     Split { worker: WorkerId, ticket: Ticket },
     /// Look whether the worker has begun what it was given long ago. Answered by `on_claim_checked`.
     CheckClaim { worker: WorkerId, ticket: Ticket },
+    /// Raise the attempt's cancellation flag, so that it may end by itself. In a worker only if it has begun there;
+    /// if it has not, that is answered by `on_not_asked`.
+    AskToEnd { worker: Option<WorkerId>, ticket: Ticket, payload: P, why: Ask },
+    /// Look how much CPU time the attempt has used. Answered by `on_cpu_read`.
+    ReadCpu { worker: WorkerId, ticket: Ticket },
     /// Send SIGKILL to the worker's process group. Its exit follows.
     Signal { worker: WorkerId, why: SignalReason },
     /// Start a worker process after `delay`. Answered by `on_worker_ready` or `on_worker_exited`.
@@ -59,6 +64,15 @@ pub(crate) enum Effect<P> {
     PoolFailed,
     /// Nothing is outstanding any more while the supervisor is stopping.
     Drained,
+}
+
+/// Why an attempt is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Ask {
+    /// It has run for so long that it should.
+    SoftTimeout,
+    /// Nobody waits for it any more, and it can't be ended.
+    GivenUp,
 }
 
 /// Why a worker is sent SIGKILL.
@@ -87,9 +101,10 @@ pub(crate) enum Ending {
     Quarantined {
         worker: WorkerId,
     },
-    /// It ran longer than its timeout. `worker`: where, if in a process.
+    /// It ran longer than a limit allows. `worker`: where, if in a process.
     TimedOut {
         worker: Option<WorkerId>,
+        limit: TimeLimit,
     },
     Cancelled {
         why: CancelReason,

@@ -74,6 +74,18 @@ impl<P: Clone> Core<P> {
                 "only a dying worker is waited for"
             );
         }
+        let is_limited = match record.state {
+            State::Running => true,
+            State::Begun => !pool
+                .workers()
+                .get(record.worker().expect("as before"))
+                .is_none_or(|it| it.state.is_dying()),
+            _ => false,
+        };
+        assert!(
+            !is_limited || record.alarm == record.limit_due(),
+            "the alarm of what runs is the first of its limits"
+        );
         let in_attempt = matches!(record.state, State::Running | State::Begun | State::Killing(_));
         let revoking = matches!(record.state, State::Revoking(_));
         assert!(

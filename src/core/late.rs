@@ -29,9 +29,10 @@ impl<P: Clone> Core<P> {
                 State::Vacant | State::Detached => {}
                 _ if record.begun() => {
                     record.mark = record.mark + lost;
-                    if !record.surely_begun() {
-                        // It may turn out that it waited all the time.
-                        record.queue_timeout = record.queue_timeout + lost;
+                    // It may turn out that it has not begun, and waited all the time.
+                    record.queue_timeout = record.queue_timeout + lost;
+                    if let Some(rare) = &mut record.rare {
+                        rare.soft_due = rare.soft_due + lost;
                     }
                     self.move_alarm(slot, lost);
                 }
@@ -49,9 +50,11 @@ impl<P: Clone> Core<P> {
     }
 
     fn move_alarm(&mut self, slot: u32, by: Duration) {
-        let alarm = self.tasks[slot].alarm;
-        if alarm != Time::NEVER {
-            self.set_alarm(slot, alarm + by);
+        let record = &self.tasks[slot];
+        if record.alarm != Time::NEVER {
+            // CPU time is not moved: nobody could use any.
+            let due = if record.begun() { record.limit_due() } else { record.alarm + by };
+            self.set_alarm(slot, due);
         }
     }
 }

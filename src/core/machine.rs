@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::effect::{Effect, Ending, History, PoolId, SignalReason};
+use super::effect::{Ask, Effect, Ending, History, PoolId, SignalReason};
 use super::event::{CoreConfig, PoolConfig, PoolKind, StopMode};
 use super::task::{Progress, Revoke, State, Tasks};
 use super::workers::{WorkerState, Workers};
@@ -245,12 +245,12 @@ impl<P: Clone> Core<P> {
         record.progress = Progress::Presumed;
         record.attempts += 1;
         record.mark = now;
-        let timeout = now + record.timeout;
-        match record.state {
-            State::Running => self.set_alarm(slot, timeout),
+        let due = self.set_limits(slot, now);
+        match self.tasks[slot].state {
+            State::Running => self.set_alarm(slot, due),
             State::Staged => {
-                record.state = State::Begun;
-                self.set_alarm(slot, timeout);
+                self.tasks[slot].state = State::Begun;
+                self.set_alarm(slot, due);
             }
             _ => {}
         }
@@ -370,17 +370,21 @@ impl<P: Clone> Core<P> {
         self.tasks.vacate(slot);
     }
 
-    /// What runs in a slot is no longer wanted. Where it can be ended, it is; where it can't, it goes on.
+    /// What runs in a slot is no longer wanted. Where it can be ended, it is; where it can't, it is asked to end, and
+    /// goes on.
     pub(super) fn give_up(&self, slot: u32, out: &mut Vec<Effect<P>>) {
         let record = &self.tasks[slot];
+        let ticket = self.tasks.ticket(slot);
+        let payload = record.payload.clone().expect("an unresolved task has its payload");
         #[cfg(test)]
         if self.is_sabotaged(super::sabotage::Sabotage::AbortForgotten) {
             return;
         }
-        if self.pool(record.pool).aborts {
-            let payload = record.payload.clone().expect("an unresolved task has its payload");
-            out.push(Effect::Abort { ticket: self.tasks.ticket(slot), payload });
-        }
+        out.push(if self.pool(record.pool).aborts {
+            Effect::Abort { ticket, payload }
+        } else {
+            Effect::AskToEnd { worker: None, ticket, payload, why: Ask::GivenUp }
+        });
     }
 
     /// The terminal state of a task that was given up while it ran in a slot: the record, without its payload,

@@ -9,7 +9,7 @@
 //!
 //! Reading order: `effect`, `event` (what comes in), `task` (the record and its states), `workers` (the
 //! bookkeeping of worker processes) with `prediction`, `machine` (the core itself and the primitives), then
-//! one file per group of events: `submit`, `attempt`, `pack`, `process`, `claim`, `deadline`, `late`, `stop`. All
+//! one file per group of events: `submit`, `attempt`, `pack`, `process`, `claim`, `deadline`, `limits`, `late`, `stop`. All
 //! of them end with `schedule` and `fleet`. `info` answers questions, `invariants` says what must always hold.
 
 mod attempt;
@@ -25,6 +25,7 @@ mod info;
 #[cfg(test)]
 mod invariants;
 mod late;
+mod limits;
 mod machine;
 mod pack;
 mod prediction;
@@ -44,7 +45,7 @@ mod tests;
 
 pub(crate) use crate::admission::Time;
 pub(crate) use effect::{
-    CancelReason, Effect, Ending, Finish, History, PoolId, SignalReason, WarnLevel,
+    Ask, CancelReason, Effect, Ending, Finish, History, PoolId, SignalReason, WarnLevel,
 };
 #[cfg(test)]
 pub(crate) use event::Cancel;

@@ -33,10 +33,14 @@ pub(super) enum Sabotage {
     PoisonTriedAgain,
     /// The time for which the host was suspended counts.
     LatenessCharged,
+    /// A task that had not used up its CPU time when that was looked at is not looked at again.
+    CpuReadOnce,
+    /// A soft timeout passes unnoticed.
+    SoftTimeoutForgotten,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
@@ -51,6 +55,8 @@ impl Sabotage {
         Self::SpareNotReplaced,
         Self::PoisonTriedAgain,
         Self::LatenessCharged,
+        Self::CpuReadOnce,
+        Self::SoftTimeoutForgotten,
     ];
 }
 

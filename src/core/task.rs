@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
+use std::time::Duration;
 
 use super::effect::{CancelReason, PoolId};
 use crate::admission::{Span, Time, WARN_LEVELS};
 use crate::task::id::{TaskId, Ticket, WorkerId};
-use crate::task::options::{Options, Priority, RetryPolicy};
+use crate::task::options::{Options, Priority, RetryPolicy, TimeLimit};
 
 /// Where a task is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +18,11 @@ pub(super) enum State {
     Delayed,
     /// In a line. Alarm: its queue timeout.
     Queued,
-    /// Runs in a slot. Alarm: its timeout.
+    /// Runs in a slot. Alarm: the first of its limits.
     Running,
     /// With a worker, behind another. Alarm: its queue timeout.
     Staged,
-    /// First with a worker, or known to be begun. Alarm: its timeout.
+    /// First with a worker, or known to be begun. Alarm: the first of its limits.
     Begun,
     /// `Effect::Revoke` is under way.
     Revoking(Revoke),
@@ -44,7 +45,7 @@ pub(super) enum Revoke {
 /// Why a task is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kill {
-    TimedOut,
+    TimedOut(TimeLimit),
     Cancel(CancelReason),
 }
 
@@ -69,14 +70,58 @@ pub(super) struct Rare {
     pub(super) crash_limit: Option<u32>,
     /// How many there were.
     pub(super) crashes: u32,
+    pub(super) soft_timeout: Span,
+    /// When the present attempt is to be asked to end; `NEVER` once it was.
+    pub(super) soft_due: Time,
+    cpu_limit: Option<Duration>,
+    pub(super) cpu: CpuWatch,
+}
+
+/// Where the watch over the CPU time of an attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CpuWatch {
+    /// There is no limit, or no process of its own.
+    Off,
+    /// Before, it can't have been used up.
+    Due(Time),
+    /// `Effect::ReadCpu` is under way.
+    Reading,
 }
 
 impl Rare {
     fn of(options: &Options) -> Option<Box<Self>> {
         let crash_limit = options.reachable_crash_limit();
-        (options.retry.retries > 0 || crash_limit.is_some()).then(|| {
-            Box::new(Self { retry: options.retry, ran: Span::ZERO, crash_limit, crashes: 0 })
+        let Options { retry, soft_timeout, cpu_limit, .. } = *options;
+        let is_rare = retry.retries > 0
+            || crash_limit.is_some()
+            || soft_timeout.is_some()
+            || cpu_limit.is_some();
+        is_rare.then(|| {
+            Box::new(Self {
+                retry,
+                ran: Span::ZERO,
+                crash_limit,
+                crashes: 0,
+                soft_timeout: soft_timeout.into(),
+                soft_due: Time::NEVER,
+                cpu_limit,
+                cpu: CpuWatch::Off,
+            })
         })
+    }
+
+    /// An attempt begins; in a process, which may use so many cores.
+    pub(super) fn set_limits(&mut self, now: Time, cores: Option<u32>) {
+        self.soft_due = now + self.soft_timeout;
+        self.cpu = match self.cpu_limit.zip(cores) {
+            Some((limit, cores)) => CpuWatch::Due(now + limit / cores),
+            None => CpuWatch::Off,
+        };
+    }
+
+    /// How much more CPU time an attempt may use that has used so much.
+    pub(super) fn cpu_limit_left(&self, used: Duration) -> Duration {
+        self.cpu_limit.unwrap_or(Duration::MAX).saturating_sub(used)
     }
 }
 
@@ -189,6 +234,22 @@ impl<P> Record<P> {
     /// How long the last attempt ran that came to an end.
     pub(super) fn ran(&self) -> Span {
         self.rare.as_ref().map_or(Span::ZERO, |rare| rare.ran)
+    }
+
+    /// When the first limit of the present attempt has passed.
+    #[inline]
+    pub(super) fn limit_due(&self) -> Time {
+        let due = self.mark + self.timeout;
+        let Some(rare) = &self.rare else { return due };
+        match rare.cpu {
+            CpuWatch::Due(cpu_due) => due.min(rare.soft_due).min(cpu_due),
+            CpuWatch::Off | CpuWatch::Reading => due.min(rare.soft_due),
+        }
+    }
+
+    /// Whether its timeout has passed.
+    pub(super) fn is_timed_out(&self, now: Time) -> bool {
+        self.mark + self.timeout <= now
     }
 
     /// Whether the task's number, or that of one of its calls, is this.

@@ -4,7 +4,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipc_channel::ipc::IpcSender;
 
@@ -144,6 +144,11 @@ impl Incarnation {
     /// The way for calls, once there is one.
     pub(super) fn way(&self) -> Option<&Way> {
         self.link.get()
+    }
+
+    /// The CPU time of its process, while that lives.
+    pub(super) fn cpu_time(&self) -> Option<Duration> {
+        self.state.lock().child.as_ref()?.cpu_time()
     }
 
     /// What it leaves word in, once it was started.

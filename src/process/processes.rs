@@ -255,6 +255,14 @@ impl Processes {
         });
     }
 
+    /// How much CPU time the attempt has used. `None` if it has not begun, or nobody can tell.
+    pub(crate) fn cpu_used(&self, worker: WorkerId, ticket: Ticket) -> Option<Duration> {
+        let incarnation = self.shared.find(worker)?;
+        let at_begin =
+            incarnation.blackbox()?.cpu_time_at_begin(ticket.task.number(), ticket.attempt)?;
+        Some(incarnation.cpu_time()?.saturating_sub(at_begin))
+    }
+
     /// How far the attempt has come, as it says itself.
     pub(crate) fn progress(&self, worker: WorkerId, ticket: Ticket) -> Option<Progress> {
         self.with_blackbox(worker, |blackbox| {

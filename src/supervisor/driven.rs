@@ -153,6 +153,11 @@ impl Driven {
                 let begun = self.link(worker).is_none_or(|link| link.has_begun(ticket));
                 self.core.on_claim_checked(now, worker, ticket, begun, told);
             }
+            Effect::AskToEnd { worker: Some(worker), ticket, .. }
+                if self.link(worker).is_some_and(|link| !link.has_begun(ticket)) =>
+            {
+                self.core.on_not_asked(now, worker, ticket);
+            }
             other => effects.kept.push(other),
         }
     }

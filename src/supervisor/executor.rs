@@ -254,11 +254,15 @@ impl Executor {
     }
 
     /// Ask the attempt to give up, if the worker runs it.
-    #[expect(dead_code, reason = "for soft timeouts")]
     pub(crate) fn request_cancel(&self, worker: WorkerId, ticket: Ticket) {
         if let Some(pool) = self.pool() {
             pool.request_cancel(worker, ticket);
         }
+    }
+
+    /// How much CPU time the attempt has used, if that can be told.
+    pub(crate) fn cpu_used(&self, worker: WorkerId, ticket: Ticket) -> Option<Duration> {
+        self.pool()?.cpu_used(worker, ticket)
     }
 
     /// How far the attempt has come, as it says itself.

@@ -16,7 +16,8 @@ pub(crate) mod info;
 #[cfg(feature = "async")]
 pub(crate) mod loops;
 pub(crate) mod map;
-pub(crate) mod perform;
+pub(crate) mod patience;
+mod perform;
 mod poison;
 pub(crate) mod receive;
 pub(crate) mod run;

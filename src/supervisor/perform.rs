@@ -79,7 +79,11 @@ impl Shared {
                     }
                 }
                 #[cfg(feature = "async")]
-                Effect::Abort { ticket, payload } => payload.abort(ticket.attempt),
+                Effect::Abort { ticket, payload } => {
+                    // It may look at the flag before it comes to an await.
+                    payload.said.ask_to_end(ticket.attempt);
+                    payload.abort(ticket.attempt);
+                }
                 #[cfg(not(feature = "async"))]
                 Effect::Abort { .. } => {}
                 Effect::Stage { worker, ticket, payload } => {
@@ -97,6 +101,15 @@ impl Shared {
                     self.drive(|core, now, effects| {
                         let killed = if won { Killed::Won } else { Killed::Lost };
                         core.on_kill_settled(now, worker, ticket, killed, effects);
+                    });
+                }
+                Effect::AskToEnd { worker, ticket, payload, why } => {
+                    self.ask_to_end(worker, ticket, &payload, why);
+                }
+                Effect::ReadCpu { worker, ticket } => {
+                    let used = self.executor.cpu_used(worker, ticket);
+                    self.drive(|core, now, effects| {
+                        core.on_cpu_read(now, worker, ticket, used, effects);
                     });
                 }
                 // Both were answered with the rings, under the lock.
@@ -209,8 +222,8 @@ impl Shared {
             Ending::Finished => unreachable!("an outcome is no error"),
             Ending::Quarantined { .. } => unreachable!("a pack is not quarantined"),
             Ending::Crashed { .. } => TaskErrorKind::Crashed(self.crash_report(history)),
-            Ending::TimedOut { worker } => {
-                TaskErrorKind::TimedOut { pool, pid: worker.and(pid), ran }
+            Ending::TimedOut { worker, limit } => {
+                TaskErrorKind::TimedOut { pool, pid: worker.and(pid), ran, limit }
             }
             Ending::Cancelled { why: CancelReason::Requested } => TaskErrorKind::Cancelled,
             Ending::Cancelled { why: CancelReason::Stopped } => TaskErrorKind::Stopped,

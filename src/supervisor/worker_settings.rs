@@ -68,6 +68,7 @@ impl WorkerSettings {
             prefetch: PREFETCH,
             worth_a_wake: if rings { WORTH_A_WAKE } else { Duration::ZERO },
             claim_deadline: rings.then_some(self.claim_deadline.max(Duration::from_millis(1))),
+            cores: crate::sys::process::cores_max(),
             staged_is_begun: !rings,
             restart_limit: self.restart_limit,
             restart_backoff: Backoff::exponential(

@@ -1,8 +1,9 @@
 //! Processes as seen from their parent, and what a process does to itself.
-#![expect(unsafe_code, reason = "rustix has no _exit")]
+#![expect(unsafe_code, reason = "rustix has no _exit, no sysconf and no clocks of other processes")]
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
@@ -46,6 +47,20 @@ impl Child {
         self.pidfd.as_fd()
     }
 
+    /// The CPU time of all threads of the child, ended ones too. `None` once it has ended.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        let mut clock = 0;
+        // SAFETY: the place that it writes to lives.
+        let failed =
+            unsafe { libc::clock_getcpuclockid(self.pid.as_raw_nonzero().get(), &raw mut clock) };
+        let used = (failed == 0).then(|| read_clock(clock)).flatten()?;
+        // Its number may belong to another process only once the pidfd says that it has ended.
+        let mut ended = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
+        let now = Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 });
+        let has_ended = rustix::event::poll(&mut ended, now).map_or(true, |ready| ready > 0);
+        (!has_ended).then_some(used)
+    }
+
     /// SIGKILL to the child and everything in its group.
     ///
     /// To be called before `reap` only: until then its number, which is the group's as well, can't
@@ -71,6 +86,26 @@ impl Child {
             Ok(None) | Err(_) => Status::Unknown,
         }
     }
+}
+
+/// The CPU time of all threads of this process.
+pub(crate) fn cpu_time() -> Duration {
+    read_clock(libc::CLOCK_PROCESS_CPUTIME_ID).expect("every process has this clock")
+}
+
+fn read_clock(clock: libc::clockid_t) -> Option<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place that it writes to lives.
+    let failed = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    let (seconds, nanoseconds) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    (failed == 0).then_some(Duration::new(seconds.ok()?, nanoseconds.ok()?))
+}
+
+/// How many cores a process can use at the most, whatever it may use now.
+pub(crate) fn cores_max() -> u32 {
+    // SAFETY: sysconf has no preconditions.
+    let cores = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    u32::try_from(cores).unwrap_or(0).max(1)
 }
 
 /// The process that started this one, or that has taken it over.

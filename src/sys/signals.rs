@@ -81,6 +81,13 @@ pub(crate) fn unblock_all() {
     unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const all, std::ptr::null_mut()) };
 }
 
+/// Have the death of children do what it does unless somebody says otherwise. A host that ignores it has its workers
+/// ignore it, too (execve(2)), and what a task starts could not be waited for.
+pub(crate) fn heed_children() {
+    // SAFETY: the default runs no code of this process.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
         // SAFETY: the set was filled by the kernel in `new`, and the old mask is not asked for.

@@ -229,6 +229,8 @@ pub(crate) struct TaskCell {
     pub(crate) priority: Priority,
     /// Whether it stands for several calls.
     pub(crate) is_pack: bool,
+    /// Whether its CPU time is limited.
+    is_measured: bool,
     /// Of attempts that killed their workers, if they are held against the task. The oldest first.
     crashes: Option<Box<Mutex<Vec<CrashReport>>>>,
     /// Of an attempt in this process.
@@ -245,6 +247,7 @@ impl TaskCell {
             priority: options.priority,
             crashes: options.reachable_crash_limit().map(|_| Box::default()),
             is_pack: matches!(work, Work::Pack(_)),
+            is_measured: options.cpu_limit.is_some(),
             said: Said::default(),
             done: AtomicBool::new(false),
             life: Mutex::new(Life::Open { work, listener: Listener::Nobody }),
@@ -261,6 +264,7 @@ impl TaskCell {
                 function: function.name(),
                 index: *index,
                 codec: *codec,
+                is_measured: self.is_measured,
                 calls: 1,
                 is_pack: false,
                 arguments: arguments.bytes(),

@@ -7,6 +7,7 @@ use super::cause::ExitCause;
 use super::cell::Name;
 use super::id::TaskId;
 use super::info::{Pool, TaskStatus};
+use super::options::TimeLimit;
 use super::quarantine::Quarantine;
 
 /// Why a task ended without the function's value.
@@ -46,7 +47,7 @@ pub enum TaskErrorKind {
     /// It has killed its worker process as often as its [crash limit](crate::Call::crash_limit) allows, and is not
     /// tried again.
     Quarantined(Quarantine),
-    /// The task ran longer than its timeout.
+    /// The task ran longer than its timeout, or used more CPU time than it may.
     TimedOut {
         /// Where it ran. A thread can't be killed: there it goes on, holding its place until it returns. On a loop
         /// its future is dropped at its next await.
@@ -55,6 +56,8 @@ pub enum TaskErrorKind {
         pid: Option<u32>,
         /// How long it had run.
         ran: Duration,
+        /// Which of its limits it has exceeded.
+        limit: TimeLimit,
     },
     /// It was cancelled by its handle, its loop was stopped, or what was to end it elsewhere was dropped.
     Cancelled,
@@ -200,6 +203,10 @@ impl fmt::Display for TaskErrorKind {
             }
             Self::Crashed(report) => report.fmt(f),
             Self::Quarantined(quarantine) => quarantine.fmt(f),
+            Self::TimedOut { pid: Some(pid), ran, limit: TimeLimit::Cpu, .. } => write!(
+                f,
+                "used up its CPU time within {ran:.1?}; its worker process {pid} was killed"
+            ),
             Self::TimedOut { pid: Some(pid), ran, .. } => {
                 write!(f, "timed out after {ran:.1?}; its worker process {pid} was killed")
             }

@@ -147,6 +147,16 @@ impl RetryOn {
     }
 }
 
+/// Which limit a task has exceeded that has [timed out](crate::TaskErrorKind::TimedOut).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimeLimit {
+    /// Its [timeout](crate::Call::timeout).
+    Timeout,
+    /// Its [limit of CPU time](crate::Call::cpu_limit).
+    Cpu,
+}
+
 /// How long to wait before the next attempt.
 ///
 /// The first retry waits `initial`, each further one twice as long as the one before, at most `max`. Up to
@@ -234,6 +244,10 @@ pub(crate) struct Options {
     pub(crate) retry: RetryPolicy,
     /// How often it may kill its worker before it is quarantined; never zero.
     pub(crate) crash_limit: Option<u32>,
+    /// Counted from the moment the task begins.
+    pub(crate) soft_timeout: Option<Duration>,
+    /// Of the process, from the moment the task begins.
+    pub(crate) cpu_limit: Option<Duration>,
 }
 
 impl Options {
@@ -244,6 +258,8 @@ impl Options {
         delay: None,
         retry: RetryPolicy::NEVER,
         crash_limit: None,
+        soft_timeout: None,
+        cpu_limit: None,
     };
 
     /// How many crashes quarantine it, if its retries let it come to so many.
@@ -258,6 +274,8 @@ impl Options {
             && self.delay.is_none()
             && self.retry.retries == 0
             && self.reachable_crash_limit().is_none()
+            && self.soft_timeout.is_none()
+            && self.cpu_limit.is_none()
     }
 }
 
@@ -273,24 +291,28 @@ pub(crate) struct Wanted {
     pub(crate) retry_on: Option<u8>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) crash_limit: Option<u32>,
+    pub(crate) soft_timeout: Option<Duration>,
+    pub(crate) cpu_limit: Option<Duration>,
     #[cfg(feature = "async")]
     pub(crate) on_loop: Option<crate::async_loop::AsyncLoop>,
 }
 
 impl Wanted {
     pub(crate) fn over(&self, declared: Options) -> Options {
-        let Options { priority, timeout, queue_timeout, delay, retry, crash_limit } = declared;
+        let Options { retry, .. } = declared;
         Options {
-            priority: self.priority.unwrap_or(priority),
-            timeout: self.timeout.or(timeout),
-            queue_timeout: self.queue_timeout.or(queue_timeout),
-            delay: self.delay.or(delay),
+            priority: self.priority.unwrap_or(declared.priority),
+            timeout: self.timeout.or(declared.timeout),
+            queue_timeout: self.queue_timeout.or(declared.queue_timeout),
+            delay: self.delay.or(declared.delay),
             retry: RetryPolicy {
                 retries: self.retries.unwrap_or(retry.retries),
                 on: self.retry_on.unwrap_or(retry.on),
                 backoff: self.backoff.unwrap_or(retry.backoff),
             },
-            crash_limit: self.crash_limit.or(crash_limit),
+            crash_limit: self.crash_limit.or(declared.crash_limit),
+            soft_timeout: self.soft_timeout.or(declared.soft_timeout),
+            cpu_limit: self.cpu_limit.or(declared.cpu_limit),
         }
     }
 }
@@ -316,6 +338,18 @@ impl Declared {
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
+        self
+    }
+
+    #[must_use]
+    pub const fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.options.soft_timeout = Some(timeout);
+        self
+    }
+
+    #[must_use]
+    pub const fn cpu_limit(mut self, limit: Duration) -> Self {
+        self.options.cpu_limit = Some(limit);
         self
     }
 

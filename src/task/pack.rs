@@ -189,6 +189,7 @@ impl PackSlice {
             function: function.name(),
             index: *index,
             codec: *codec,
+            is_measured: false,
             calls: self.calls,
             is_pack: true,
             arguments: &arguments[from..to],

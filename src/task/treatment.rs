@@ -26,6 +26,52 @@ impl<T> Call<T> {
         self
     }
 
+    /// When one attempt is asked to end, counted from the moment it begins:
+    /// [`is_cancelled`](crate::Current::is_cancelled) answers yes from then on, and where the task is a process task, the log tells what
+    /// it was doing. Nothing else happens. A task that looks at it now and then can clean up, and return what it
+    /// has; one that does not is ended by its [`timeout`](Self::timeout), which should be longer.
+    ///
+    /// The same in all pools. Not with the timeout only: a cancelled handle, and a timeout, raise the flag too where
+    /// they can't end the task, on threads.
+    ///
+    /// ```
+    /// use atasker::task;
+    /// use std::time::Duration;
+    /// #[task(soft_timeout = "10s", timeout = "20s")]
+    /// fn search(haystack: Vec<u64>, needle: u64) -> Option<usize> {
+    ///     haystack.iter().position(|&straw| straw == needle || atasker::current().is_cancelled())
+    /// }
+    /// let call = search::call(vec![1, 2], 2).soft_timeout(Duration::from_secs(1));
+    /// # drop(call);
+    /// ```
+    pub fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.wanted().soft_timeout = Some(timeout);
+        self
+    }
+
+    /// The most CPU time that one attempt may use, of all threads of its worker process together, counted from the
+    /// moment it begins. Then the worker is killed, and the task has [timed out](crate::TaskErrorKind::TimedOut),
+    /// by [`TimeLimit::Cpu`](crate::TimeLimit::Cpu). Unlike a [`timeout`](Self::timeout), it does not run while a
+    /// busy machine lets the task wait.
+    ///
+    /// It may use a hundredth of a second more on each core. Processes that it starts are not counted. On threads
+    /// and loops, on rayon and inline it means nothing: there is no process of its own.
+    ///
+    /// ```
+    /// use atasker::task;
+    /// use std::time::Duration;
+    /// #[task(cpu_limit = "2s")]
+    /// fn collatz(start: u64) -> u64 {
+    ///     std::iter::successors(Some(start), |&n| (n > 1).then(|| if n % 2 == 0 { n / 2 } else { 3 * n + 1 })).count() as u64
+    /// }
+    /// let call = collatz::call(27).cpu_limit(Duration::from_secs(1));
+    /// # drop(call);
+    /// ```
+    pub fn cpu_limit(mut self, limit: Duration) -> Self {
+        self.wanted().cpu_limit = Some(limit);
+        self
+    }
+
     /// The longest that it may wait in the queue before it begins, not counting its delay. Then it
     /// [expires](crate::TaskStatus::Expired).
     pub fn queue_timeout(mut self, timeout: Duration) -> Self {

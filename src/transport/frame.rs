@@ -18,6 +18,8 @@ pub(crate) struct CallFrame<'a> {
     pub(crate) is_pack: bool,
     /// How the arguments are encoded, and how the result is wanted.
     pub(crate) codec: CodecId,
+    /// Whether the worker is to note how much CPU time its process has used when the call begins.
+    pub(crate) is_measured: bool,
     /// Of a pack, each behind its length in two bytes.
     pub(crate) arguments: &'a [u8],
     /// The same, if they are so many that they are not to be copied under a lock.
@@ -26,7 +28,16 @@ pub(crate) struct CallFrame<'a> {
     pub(crate) attachments: &'a [Attachment],
 }
 
+/// Added to the codec's number of a call that [is measured](CallFrame::is_measured). So a worker looks for it only
+/// where it finds no codec that it knows, and calls that are not measured pay nothing.
+pub(crate) const MEASURED: u8 = 0x80;
+
 impl CallFrame<'_> {
+    /// The codec's number as it crosses.
+    pub(crate) fn codec_number(&self) -> u8 {
+        u8::from(self.codec) | if self.is_measured { MEASURED } else { 0 }
+    }
+
     /// Longer arguments are to be [shared](Self::shared).
     pub(crate) const COPIED_BYTES_MAX: usize = super::ring::layout::AREA_BYTES;
     /// The longest arguments that a pack can have together.

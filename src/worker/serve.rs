@@ -9,7 +9,7 @@ use crate::registry::{self, TaskEntry};
 use crate::shm::attachments;
 use crate::sys;
 use crate::transport::channel::{Incoming, WorkerEnd};
-use crate::transport::frame::{Outcome, OutcomeFrame, Ran};
+use crate::transport::frame::{MEASURED, Outcome, OutcomeFrame, Ran};
 use crate::transport::ring::{RingCall, RingEnd};
 
 /// The exit code of a worker whose queue was overwritten.
@@ -30,9 +30,9 @@ pub(super) fn serve_ring(end: RingEnd, recorder: Recorder) {
         let RingCall { number, attempt, function, codec, arguments, attachments } = call;
         recorder.begin(number, attempt, function);
         let ran = match registry::entry_at(function) {
-            Some(entry) if attachments.is_empty() => run(entry, codec, arguments, buffer),
+            Some(entry) if attachments.is_empty() => run(recorder, entry, codec, arguments, buffer),
             Some(entry) => attachments::with_received(std::mem::take(attachments), || {
-                run(entry, codec, arguments, buffer)
+                run(recorder, entry, codec, arguments, buffer)
             }),
             // The coordinator has the registry of this very program, or its catalogue.
             None => Outcome::UnknownFunction { message: format!("no function {function}") }.into(),
@@ -54,7 +54,7 @@ pub(super) fn serve_channel(end: WorkerEnd, recorder: Recorder) -> io::Result<()
             Ok((index, entry)) => {
                 recorder.begin(ticket.task.number, ticket.attempt, index);
                 let mut result = Bytes::new();
-                let ran = run(entry, codec, arguments, &mut result);
+                let ran = run(recorder, entry, codec, arguments, &mut result);
                 recorder.end();
                 match ran.into_outcome(result) {
                     Outcome::Returned { value, .. } if !value.attachments().is_empty() => {
@@ -71,9 +71,23 @@ pub(super) fn serve_channel(end: WorkerEnd, recorder: Recorder) -> io::Result<()
 }
 
 #[inline]
-fn run(entry: &TaskEntry, codec: u8, arguments: &[u8], buffer: &mut Bytes) -> Ran {
-    match CodecId::try_from(codec) {
+fn run(
+    recorder: Recorder,
+    entry: &TaskEntry,
+    codec: u8,
+    arguments: &[u8],
+    buffer: &mut Bytes,
+) -> Ran {
+    match CodecId::try_from(codec).or_else(|error| measured(recorder, codec).ok_or(error)) {
         Ok(codec) => (entry.run)(codec, arguments, buffer),
         Err(error) => Outcome::BadArguments { message: error.to_string() }.into(),
     }
+}
+
+/// The codec of a call whose CPU time is limited, which begins to be counted here.
+#[cold]
+fn measured(recorder: Recorder, codec: u8) -> Option<CodecId> {
+    let codec = CodecId::try_from(codec.checked_sub(MEASURED)?).ok()?;
+    recorder.note_cpu_time(sys::process::cpu_time());
+    Some(codec)
 }

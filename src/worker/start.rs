@@ -46,6 +46,7 @@ pub(super) fn become_worker(marker: &Marker) -> ! {
 fn run(marker: &Marker) -> io::Result<()> {
     descriptors::close_inherited();
     signals::unblock_all();
+    signals::heed_children();
     let lifeline = descriptors::take_stdin()?;
     exit_if_orphaned(marker);
     set_title();

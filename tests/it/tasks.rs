@@ -176,6 +176,61 @@ pub(crate) fn note_and_die(file: &Path, how: &str) {
     std::process::abort();
 }
 
+/// Notes that it has begun, and goes on until it is asked to end. Whether it was.
+#[task]
+pub(crate) fn until_asked(file: &Path) -> bool {
+    note(file, "begun");
+    while !atasker::current().is_cancelled() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// Uses so much CPU time, in so many threads each, and then a little more than none if it is to sleep for ever.
+#[task]
+pub(crate) fn burn(ms: u64, threads: u32) -> u64 {
+    let burning: Vec<_> = (0..threads).map(|_| std::thread::spawn(move || burn_here(ms))).collect();
+    burning.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
+    ms
+}
+
+fn burn_here(ms: u64) {
+    let used_ns = || {
+        let times = std::fs::read_to_string("/proc/thread-self/schedstat").expect("procfs");
+        let first = times.split_whitespace().next().expect("the first is the time on a core");
+        first.parse::<u64>().expect("a number")
+    };
+    while used_ns() / 1_000_000 < ms {
+        for n in 0..10_000_u64 {
+            std::hint::black_box(n);
+        }
+    }
+}
+
+/// The same, and fails then.
+#[task]
+pub(crate) fn asked_then_fails(file: &Path) -> Result<(), String> {
+    until_asked(file);
+    Err("asked to end".to_owned())
+}
+
+#[task(soft_timeout = "100ms")]
+pub(crate) fn patient(file: &Path) -> bool {
+    until_asked(file)
+}
+
+#[task(cpu_limit = "100ms")]
+pub(crate) fn frugal() {
+    burn_here(u64::MAX);
+}
+
+/// Whether a process that it starts can be waited for.
+#[task]
+pub(crate) fn starts_a_process() -> Result<bool, String> {
+    let status = std::process::Command::new("true").status();
+    status.map(|status| status.success()).map_err(|error| error.to_string())
+}
+
 /// Declared to be borne twice.
 #[task(retries = 9, retry_on(crash), crash_limit = 2)]
 pub(crate) fn poison() {

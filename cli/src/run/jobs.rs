@@ -8,12 +8,14 @@ use serde_json::{Map, Value};
 use crate::text::parse_duration;
 
 /// What a job may say.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "task",
     "args",
     "id",
     "priority",
     "timeout",
+    "soft_timeout",
+    "cpu_limit",
     "retries",
     "crash_limit",
     "queue_timeout",
@@ -27,6 +29,7 @@ pub(crate) struct Defaults {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: Option<u32>,
     pub(crate) crash_limit: Option<u32>,
+    pub(crate) cpu_limit: Option<Duration>,
 }
 
 /// Whose result it is.
@@ -127,6 +130,12 @@ fn build(
     if let Some(limit) = number_of(&fields, "crash_limit", 1)?.or(defaults.crash_limit) {
         call = call.crash_limit(limit);
     }
+    if let Some(timeout) = duration_of(&fields, "soft_timeout")? {
+        call = call.soft_timeout(timeout);
+    }
+    if let Some(limit) = duration_of(&fields, "cpu_limit")?.or(defaults.cpu_limit) {
+        call = call.cpu_limit(limit);
+    }
     if let Some(timeout) = duration_of(&fields, "queue_timeout")? {
         call = call.queue_timeout(timeout);
     }
@@ -207,7 +216,7 @@ mod tests {
             r#"{"task":"f","args":[1],"id":"x","priority":"high","timeout":"30s","retries":1}"#,
             Ok("f"),
         );
-        check(r#"{"task":"f","crash_limit":2}"#, Ok("f"));
+        check(r#"{"task":"f","crash_limit":2,"soft_timeout":1,"cpu_limit":"2s"}"#, Ok("f"));
         check(r#"{"task":"f","timeout":1.5,"delay":"10ms","queue_timeout":60}"#, Ok("f"));
     }
 

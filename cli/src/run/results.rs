@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use atasker::{
-    CrashReport, ExitCause, Quarantine, SubmitError, TaskError, TaskErrorKind, TaskInfo,
+    CrashReport, ExitCause, Quarantine, SubmitError, TaskError, TaskErrorKind, TaskInfo, TimeLimit,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -146,6 +146,8 @@ pub(crate) enum Kind {
     UnknownDeath,
     /// It ran too long.
     Timeout,
+    /// It used too much CPU time.
+    CpuLimit,
     /// It waited too long.
     QueueTimeout,
     /// The batch ended before it did.
@@ -278,6 +280,9 @@ fn describe(error: &TaskError) -> JobError {
                 None => report.message.clone(),
             },
         ),
+        TaskErrorKind::TimedOut { limit: TimeLimit::Cpu, .. } => {
+            JobError::new(Kind::CpuLimit, error.reason())
+        }
         TaskErrorKind::TimedOut { .. } => JobError::new(Kind::Timeout, error.reason()),
         TaskErrorKind::Expired { .. } => JobError::new(Kind::QueueTimeout, error.reason()),
         TaskErrorKind::Cancelled | TaskErrorKind::Stopped => {

@@ -93,6 +93,17 @@ fn hang() {
 }
 
 #[test]
+fn too_much_cpu_time() {
+    let job = json!({
+        "task": "count_primes", "args": [0, 1_u64 << 60], "cpu_limit": "300ms", "timeout": "1h"
+    });
+    check(&job, "timed_out", "cpu_limit", |result| {
+        let message = result["error"]["message"].as_str().expect("a text");
+        assert!(message.contains("used up its CPU time"), "{message}");
+    });
+}
+
+#[test]
 fn panic() {
     check(&json!({"task": "panic", "args": ["out of cheese"]}), "panicked", "panic", |result| {
         let message = result["error"]["message"].as_str().expect("a text");

@@ -25,6 +25,7 @@ pub(super) fn options(dice: &mut Dice) -> Options {
     let mut millis =
         |one_in, most| dice.one_in(one_in).then(|| Duration::from_millis(dice.below(most)));
     let (timeout, queue_timeout, delay) = (millis(3, 10), millis(4, 10), millis(5, 10));
+    let (soft_timeout, cpu_limit) = (millis(4, 10), millis(4, 10));
     let mut retry = RetryPolicy::NEVER;
     if dice.one_in(2) {
         retry.retries = 1 + dice.below(3) as u32;
@@ -35,5 +36,5 @@ pub(super) fn options(dice: &mut Dice) -> Options {
     }
     let crash_limit = dice.one_in(2).then(|| 1 + dice.below(3) as u32);
     let priority = Priority::ALL[dice.index(4)];
-    Options { priority, timeout, queue_timeout, delay, retry, crash_limit }
+    Options { priority, timeout, queue_timeout, delay, retry, crash_limit, soft_timeout, cpu_limit }
 }

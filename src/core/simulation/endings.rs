@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::oracle::Payload;
 use super::oracle::{Cause, Oracle};
-use crate::core::{CancelReason, Ending, StopMode, Time};
-use crate::task::id::TaskId;
+use crate::core::{Ask, CancelReason, Core, Ending, PoolId, StopMode, TaskInfo, TaskState, Time};
+use crate::task::id::{TaskId, Ticket};
+use crate::task::options::TimeLimit;
 
 impl Oracle {
     pub(super) fn on_resolved(
@@ -24,14 +26,17 @@ impl Oracle {
             ending,
             Ending::Crashed { .. }
                 | Ending::Quarantined { .. }
-                | Ending::TimedOut { worker: Some(_) }
+                | Ending::TimedOut { worker: Some(_), .. }
         );
         assert!(!ran || !prompt || known.begins > 0, "what never began did not crash or time out");
         let options = &known.options;
         let ending_name = match ending {
             Ending::Crashed { .. } => "Crashed".to_owned(),
             Ending::Quarantined { .. } => "Quarantined".to_owned(),
-            Ending::TimedOut { worker } => format!("TimedOut, in a worker: {}", worker.is_some()),
+            Ending::TimedOut { limit: TimeLimit::Cpu, .. } => "Used up its CPU time".to_owned(),
+            Ending::TimedOut { worker, .. } => {
+                format!("TimedOut, in a worker: {}", worker.is_some())
+            }
             other => format!("{other:?}"),
         };
         match ending {
@@ -45,6 +50,10 @@ impl Oracle {
                 assert_eq!(*cause, Cause::Exited(worker), "its worker did not die");
                 let crashes = known.crashes + 1;
                 assert_eq!(Some(crashes), options.crash_limit, "it is taken out at its limit");
+            }
+            Ending::TimedOut { limit: TimeLimit::Cpu, .. } => {
+                let limit = options.cpu_limit.expect("what uses up its CPU time has a limit");
+                assert!(known.cpu >= limit, "it was never seen to use so much");
             }
             Ending::TimedOut { .. } => {
                 let timeout = options.timeout.expect("what times out has a timeout");
@@ -68,6 +77,50 @@ impl Oracle {
             Ending::PoolFailed => assert!(failed, "its pool has not failed"),
         }
         self.census.insert(ending_name);
+    }
+}
+
+impl Oracle {
+    /// Some tasks with a limit of CPU time do not end before they have used it up.
+    pub(super) fn runs_until_killed(&self, task: TaskId) -> bool {
+        let limited = self.known[&task.number].options.cpu_limit.is_some();
+        limited && task.number % 6 == 1
+    }
+
+    /// The clock says so of an attempt.
+    pub(super) fn on_cpu_read(&mut self, task: TaskId, used: Duration) {
+        let known = self.task(task);
+        known.cpu = known.cpu.max(used);
+    }
+
+    pub(super) fn on_asked_to_end(&mut self, ticket: Ticket, why: Ask, now: Time) {
+        self.census.insert(format!("Asked to end: {why:?}"));
+        let gaps = self.gaps.clone();
+        let known = self.task(ticket.task);
+        assert!(!known.resolved, "what is resolved is not asked to end later");
+        match why {
+            Ask::SoftTimeout => {
+                let patience = known.options.soft_timeout.expect("it has a soft timeout");
+                let ran = awake(&gaps, known.started, now);
+                assert!(ran >= patience, "it was hurried after {ran:?}, not {patience:?}");
+                known.hurried = Some(ticket);
+            }
+            Ask::GivenUp => assert_ne!(known.pool, PoolId::Loops, "futures are ended"),
+        }
+    }
+
+    /// What runs in a slot was asked to end when its soft timeout had passed.
+    pub(super) fn check_hurried(&self, core: &Core<Payload>, now: Time) {
+        if core.next_deadline().is_some_and(|due| due <= now) {
+            return;
+        }
+        let in_slot = |it: &TaskInfo<'_, _>| it.state == TaskState::Running && it.worker.is_none();
+        for task in core.tasks().filter(in_slot) {
+            let known = &self.known[&task.id.number];
+            let begun_at = task.begun_at.expect("what runs has begun");
+            let late = known.options.soft_timeout.is_some_and(|soft| begun_at + soft <= now);
+            assert!(!late || known.hurried == task.ticket, "a soft timeout has passed unnoticed");
+        }
     }
 }
 

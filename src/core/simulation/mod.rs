@@ -22,9 +22,11 @@ use world::World;
 const SEEDS: u64 = 10_000;
 
 /// What a thousand histories must have seen.
-const REACHED: [&str; 19] = [
+const REACHED: [&str; 22] = [
     "A pack goes on",
     "Abort",
+    "Asked to end: GivenUp",
+    "Asked to end: SoftTimeout",
     "Cancelled { why: Requested }",
     "Cancelled { why: Stopped }",
     "Crashed",
@@ -41,6 +43,7 @@ const REACHED: [&str; 19] = [
     "Suspended",
     "TimedOut, in a worker: false",
     "TimedOut, in a worker: true",
+    "Used up its CPU time",
     "Warn Critical",
 ];
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::endings::justify_finish;
 use crate::core::{
@@ -40,6 +41,10 @@ pub(super) struct Known {
     pub(super) begins: u32,
     /// How often it has killed its worker.
     pub(super) crashes: u32,
+    /// The attempt that was asked to end because of its soft timeout.
+    pub(super) hurried: Option<Ticket>,
+    /// The most CPU time that an attempt was seen to have used.
+    pub(super) cpu: Duration,
     pub(super) cancel_requested: bool,
     pub(super) resolved: bool,
     warned: [u32; 2],
@@ -120,6 +125,8 @@ impl Oracle {
                 started: submitted,
                 begins: 0,
                 crashes: 0,
+                hurried: None,
+                cpu: Duration::ZERO,
                 cancel_requested: false,
                 resolved: false,
                 warned: [0; 2],
@@ -235,6 +242,7 @@ impl Oracle {
                     );
                     self.on_aborted(ticket);
                 }
+                Effect::AskToEnd { ticket, why, .. } => self.on_asked_to_end(ticket, why, now),
                 Effect::Resolve { task, ending, payload, history } => {
                     assert_eq!(*payload, task.number, "a task is resolved with its own payload");
                     for call in task.number..task.number + u64::from(self.calls[&task.number]) {
@@ -260,7 +268,8 @@ impl Oracle {
                 Effect::Revoke { .. }
                 | Effect::Kill { .. }
                 | Effect::Split { .. }
-                | Effect::CheckClaim { .. } => {}
+                | Effect::CheckClaim { .. }
+                | Effect::ReadCpu { .. } => {}
             }
         }
         for number in gone {
@@ -274,6 +283,7 @@ impl Oracle {
         );
         self.check_fleet();
         self.check_fairness(core, &started);
+        self.check_hurried(core, now);
     }
 
     /// Whatever workers come to, others are there or on their way, and as many beyond as there are to be.

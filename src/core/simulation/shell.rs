@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::dice::{Dice, finish};
 use super::oracle::Payload;
 use super::world::World;
-use crate::core::{Finished, Killed, PoolId, TaskInfo};
+use crate::core::{Finished, Killed, PoolId, TaskInfo, Time};
 use crate::task::id::{Ticket, WorkerId};
 
 /// What the shell tells the core.
@@ -19,6 +19,8 @@ pub(super) enum Event {
     /// How many calls were kept.
     PackSplit(Ticket, u32),
     ClaimChecked(WorkerId, Ticket, bool),
+    NotAsked(WorkerId, Ticket),
+    CpuRead(WorkerId, Ticket, Option<Duration>),
     Ready(WorkerId),
     Corrupt(WorkerId),
     Exited(WorkerId, Vec<Ticket>),
@@ -30,6 +32,8 @@ pub(super) struct Entry {
     pub(super) ticket: Ticket,
     /// How many of its calls have begun.
     pub(super) begun: u32,
+    /// When the first of them did.
+    pub(super) begun_at: Time,
     /// Up to which the worker may go.
     pub(super) limit: u32,
     /// The call begun last has not come to its end.
@@ -190,6 +194,10 @@ impl World {
             return parked_or_idle;
         }
         if entry.runs {
+            let burns = self.oracle.runs_until_killed(entry.ticket.task);
+            if burns && !process.signalled {
+                return parked_or_idle;
+            }
             entry.runs = !healthy && dice.one_in(2);
         } else if entry.begun > 0 && entry.begun == entry.limit {
             entry.committed = true;
@@ -198,6 +206,9 @@ impl World {
             process.stuck = true;
         } else {
             (entry.begun, entry.runs) = (entry.begun + 1, true);
+            if entry.begun == 1 {
+                entry.begun_at = self.now;
+            }
             let Entry { ticket, begun, .. } = *entry;
             if begun == 1 && dice.one_in(2) {
                 process.outbox.push_back(Event::Begun(worker, ticket));

@@ -1,6 +1,7 @@
 //! How effects are performed: in any order between the batches, or, as over a ring, at once.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::shell::{Entry, Event};
 use super::world::World;
@@ -17,6 +18,8 @@ pub(super) enum Action {
     Kill(WorkerId, Ticket),
     Split(WorkerId, Ticket),
     CheckClaim(WorkerId, Ticket),
+    AskToEnd(Option<WorkerId>, Ticket),
+    ReadCpu(WorkerId, Ticket),
     Signal(WorkerId),
     Spawn(WorkerId),
     Retire(WorkerId),
@@ -30,21 +33,27 @@ impl Action {
             | Self::Revoke(..)
             | Self::Kill(..)
             | Self::Split(..)
-            | Self::CheckClaim(..) => true,
-            Self::Run(_) | Self::Abort(_) | Self::Signal(_) | Self::Spawn(_) | Self::Retire(_) => {
-                false
-            }
+            | Self::CheckClaim(..)
+            | Self::AskToEnd(..) => true,
+            Self::Run(_)
+            | Self::Abort(_)
+            | Self::ReadCpu(..)
+            | Self::Signal(_)
+            | Self::Spawn(_)
+            | Self::Retire(_) => false,
         }
     }
 
     fn worker(self) -> Option<WorkerId> {
         match self {
-            Self::Run(_) | Self::Abort(_) => None,
+            Self::Run(_) | Self::Abort(_) | Self::AskToEnd(None, _) => None,
             Self::Stage(worker, _)
             | Self::Revoke(worker, _)
             | Self::Kill(worker, _)
             | Self::Split(worker, _)
             | Self::CheckClaim(worker, _)
+            | Self::AskToEnd(Some(worker), _)
+            | Self::ReadCpu(worker, _)
             | Self::Signal(worker)
             | Self::Spawn(worker)
             | Self::Retire(worker) => Some(worker),
@@ -95,6 +104,7 @@ impl World {
                 self.running.push(ticket);
             }
             Action::Abort(ticket) => _ = self.aborted.insert(ticket),
+            Action::AskToEnd(None, _) => {}
             _ if !known => self.answer_for_the_dead(action),
             Action::Stage(worker, ticket) => self.stage(worker, ticket),
             Action::Revoke(worker, ticket) => {
@@ -116,6 +126,12 @@ impl World {
                 let begun = self.entry(worker, ticket).is_some_and(|entry| entry.begun > 0);
                 self.answer(Event::ClaimChecked(worker, ticket, begun));
             }
+            Action::AskToEnd(Some(worker), ticket) => {
+                if self.entry(worker, ticket).is_none_or(|entry| entry.begun == 0) {
+                    self.answer(Event::NotAsked(worker, ticket));
+                }
+            }
+            Action::ReadCpu(worker, ticket) => self.read_cpu(worker, ticket),
             Action::Signal(worker) => self.process(worker).signalled = true,
             Action::Spawn(worker) => self.process(worker).spawned = true,
             Action::Retire(worker) => self.process(worker).retired = true,
@@ -140,9 +156,25 @@ impl World {
         }
     }
 
+    /// Some use one core all the time, others none.
+    fn read_cpu(&mut self, worker: WorkerId, ticket: Ticket) {
+        let now = self.now;
+        let entry = self.entry(worker, ticket).filter(|entry| entry.begun > 0);
+        let used = entry.map(|entry| match entry.ticket.task.number % 3 {
+            0 => Duration::ZERO,
+            _ => now.since(entry.begun_at),
+        });
+        if let Some(used) = used {
+            self.oracle.on_cpu_read(ticket.task, used);
+        }
+        // No ring is asked for it, so it takes its time.
+        self.answers.push(Event::CpuRead(worker, ticket, used));
+    }
+
     fn stage(&mut self, worker: WorkerId, ticket: Ticket) {
         let limit = self.oracle.calls(ticket.task.number);
         let staged_is_begun = self.config.staged_is_begun;
+        let begun_at = self.now;
         let process = self.process(worker);
         if process.dead || process.unwelcome.contains(&ticket) {
             return;
@@ -150,7 +182,8 @@ impl World {
         // A worker without a ring runs what it was sent to its end.
         let begun = if staged_is_begun { limit } else { 0 };
         let (runs, committed, killed) = (staged_is_begun, false, false);
-        process.entries.push_back(Entry { ticket, begun, limit, runs, committed, killed });
+        let entry = Entry { ticket, begun, begun_at, limit, runs, committed, killed };
+        process.entries.push_back(entry);
         for call in 0..u64::from(begun) {
             self.oracle.on_really_begun(ticket.task.number + call);
         }

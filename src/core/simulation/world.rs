@@ -61,6 +61,7 @@ impl World {
                 0
             }),
             claim_deadline: (rings && dice.one_in(2)).then_some(Duration::from_millis(7)),
+            cores: 1 + dice.below(3) as u32,
             staged_is_begun: !rings,
             restart_limit: 1 + dice.below(8) as u32,
             restart_backoff: Backoff::fixed(Duration::from_millis(dice.below(3))),
@@ -214,6 +215,8 @@ impl World {
                 Effect::Kill { worker, ticket } => Action::Kill(worker, ticket),
                 Effect::Split { worker, ticket } => Action::Split(worker, ticket),
                 Effect::CheckClaim { worker, ticket } => Action::CheckClaim(worker, ticket),
+                Effect::AskToEnd { worker, ticket, .. } => Action::AskToEnd(worker, ticket),
+                Effect::ReadCpu { worker, ticket } => Action::ReadCpu(worker, ticket),
                 Effect::Signal { worker, .. } => Action::Signal(worker),
                 Effect::Retire { worker } => Action::Retire(worker),
                 Effect::Spawn { worker, .. } => {
@@ -431,6 +434,10 @@ impl World {
             }
             Event::ClaimChecked(worker, ticket, begun) => {
                 core.on_claim_checked(now, worker, ticket, begun, &mut out);
+            }
+            Event::NotAsked(worker, ticket) => core.on_not_asked(now, worker, ticket),
+            Event::CpuRead(worker, ticket, used) => {
+                core.on_cpu_read(now, worker, ticket, used, &mut out);
             }
             Event::Ready(worker) => core.on_worker_ready(now, worker, &mut out),
             Event::Corrupt(worker) => core.on_worker_corrupt(now, worker, &mut out),

@@ -2,6 +2,7 @@
 
 mod fleet;
 mod futures;
+mod limits;
 mod packs;
 mod rings;
 mod slots;
@@ -13,11 +14,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Cancel, Core, CoreConfig, Effect, Ending, Finish, Finished, Killed, PoolConfig, PoolId,
+    Ask, Cancel, Core, CoreConfig, Effect, Ending, Finish, Finished, Killed, PoolConfig, PoolId,
     PoolKind, RefuseReason, StopMode, Submission, Time, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
-use crate::task::options::{Backoff, Limits, Options, Priority, RetryOn};
+use crate::task::options::{Backoff, Limits, Options, Priority, RetryOn, TimeLimit};
 
 type Name = &'static str;
 
@@ -53,6 +54,7 @@ const WORKERS: WorkersConfig = WorkersConfig {
     prefetch: Duration::MAX,
     worth_a_wake: Duration::ZERO,
     claim_deadline: None,
+    cores: 2,
     staged_is_begun: true,
     restart_limit: 2,
     restart_backoff: Backoff::NONE,
@@ -144,6 +146,11 @@ impl Story {
             Effect::Split { worker, ticket } => format!("split {} on {worker}", name(ticket.task)),
             Effect::CheckClaim { worker, ticket } => {
                 format!("check {} on {worker}", name(ticket.task))
+            }
+            Effect::AskToEnd { payload, why: Ask::GivenUp, .. } => format!("ask {payload} to end"),
+            Effect::AskToEnd { payload, why: Ask::SoftTimeout, .. } => format!("hurry {payload}"),
+            Effect::ReadCpu { worker, ticket } => {
+                format!("read the clock of {worker} for {}", name(ticket.task))
             }
             Effect::Signal { worker, why } => format!("signal {worker} {why:?}"),
             Effect::Spawn { worker, delay } if delay.is_zero() => format!("spawn {worker}"),
@@ -284,6 +291,18 @@ impl Story {
         })
     }
 
+    fn not_asked(&mut self, worker: u64, name: Name) -> &mut Self {
+        let ticket = self.tickets[name];
+        self.event(|core, now, _| core.on_not_asked(now, WorkerId(worker), ticket))
+    }
+
+    fn cpu_read(&mut self, worker: u64, name: Name, used: Option<Duration>) -> &mut Self {
+        let ticket = self.tickets[name];
+        self.event(|core, now, out| {
+            core.on_cpu_read(now, WorkerId(worker), ticket, used, out);
+        })
+    }
+
     fn exited(&mut self, worker: u64, begun: &[Name]) -> &mut Self {
         let begun: Vec<Ticket> = begun.iter().map(|name| self.tickets[name]).collect();
         self.event(|core, now, out| core.on_worker_exited(now, WorkerId(worker), &begun, out))
@@ -299,6 +318,7 @@ fn ending_word(ending: Ending) -> String {
         Ending::Finished => "finished".to_owned(),
         Ending::Crashed { worker } => format!("crashed in {worker}"),
         Ending::Quarantined { worker } => format!("quarantined in {worker}"),
+        Ending::TimedOut { limit: TimeLimit::Cpu, .. } => "used up its CPU time".to_owned(),
         Ending::TimedOut { .. } => "timed out".to_owned(),
         Ending::Cancelled { why } => format!("cancelled ({why:?})"),
         Ending::Expired => "expired".to_owned(),

@@ -66,11 +66,11 @@ fn a_closure_that_is_given_up_holds_its_slot_until_it_ends() {
     story
         .submit("a", Options { timeout: Some(ms(5)), ..Options::DEFAULT })
         .submit("b", Options::DEFAULT);
-    story.wait(ms(5)).is("a timed out");
+    story.wait(ms(5)).is("ask a to end, a timed out");
     assert_eq!(story.core.info(PoolId::Threads).detached, 1);
     story.cancel("a", Cancel::TooLate).is("");
-    story.done("a").is("run b").cancel("b", Cancel::Resolved).is("b cancelled (Requested)");
-    story.done("b").is("");
+    story.done("a").is("run b").cancel("b", Cancel::Resolved);
+    story.is("ask b to end, b cancelled (Requested)").done("b").is("");
     assert_eq!(story.core.info(PoolId::Threads).busy, 0);
 }
 
@@ -78,9 +78,9 @@ fn a_closure_that_is_given_up_holds_its_slot_until_it_ends() {
 fn a_retry_of_a_timed_out_closure_waits_for_its_end() {
     let mut story = Story::slots(Limits::new(2));
     let options = Options { timeout: Some(ms(5)), ..retry(1, RetryOn::Timeout) };
-    story.submit("a", options).wait(ms(5)).is("");
+    story.submit("a", options).wait(ms(5)).is("ask a to end");
     story.wait(ms(50)).is("").done("a").is("a again after Timeout, run a");
-    story.wait(ms(5)).is("a timed out").done("a").is("");
+    story.wait(ms(5)).is("ask a to end, a timed out").done("a").is("");
 }
 
 #[test]

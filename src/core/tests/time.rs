@@ -130,6 +130,7 @@ fn what_runs_in_a_slot_is_given_the_time_again_too() {
     let mut story = Story::slots(Limits::new(1));
     let timeout = Options { timeout: Some(ms(20)), ..retry(1, RetryOn::Timeout) };
     story.submit("a", timeout).is("run a").wait(ms(15)).suspend(ms(1000)).wait(ms(4)).is("");
-    story.wait(ms(1)).is("").done("a").is("a again after Timeout, run a");
-    story.wait(ms(15)).suspend(ms(1000)).wait(ms(4)).is("").wait(ms(1)).is("a timed out");
+    story.wait(ms(1)).is("ask a to end").done("a").is("a again after Timeout, run a");
+    story.wait(ms(15)).suspend(ms(1000)).wait(ms(4)).is("").wait(ms(1));
+    story.is("ask a to end, a timed out");
 }

@@ -66,7 +66,7 @@ pub(super) enum FromWorker {
 pub(super) fn encode_call(ticket: Ticket, call: CallFrame<'_>) -> Option<Vec<u8>> {
     let name_length = u16::try_from(call.function.len()).ok()?;
     let mut bytes = Vec::with_capacity(HEAD + call.function.len() + call.arguments.len());
-    bytes.extend([CALL, call.codec as u8]);
+    bytes.extend([CALL, call.codec_number()]);
     bytes.extend(name_length.to_le_bytes());
     push_ticket(&mut bytes, ticket);
     bytes.extend(call.function.as_bytes());
@@ -192,6 +192,7 @@ mod tests {
                 calls: 1,
                 is_pack: false,
                 codec: CodecId::Postcard,
+                is_measured: false,
                 arguments: &arguments,
                 shared: None,
                 attachments: &[],

@@ -131,6 +131,7 @@ impl Game {
             calls,
             is_pack: pack,
             codec: CodecId::Postcard,
+            is_measured: false,
             arguments,
             attachments: &[],
             shared: None,

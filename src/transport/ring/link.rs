@@ -384,7 +384,7 @@ impl RingLink {
             attempt: ticket.attempt,
             arguments_length: length as u32,
             slot,
-            codec: call.codec.into(),
+            codec: call.codec_number(),
             form,
         };
         let [first, second] = head.to_words();

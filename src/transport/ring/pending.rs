@@ -20,6 +20,7 @@ pub(super) struct OwnedCall {
     pub(super) ticket: Ticket,
     index: u32,
     codec: CodecId,
+    is_measured: bool,
     calls: u32,
     is_pack: bool,
     arguments: Arguments,
@@ -54,7 +55,7 @@ pub(super) enum Need {
 
 impl OwnedCall {
     pub(super) fn new(ticket: Ticket, call: CallFrame<'_>) -> Self {
-        let CallFrame { index, codec, calls, is_pack, .. } = call;
+        let CallFrame { index, codec, is_measured, calls, is_pack, .. } = call;
         let room = if call.attachments.is_empty() { AREA_BYTES } else { BESIDE_HEADER_MAX };
         let too_long = call.arguments.len() > room;
         let arguments = match call.shared {
@@ -64,7 +65,7 @@ impl OwnedCall {
         };
         let parcel = if too_long { Need::Wanted } else { Need::None };
         let attachments = call.attachments.to_vec();
-        Self { ticket, index, codec, calls, is_pack, arguments, attachments, parcel }
+        Self { ticket, index, codec, is_measured, calls, is_pack, arguments, attachments, parcel }
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -105,6 +106,7 @@ impl OwnedCall {
             function: "",
             index: self.index,
             codec: self.codec,
+            is_measured: self.is_measured,
             calls: self.calls,
             is_pack: self.is_pack,
             arguments,

@@ -64,6 +64,7 @@ fn single(arguments: &[u8]) -> CallFrame<'_> {
         calls: 1,
         is_pack: false,
         codec: CodecId::Postcard,
+        is_measured: false,
         arguments,
         attachments: &[],
         shared: None,

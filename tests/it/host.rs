@@ -1,0 +1,143 @@
+//! Hosts with habits of their own: one that reaps whatever child ends, one that ignores SIGCHLD, one that forks while
+//! tasks run. Each in a process of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use atasker::{Limits, Stop, SubmitError, Supervisor, TaskHandle, TaskStatus, wait_all};
+
+use crate::tasks;
+use crate::watch::{Held, TRANSPORTS, alone, eventually, is_alive};
+
+/// Tasks of all fates, several times: each reaches the one end that is its own, and nothing is left.
+fn check_all_ends(make_trouble: impl Fn(&Supervisor)) {
+    for transport in TRANSPORTS {
+        eprintln!("over {transport:?}");
+        let start = || {
+            let builder = Supervisor::builder().transport(transport).processes(Limits::new(2));
+            builder.start().expect("workers start")
+        };
+        // The first supervisor opens what stays open for good.
+        start().stop(Stop::Drain);
+        let before = Held::count();
+        let supervisor = start();
+        make_trouble(&supervisor);
+        for _ in 0..5 {
+            check_ends(&supervisor);
+        }
+        make_trouble(&supervisor);
+        let pids: Vec<u32> =
+            supervisor.info().workers.iter().filter_map(|worker| worker.pid).collect();
+        supervisor.stop(Stop::Drain);
+        drop(supervisor);
+        assert!(pids.iter().all(|&pid| !is_alive(pid)));
+        before.assert_again();
+    }
+}
+
+fn check_ends(supervisor: &Supervisor) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("held");
+    let submit = |how: &str| supervisor.submit(tasks::die::call(how)).expect("accepted");
+    let status = |task: TaskHandle<()>| {
+        task.wait().map_or_else(|error| error.status(), |()| TaskStatus::Completed)
+    };
+    let held = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+    let crashes = ["abort", "exit 42", "null write"].map(submit);
+    let panics = submit("panic");
+    let hangs = tasks::die::call("hang").timeout(Duration::from_millis(50));
+    let hangs = supervisor.submit(hangs).expect("accepted");
+    let good: Vec<_> =
+        (0..20).map(|n| supervisor.submit(tasks::add::call(n, n)).expect("accepted")).collect();
+    eventually("it runs", || file.exists());
+    assert!(held.cancel());
+    assert_eq!(status(held), TaskStatus::Cancelled);
+    for crash in crashes {
+        assert_eq!(status(crash), TaskStatus::Crashed);
+    }
+    assert_eq!(status(panics), TaskStatus::Panicked);
+    assert_eq!(status(hangs), TaskStatus::TimedOut);
+    for (n, sum) in (0..20).zip(wait_all(good, None).expect("without a timeout")) {
+        assert_eq!(sum.expect("a good one runs"), 2 * n);
+    }
+}
+
+#[test]
+fn one_that_reaps_every_child() {
+    alone("host::one_that_reaps_every_child", || {
+        let reaped = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&reaped);
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let reaper = std::thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                if reap_any() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        check_all_ends(|_| {});
+        over.store(true, Ordering::Relaxed);
+        reaper.join().expect("it does not panic");
+        assert!(reaped.load(Ordering::Relaxed) > 0, "it was never the first");
+    });
+}
+
+#[expect(unsafe_code, reason = "only libc waits for any child")]
+fn reap_any() -> bool {
+    // SAFETY: a null status is not written to.
+    unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) > 0 }
+}
+
+#[test]
+#[expect(unsafe_code, reason = "only libc has signals ignored")]
+fn one_that_ignores_the_death_of_children() {
+    alone("host::one_that_ignores_the_death_of_children", || {
+        // SAFETY: SIG_IGN runs no code.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        check_all_ends(|supervisor| {
+            // What is no business of the workers is not inherited by them.
+            let task = supervisor.submit(tasks::starts_a_process::call()).expect("accepted");
+            assert_eq!(task.wait().expect("it runs"), Ok(true));
+        });
+    });
+}
+
+#[test]
+fn one_that_forks_while_tasks_run() {
+    alone("host::one_that_forks_while_tasks_run", || {
+        check_all_ends(|supervisor| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let file = folder.path().join("held");
+            let held = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+            eventually("it runs", || file.exists());
+            for _ in 0..20 {
+                let running = supervisor.submit(tasks::add::call(1, 2)).expect("accepted");
+                assert_eq!(in_forked_child(supervisor, &held), 0, "the child is told what it is");
+                assert_eq!(running.wait().expect("it notices nothing"), 3);
+            }
+            std::fs::remove_file(&file).expect("it is there");
+            held.wait().expect("it notices nothing");
+        });
+    });
+}
+
+/// Fork, and try what a child must not do. The exit code: zero if it was told so.
+#[expect(unsafe_code, reason = "only a fork makes a forked child")]
+fn in_forked_child(supervisor: &Supervisor, held: &TaskHandle<()>) -> i32 {
+    // SAFETY: the child calls what is to be called in forked children, and leaves by _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let refused = matches!(supervisor.submit(tasks::add::call(1, 2)), Err(SubmitError::Forked));
+        let code = i32::from(!refused || held.cancel());
+        // SAFETY: it has no preconditions.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = 0;
+    // SAFETY: the place that it writes to lives.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    libc::WEXITSTATUS(status)
+}
