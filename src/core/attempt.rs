@@ -264,7 +264,11 @@ impl<P: Clone> Core<P> {
             Killed::NotBegun => {
                 // A worker that let a whole timeout pass before it took the task up is of no use.
                 if matches!(why, Kill::TimedOut(_)) {
-                    self.kill_worker(worker, SignalReason::Stuck, out);
+                    let given = self.tasks[slot].mark;
+                    let deadline = self.workers_mut().config.claim_deadline;
+                    let is_late = deadline.is_some_and(|deadline| now < given + deadline);
+                    let reason = if is_late { SignalReason::Late } else { SignalReason::Stuck };
+                    self.kill_worker(worker, reason, out);
                 }
                 self.leave_worker(slot, now);
                 let why = match why {

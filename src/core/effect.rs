@@ -84,6 +84,9 @@ pub(crate) enum SignalReason {
     Corrupt,
     /// It never took up what it was given.
     Stuck,
+    /// It had not taken it up within the task's own timeout, which is less than it may take: no fault of the worker's,
+    /// if the machine is busy.
+    Late,
     Stopping,
 }
 

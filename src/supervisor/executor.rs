@@ -328,7 +328,7 @@ impl Executor {
                 "it sent what no worker sends: a task has written to descriptors that are not its own, or \
                  forked and returned twice"
             }
-            SignalReason::Stuck => "it did not take up what it was given",
+            SignalReason::Stuck | SignalReason::Late => "it did not take up what it was given",
             SignalReason::Stopping => "the supervisor stopped",
             SignalReason::TimedOut | SignalReason::Cancelled => "another task of it was ended",
         });

@@ -22,7 +22,7 @@ use world::World;
 const SEEDS: u64 = 10_000;
 
 /// What a thousand histories must have seen.
-const REACHED: [&str; 22] = [
+const REACHED: [&str; 23] = [
     "A pack goes on",
     "Abort",
     "Asked to end: GivenUp",
@@ -36,6 +36,7 @@ const REACHED: [&str; 22] = [
     "Quarantined",
     "Signal Cancelled",
     "Signal Corrupt",
+    "Signal Late",
     "Signal Stopping",
     "Signal Stuck",
     "Signal TimedOut",

@@ -77,6 +77,22 @@ fn a_program_that_takes_up_nothing_is_given_up() {
     story.revoked(2, "a", true).exited(2, &[]).is("pool failed, a lost its pool, retire 3");
 }
 
+/// On a busy machine it may be late again and again.
+#[test]
+fn a_worker_that_is_late_for_a_short_timeout_says_nothing_of_the_program() {
+    let claims = WorkersConfig { claim_deadline: Some(ms(10)), restart_limit: 1, ..RINGS };
+    let mut story = Story::workers(Limits::new(1), claims);
+    let short = Options { timeout: Some(ms(2)), ..Options::DEFAULT };
+    story.submit("a", short).is("stage a on 1");
+    for worker in 1..6 {
+        story.wait(ms(2)).is(&format!("kill a on {worker}"));
+        story.kill_settled(worker, "a", Killed::NotBegun);
+        story.is(&format!("signal {worker} Late, spawn {}", worker + 1)).exited(worker, &[]);
+        story.ready(worker + 1).is(&format!("stage a on {}", worker + 1));
+    }
+    story.done("a").is("a finished");
+}
+
 #[test]
 fn what_is_taken_back_is_taken_from_the_back() {
     let low = || priority(Priority::Low);
