@@ -211,15 +211,26 @@ static int fork_and_return(void)
     return fork() < 0 ? -1 : 7;
 }
 
-/* Forks a child that holds whatever the worker holds. The answer is its process id. */
+/* Forks a child that holds whatever the worker holds, in a session of its own. The answer is its process id. */
 static int fork_and_stay(void)
 {
+    int ends[2];
+    char word = 0;
+    if (pipe(ends) != 0)
+        return -1;
     int child = fork();
     if (child == 0) {
         setsid();
-        for (;;)
-            pause();
+        if (write(ends[1], "x", 1) == 1)
+            for (;;)
+                pause();
+        _exit(1);
     }
+    /* Until then it would die with the worker's group. */
+    if (child < 0 || read(ends[0], &word, 1) != 1)
+        return -1;
+    close(ends[0]);
+    close(ends[1]);
     return child;
 }
 

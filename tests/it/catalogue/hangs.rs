@@ -196,8 +196,16 @@ fn a_deadline_in_the_queue_and_one_for_the_run(scene: &Scene) {
     assert!(!noted.exists());
     occupied.release();
     // What has begun expires no more, and runs as long as it may.
-    let call = tasks::sleep_ms::call(150).queue_timeout(Duration::from_millis(100));
-    assert_eq!(scene.run(call).expect("it began in time"), 150);
+    let began_in_time = [100, 1_000, 10_000].into_iter().any(|ms| {
+        let call = tasks::sleep_ms::call(ms * 3 / 2).queue_timeout(Duration::from_millis(ms));
+        match scene.run(call) {
+            Ok(slept) => slept > ms,
+            // On a machine that is too busy for that.
+            Err(error) if error.status() == TaskStatus::Expired => false,
+            Err(error) => panic!("{error}"),
+        }
+    });
+    assert!(began_in_time);
     let call = tasks::note_and::call(&noted, "hang").queue_timeout(Duration::from_mins(10));
     assert_times_out(scene, call);
 }
@@ -205,7 +213,10 @@ fn a_deadline_in_the_queue_and_one_for_the_run(scene: &Scene) {
 fn a_hang_with_a_grandchild(scene: &Scene) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("grandchild");
-    assert_times_out(scene, hang_with_a_grandchild::call(&file));
+    let task = scene.submit(hang_with_a_grandchild::call(&file)).expect("accepted");
+    eventually("it hangs", || file.exists());
+    assert!(task.cancel());
+    assert_eq!(task.wait().expect_err("it hangs").status(), TaskStatus::Cancelled);
     let pid = std::fs::read_to_string(&file).expect("it was started").parse().expect("a pid");
     eventually("the grandchild is dead", || !is_alive(pid));
 }

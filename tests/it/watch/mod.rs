@@ -74,6 +74,13 @@ impl Held {
         }
     }
 
+    /// With so many more pieces of memory, each of which has a descriptor.
+    pub(crate) fn with_memory(&self, pieces: usize) -> Self {
+        let Self { descriptors, segments, .. } = *self;
+        let children = self.children.clone();
+        Self { descriptors: descriptors + pieces, segments: segments + pieces, children, ..*self }
+    }
+
     /// Wait until it holds this again, and no more.
     pub(crate) fn assert_again(&self) {
         let deadline = Instant::now() + patience() / 2;
