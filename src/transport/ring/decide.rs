@@ -123,7 +123,7 @@ impl RingLink {
 
     /// Take the whole entry back if nothing of it has begun.
     fn take_back(&self, state: &mut Ring, ticket: Ticket) -> Revoke {
-        if state.take_pending(ticket) || state.unheard.contains(&ticket) {
+        if state.take_pending(ticket) || state.take_unheard(ticket) {
             return Revoke::Revoked;
         }
         let tail = state.records.tail();

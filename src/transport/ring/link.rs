@@ -483,6 +483,11 @@ impl Ring {
         self.over || self.corrupt
     }
 
+    pub(super) fn take_unheard(&mut self, ticket: Ticket) -> bool {
+        let at = self.unheard.iter().position(|other| *other == ticket);
+        at.map(|at| self.unheard.swap_remove(at)).is_some()
+    }
+
     /// Forget a call that waits for a place.
     pub(super) fn take_pending(&mut self, ticket: Ticket) -> bool {
         let before = self.pending.len();
