@@ -157,6 +157,7 @@ pub use async_loop::CronError;
 #[cfg(feature = "async")]
 pub use async_loop::{AsyncJob, AsyncLoop, LoopError, LoopStop, Schedule};
 pub use background::BackgroundWorker;
+pub use blackbox::{Backtrace, Frame, Stack};
 pub use process::{Output, OutputLine, OutputStream, Transport, WorkerStartError};
 pub use registry::{FunctionInfo, ParameterInfo};
 pub use shm::{Blob, BufferError, Reading, SealedBlob, SealedSlice, SharedSlice};
@@ -171,10 +172,9 @@ pub use supervisor::schedulers::{Scheduler, SchedulerError};
 pub use supervisor::stop::Stop;
 pub use task::call::Call;
 pub use task::cause::ExitCause;
+pub use task::crash::{ArgumentsInfo, CrashReport, Fault};
 pub use task::current::{Current, current, progress};
-pub use task::error::{
-    CrashReport, PanicReport, SubmitError, TaskError, TaskErrorKind, TrySubmitError,
-};
+pub use task::error::{PanicReport, SubmitError, TaskError, TaskErrorKind, TrySubmitError};
 pub use task::failure::{FailureError, TaskFailure, TaskResult};
 pub use task::handle::TaskHandle;
 pub use task::id::TaskId;

@@ -1,6 +1,9 @@
 //! Where everything stands in the box. Offsets and lengths in bytes, but for words, which are numbered.
 
-/// What the writer writes all the time, and what it looks at.
+use super::circle::Circle;
+use crate::sys::snapshot::{HEAD_WORDS, STACK_BYTES};
+
+/// What the worker writes all the time, and what it looks at.
 pub(super) const STATE: usize = 0;
 pub(super) const STATE_WORDS: usize = 64;
 
@@ -24,21 +27,59 @@ pub(super) const PROGRESS_ATTEMPT: usize = 17;
 pub(super) const PROGRESS_DONE: usize = 18;
 pub(super) const PROGRESS_TOTAL: usize = 19;
 
-/// How many breadcrumbs there were.
-pub(super) const CRUMBS_COUNT: usize = 24;
+const CRUMBS_COUNT: usize = 24;
+const PANICS_COUNT: usize = 32;
+/// Panics up to this one were caught, and cost their task only.
+pub(super) const PANICS_CAUGHT: usize = 33;
 
-/// The last breadcrumbs, in a circle.
-pub(super) const CRUMBS: usize = 4096;
-pub(super) const CRUMBS_KEPT: usize = 32;
-pub(super) const CRUMB_BYTES: usize = 256;
-/// In front of the text: which it is, from 1 (0 while it is written), number, attempt with the length above.
-pub(super) const CRUMB_WORDS: usize = 3;
-pub(super) const CRUMB_TEXT_MAX: usize = CRUMB_BYTES - CRUMB_WORDS * 8;
+/// The thread that serves, and overflows its stack.
+pub(super) const SERVING_THREAD: usize = 40;
+/// In KiB, before the worker had done anything: what the kernel lets it inherit.
+pub(super) const PEAK_INHERITED: usize = 41;
 
-/// All of it.
-pub(super) const LENGTH: usize = CRUMBS + CRUMBS_KEPT * CRUMB_BYTES;
+/// The last that the task has said of itself.
+pub(super) const CRUMBS: Circle = Circle { at: 4096, kept: 32, bytes: 256, count: CRUMBS_COUNT };
+pub(super) const PANICS: Circle =
+    Circle { at: CRUMBS.end(), kept: 4, bytes: 1024, count: PANICS_COUNT };
+
+/// Where a picture of a thread is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Picture {
+    /// In the first page, which has memory: a handler writes there itself.
+    pub(super) head: usize,
+    /// Here the kernel writes, which gives up where memory is short.
+    pub(super) status: usize,
+    pub(super) stack: usize,
+    pub(super) maps: usize,
+}
+
+pub(super) const STATUS_BYTES: usize = 4096;
+/// A few thousand mappings.
+pub(super) const MAPS_BYTES: usize = 256 << 10;
+
+impl Picture {
+    const fn at(head: usize, status: usize) -> Self {
+        let stack = status + STATUS_BYTES;
+        Self { head, status, stack, maps: stack + STACK_BYTES }
+    }
+
+    const fn end(&self) -> usize {
+        self.maps + MAPS_BYTES
+    }
+}
+
+/// Of what the worker died of.
+pub(super) const CRASH: Picture = Picture::at(1024, PANICS.end());
+/// Of its serving thread, when that was asked for.
+pub(super) const INQUIRY: Picture = Picture::at(2048, CRASH.end());
+
+const _: () = assert!(CRASH.head + HEAD_WORDS * 8 <= INQUIRY.head);
+const _: () = assert!(INQUIRY.head + HEAD_WORDS * 8 <= CRUMBS.at);
+
 /// What has memory from the start.
-pub(super) const COMMITTED: usize = LENGTH;
+pub(super) const COMMITTED: usize = PANICS.end();
+/// All of it.
+pub(super) const LENGTH: usize = INQUIRY.end();
 
 /// The word that asks this attempt to give up. One word, so that it always names one attempt.
 pub(super) fn request(number: u64, attempt: u32) -> u64 {

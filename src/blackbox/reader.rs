@@ -3,13 +3,17 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::circle::{Circle, Note};
 use super::layout::{
-    CALL, COMMITTED, CPU_BEGIN, CPU_WHOSE, LENGTH, NUMBER, PROGRESS_ATTEMPT, PROGRESS_DONE,
-    PROGRESS_NUMBER, PROGRESS_TOTAL, REQUEST, STATE, STATE_WORDS, request,
+    CALL, COMMITTED, CPU_BEGIN, CPU_WHOSE, CRASH, CRUMBS, INQUIRY, LENGTH, NUMBER, PANICS,
+    PANICS_CAUGHT, PEAK_INHERITED, PROGRESS_ATTEMPT, PROGRESS_DONE, PROGRESS_NUMBER,
+    PROGRESS_TOTAL, REQUEST, SERVING_THREAD, STATE, STATE_WORDS, request,
 };
+use super::painting::Painting;
 use crate::shm::Board;
 use crate::task::info::Progress;
 
@@ -17,6 +21,30 @@ use crate::task::info::Progress;
 #[derive(Debug)]
 pub(crate) struct BlackBox {
     board: Board,
+}
+
+/// What a dead worker has left.
+#[derive(Clone, Debug)]
+pub(crate) struct Remains {
+    /// Number and attempt of the task that ran; the number is 0 if none did.
+    pub(crate) running: (u64, u32),
+    crumbs: Vec<Note>,
+    /// Those that nobody has caught, as far as this crate knows.
+    panics: Vec<Note>,
+    progress: Option<(u64, u32, Progress)>,
+    /// How it died, if by a signal that is handled.
+    pub(crate) crash: Option<Arc<Painting>>,
+    /// Where its serving thread was when it was last asked.
+    pub(crate) inquiry: Option<Arc<Painting>>,
+    /// How much memory it is said to have had before it had any, in KiB.
+    pub(crate) peak_inherited: u64,
+}
+
+/// A panic that nobody has caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Uncaught<'a> {
+    pub(crate) location: &'a str,
+    pub(crate) message: &'a str,
 }
 
 impl BlackBox {
@@ -50,21 +78,83 @@ impl BlackBox {
         is_its.then_some(Duration::from_nanos(used))
     }
 
+    /// The thread that serves: what the worker says.
+    pub(crate) fn serving_thread(&self) -> Option<u32> {
+        let thread = self.state()[SERVING_THREAD].load(Ordering::Relaxed);
+        u32::try_from(thread).ok().filter(|thread| *thread != 0)
+    }
+
     /// How far this attempt says that it has come.
     pub(crate) fn progress(&self, number: u64, attempt: u32) -> Option<Progress> {
+        self.last_progress()
+            .filter(|(of, of_attempt, _)| (*of, *of_attempt) == (number, attempt))
+            .map(|(.., progress)| progress)
+    }
+
+    /// What was said last, and by which attempt.
+    fn last_progress(&self) -> Option<(u64, u32, Progress)> {
         let state = self.state();
         // Acquire: what is read between the two looks is not older than the first nor younger than the second.
         // Pairs with `Recorder::progress`.
         let whose = || state[PROGRESS_NUMBER].load(Ordering::Acquire);
-        let before = whose();
-        let of = state[PROGRESS_ATTEMPT].load(Ordering::Acquire);
+        let number = whose();
+        let attempt = state[PROGRESS_ATTEMPT].load(Ordering::Acquire);
         let done = state[PROGRESS_DONE].load(Ordering::Acquire);
         let total = state[PROGRESS_TOTAL].load(Ordering::Acquire);
-        let is_its = before == number && whose() == number && of == u64::from(attempt);
-        is_its.then_some(Progress { done, total })
+        let attempt = u32::try_from(attempt).ok()?;
+        let is_one = number != 0 && whose() == number;
+        is_one.then_some((number, attempt, Progress { done, total }))
+    }
+
+    /// Where the serving thread was when it was last asked, if that was in this task.
+    pub(crate) fn inquiry(&self, number: u64) -> Option<Arc<Painting>> {
+        Painting::read(&self.board, &INQUIRY, Some(number)).map(Arc::new)
+    }
+
+    /// All that a dead worker has left.
+    pub(crate) fn remains(&self) -> Remains {
+        let state = self.state();
+        let caught = state[PANICS_CAUGHT].load(Ordering::Relaxed);
+        let read = |circle: Circle| circle.read(&self.board);
+        let picture = |picture| Painting::read(&self.board, picture, None).map(Arc::new);
+        Remains {
+            running: self.running().unwrap_or_default(),
+            crumbs: read(CRUMBS),
+            panics: read(PANICS).into_iter().filter(|panic| panic.index > caught).collect(),
+            progress: self.last_progress(),
+            crash: picture(&CRASH),
+            inquiry: picture(&INQUIRY),
+            peak_inherited: state[PEAK_INHERITED].load(Ordering::Relaxed),
+        }
     }
 
     fn state(&self) -> &[AtomicU64; STATE_WORDS] {
         self.board.words(STATE)
     }
+}
+
+impl Remains {
+    /// The breadcrumbs of this attempt, the oldest first.
+    pub(crate) fn crumbs(&self, number: u64, attempt: u32) -> impl Iterator<Item = &str> {
+        of(&self.crumbs, number, attempt)
+    }
+
+    /// The panics of this attempt that nobody has caught, the first first.
+    pub(crate) fn panics(&self, number: u64, attempt: u32) -> impl Iterator<Item = Uncaught<'_>> {
+        of(&self.panics, number, attempt).map(|text| {
+            let (location, message) = text.split_once('\0').unwrap_or(("", text));
+            Uncaught { location, message }
+        })
+    }
+
+    /// The last that this attempt has said of how far it is.
+    pub(crate) fn progress(&self, number: u64, attempt: u32) -> Option<Progress> {
+        let (of, of_attempt, progress) = self.progress?;
+        ((of, of_attempt) == (number, attempt)).then_some(progress)
+    }
+}
+
+fn of(notes: &[Note], number: u64, attempt: u32) -> impl Iterator<Item = &str> {
+    let its = move |note: &&Note| note.number == number && note.attempt == attempt;
+    notes.iter().filter(its).map(|note| &*note.text)
 }

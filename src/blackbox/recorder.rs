@@ -1,6 +1,6 @@
-//! The worker's end: says what runs, how far it is, and hears whether it is asked to give up.
+//! The worker's end: says what runs, how far it is, what went wrong, and hears whether it is asked to give up.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::layout::{
-    CALL, CPU_BEGIN, CPU_WHOSE, CRUMB_BYTES, CRUMB_TEXT_MAX, CRUMB_WORDS, CRUMBS, CRUMBS_COUNT,
-    CRUMBS_KEPT, LENGTH, NUMBER, PROGRESS_ATTEMPT, PROGRESS_DONE, PROGRESS_NUMBER, PROGRESS_TOTAL,
-    REQUEST, STATE, STATE_WORDS, request,
+    CALL, CPU_BEGIN, CPU_WHOSE, CRASH, CRUMBS, INQUIRY, LENGTH, MAPS_BYTES, NUMBER, PANICS,
+    PANICS_CAUGHT, PEAK_INHERITED, PROGRESS_ATTEMPT, PROGRESS_DONE, PROGRESS_NUMBER,
+    PROGRESS_TOTAL, Picture, REQUEST, SERVING_THREAD, STATE, STATE_WORDS, STATUS_BYTES, request,
 };
 use crate::shm::Board;
+use crate::sys::snapshot::{Canvas, Part, STACK_BYTES};
+use crate::sys::{crash, process};
 
 /// A worker's end of its box, which it has for life.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +41,13 @@ pub fn recorder() -> Option<Recorder> {
 }
 
 impl Recorder {
-    /// Take charge of the box that the coordinator has sent. To be called once in a process.
+    /// Take charge of the box that the coordinator has sent, and paint into it what this process dies of. To be
+    /// called once, by the thread that will serve.
     pub(crate) fn install(descriptor: OwnedFd) -> io::Result<Self> {
         let recorder = Self::new(Board::open(descriptor, LENGTH)?);
+        recorder.state[SERVING_THREAD].store(process::thread_id().into(), Ordering::Relaxed);
+        recorder.state[PEAK_INHERITED].store(process::peak_memory_kib(), Ordering::Relaxed);
+        crash::install(recorder.canvas(&CRASH), recorder.canvas(&INQUIRY))?;
         Ok(*RECORDER.get_or_init(|| recorder))
     }
 
@@ -49,6 +55,17 @@ impl Recorder {
     pub(super) fn new(board: Board) -> Self {
         let board = &*Box::leak(Box::new(board));
         Self { board, state: board.words(STATE) }
+    }
+
+    fn canvas(self, picture: &Picture) -> Canvas {
+        let part = |at, length| Part { address: self.board.address(at, length), length };
+        Canvas::new(
+            self.board.words(picture.head),
+            self.board.words(STATE + NUMBER * 8),
+            self.board.address(picture.stack, STACK_BYTES),
+            part(picture.maps, MAPS_BYTES),
+            part(picture.status, STATUS_BYTES),
+        )
     }
 
     #[inline]
@@ -103,42 +120,23 @@ impl Recorder {
     }
 
     /// Leave a breadcrumb of the task that runs. Without one nothing happens.
+    #[doc(hidden)]
     pub fn breadcrumb(self, text: fmt::Arguments<'_>) {
-        let Some(running) = self.running() else { return };
-        // Threads of the task may do this at the same time, each in a place of its own.
-        let count = self.state[CRUMBS_COUNT].fetch_add(1, Ordering::Relaxed);
-        let at = CRUMBS + (count % CRUMBS_KEPT as u64) as usize * CRUMB_BYTES;
-        let head: &[AtomicU64; CRUMB_WORDS] = self.board.words(at);
-        head[0].store(0, Ordering::Relaxed);
-        let mut crumb = Crumb { board: self.board, at: at + CRUMB_WORDS * 8, length: 0 };
-        // What does not fit is left out, and what panics has said enough.
-        let _ = match text.as_str() {
-            Some(text) => crumb.write_str(text),
-            None => crumb.write_fmt(text),
-        };
-        let length = (crumb.length as u64) << 32;
-        head[1].store(running.number, Ordering::Relaxed);
-        head[2].store(length | u64::from(running.attempt), Ordering::Relaxed);
-        // Release: whoever sees the count sees the rest. A reader of a living worker looks at it twice.
-        head[0].store(count + 1, Ordering::Release);
-    }
-}
-
-/// The text of a breadcrumb while it is written.
-struct Crumb<'a> {
-    board: &'a Board,
-    at: usize,
-    length: usize,
-}
-
-impl Write for Crumb<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut end = text.len().min(CRUMB_TEXT_MAX - self.length);
-        while !text.is_char_boundary(end) {
-            end -= 1;
+        if let Some(running) = self.running() {
+            CRUMBS.leave(self.board, self.state, running, text);
         }
-        self.board.copy_in(self.at + self.length, &text.as_bytes()[..end]);
-        self.length += end;
-        if end < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+
+    /// Some thread panics while the task runs: where, and with what.
+    pub(crate) fn on_panic(self, location: &str, message: &str) {
+        if let Some(running) = self.running() {
+            PANICS.leave(self.board, self.state, running, format_args!("{location}\0{message}"));
+        }
+    }
+
+    /// All of them so far were caught.
+    pub(crate) fn on_panics_caught(self) {
+        let count = self.state[PANICS.count].load(Ordering::Relaxed);
+        self.state[PANICS_CAUGHT].store(count, Ordering::Relaxed);
     }
 }

@@ -1,10 +1,13 @@
 //! What is known about the end of a worker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::WorkerStartError;
+use super::memory_kills::MemoryKill;
+use super::output::Tail;
+use crate::blackbox::Remains;
 use crate::core::SignalReason;
-use crate::sys::process::Status;
+use crate::sys::process::{Status, Usage};
 use crate::task::cause::ExitCause;
 use crate::task::id::WorkerId;
 
@@ -14,16 +17,52 @@ pub(crate) struct Exit {
     pub(crate) worker: WorkerId,
     /// `None` if no process was started.
     pub(crate) pid: Option<u32>,
-    pub(crate) status: ExitCause,
     /// It had been ready for calls.
     pub(crate) started: bool,
     /// Why it never was. Also `None` if the supervisor itself has ended it before.
     pub(crate) start_error: Option<WorkerStartError>,
-    /// The end of what it wrote to its standard error.
-    pub(crate) stderr: String,
     /// The first reason for which it was sent SIGKILL. It may have been dying already.
     pub(crate) signalled: Option<SignalReason>,
     pub(crate) lived: Duration,
+    pub(crate) death: Death,
+}
+
+/// What was found when a process had died.
+#[derive(Clone, Debug)]
+pub(crate) struct Death {
+    pub(crate) status: ExitCause,
+    /// Unless somebody else has asked first.
+    pub(crate) usage: Option<Usage>,
+    /// The end of what it wrote to its standard error.
+    pub(crate) stderr: Tail,
+    /// What it left in its black box.
+    pub(crate) remains: Option<Remains>,
+    /// Whether the kernel was killing for memory while it lived.
+    pub(crate) memory_kill: Option<MemoryKill>,
+    pub(super) at: Instant,
+}
+
+impl Death {
+    /// Of a process that there never was.
+    pub(super) fn of_none() -> Self {
+        Self {
+            status: ExitCause::Unknown,
+            usage: None,
+            stderr: Tail::default(),
+            remains: None,
+            memory_kill: None,
+            at: Instant::now(),
+        }
+    }
+
+    /// The most memory that it had in RAM, in bytes, if that can be told from what its parent had before.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let remains = self.remains.as_ref();
+        let inherited = remains.map_or(u64::MAX, |remains| remains.peak_inherited);
+        let own = self.usage.map(|usage| usage.peak_memory_kib).filter(|peak| *peak > inherited);
+        let said = || remains?.crash.as_ref()?.peak_memory;
+        own.and_then(|peak| peak.checked_mul(1024)).or_else(said)
+    }
 }
 
 impl From<Status> for ExitCause {

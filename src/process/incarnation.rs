@@ -11,7 +11,7 @@ use ipc_channel::ipc::IpcSender;
 use super::config::Launch;
 use super::end_markers::EndMarkers;
 use super::error::WorkerStartError;
-use super::exit::Exit;
+use super::exit::{Death, Exit};
 use super::processes::{Owner, Shared};
 use super::protocol::{CRATE_VERSION, FromWorker, PROTOCOL_VERSION};
 use crate::blackbox::BlackBox;
@@ -19,7 +19,8 @@ use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::sync::Mutex;
 use crate::sys;
-use crate::sys::process::Child;
+use crate::sys::crash::inquiry_signal;
+use crate::sys::process::{Child, Status, Usage};
 use crate::task::cause::ExitCause;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::channel::ChannelLink;
@@ -32,7 +33,7 @@ pub(super) struct Incarnation {
     owner: Weak<dyn Owner>,
     shared: Weak<Shared>,
     link: OnceLock<Way>,
-    blackbox: OnceLock<BlackBox>,
+    blackbox: OnceLock<Arc<BlackBox>>,
     state: Mutex<State>,
 }
 
@@ -98,13 +99,6 @@ enum Phase {
     Started,
 }
 
-#[derive(Debug)]
-struct Death {
-    status: ExitCause,
-    stderr: String,
-    at: Instant,
-}
-
 /// What has not come yet of a worker that died.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited {
@@ -153,11 +147,11 @@ impl Incarnation {
     }
 
     /// What it leaves word in, once it was started.
-    pub(super) fn blackbox(&self) -> Option<&BlackBox> {
+    pub(super) fn blackbox(&self) -> Option<&Arc<BlackBox>> {
         self.blackbox.get()
     }
 
-    pub(super) fn set_blackbox(&self, blackbox: BlackBox) {
+    pub(super) fn set_blackbox(&self, blackbox: Arc<BlackBox>) {
         let set = self.blackbox.set(blackbox);
         debug_assert!(set.is_ok(), "an incarnation is started once");
     }
@@ -220,11 +214,7 @@ impl Incarnation {
         {
             let mut state = self.state.lock();
             state.failure = failure;
-            state.death = Some(Death {
-                status: ExitCause::Unknown,
-                stderr: String::new(),
-                at: Instant::now(),
-            });
+            state.death = Some(Death::of_none());
             state.control_ended = true;
         }
         self.report_if_complete();
@@ -314,16 +304,26 @@ impl Incarnation {
         }
     }
 
+    /// Ask its serving thread where it is. What it answers stands in the black box, in a moment if at all.
+    pub(super) fn inquire(&self) {
+        let thread = self.blackbox().and_then(|blackbox| blackbox.serving_thread());
+        if let (Some(child), Some(thread)) = (&self.state.lock().child, thread) {
+            child.signal_thread(thread, inquiry_signal());
+        }
+    }
+
     /// How it ended. From here on its number may belong to somebody else.
-    pub(super) fn reap(&self) -> ExitCause {
-        self.state.lock().child.take().map_or(ExitCause::Unknown, |child| child.reap().into())
+    pub(super) fn reap(&self) -> (ExitCause, Option<Usage>) {
+        let child = self.state.lock().child.take();
+        let (status, usage) = child.map_or((Status::Unknown, None), |child| child.reap());
+        (status.into(), usage)
     }
 
     /// It is dead for certain.
-    pub(super) fn on_died(self: &Arc<Self>, status: ExitCause, stderr: String) -> EndMarkers {
+    pub(super) fn on_died(self: &Arc<Self>, death: Death) -> EndMarkers {
         let (control, link_runs) = {
             let mut state = self.state.lock();
-            state.death = Some(Death { status, stderr, at: Instant::now() });
+            state.death = Some(death);
             (state.control.take(), matches!(state.phase, Phase::Announcing | Phase::Started))
         };
         self.report_if_complete();
@@ -421,12 +421,11 @@ impl Incarnation {
         Exit {
             worker: self.id,
             pid: state.pid,
-            status: death.status,
             started,
             start_error,
-            stderr: death.stderr,
             signalled: state.signalled,
             lived: state.spawned.map(|spawned| death.at - spawned).unwrap_or_default(),
+            death,
         }
     }
 
@@ -464,7 +463,7 @@ fn start_error(
     death: &Death,
 ) -> WorkerStartError {
     let program = launch.name.clone();
-    let stderr = death.stderr.clone();
+    let stderr = death.stderr.all.clone();
     match failure {
         Some(StartFailure::Spawn(source)) => {
             let program = launch.path.display().to_string();

@@ -6,14 +6,16 @@
 //!
 //! In reading order: `config` and `spawn` start a process, `protocol` and `control` shake hands with it,
 //! `incarnation` keeps what is known of one, `monitor` sees it die, `end_markers` end its channels then, `output` and `worker_log` take what it
-//! writes, `processes` is all of it for the supervisor, `exit` and `error` what the supervisor is told.
+//! writes, `processes` is all of it for the supervisor, `black_boxes` what it asks of living workers, `exit` and `error` what the supervisor is told, `memory_kills` a part of that.
 
+mod black_boxes;
 mod config;
 mod control;
 mod end_markers;
 mod error;
 mod exit;
 mod incarnation;
+mod memory_kills;
 mod monitor;
 mod output;
 mod processes;
@@ -25,7 +27,8 @@ mod worker_log;
 pub use config::{Output, OutputLine, OutputStream, Transport};
 pub(crate) use config::{ProcessConfig, Program};
 pub use error::WorkerStartError;
-pub(crate) use exit::Exit;
+pub(crate) use exit::{Death, Exit};
+pub(crate) use memory_kills::MemoryKill;
 pub(crate) use processes::{Owner, Processes, Source};
 pub(crate) use protocol::ProcessLimits;
 pub(crate) use worker_log::number_of as log_level_number;

@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::end_markers::EndMarkers;
+use super::exit::Death;
 use super::incarnation::{Incarnation, StartFailure};
+use super::memory_kills::MemoryKills;
 use super::output::Pipe;
 use super::processes::Shared;
 use super::spawn::{Connection, spawn};
 use crate::core::{LATE, SignalReason};
 use crate::sys::descriptors::wait_readable;
+use crate::task::cause::ExitCause;
 
 /// How long a dead worker's receivers have to find the end marker. Only a worker that left a message
 /// unfinished, and whose forked child holds it open, makes them miss it.
@@ -37,6 +40,8 @@ struct Watched {
     pipes: Vec<Arc<Pipe>>,
     /// When it is killed if it is not ready. `None` once that is settled.
     start_until: Option<Instant>,
+    /// Before it was started.
+    memory_kills: MemoryKills,
 }
 
 impl Monitor {
@@ -100,19 +105,21 @@ impl Monitor {
 
     fn start(&mut self, incarnation: Arc<Incarnation>) {
         let launch = self.shared.launch();
+        let memory_kills = MemoryKills::read();
         let at = Instant::now();
         let spawned = match spawn(launch) {
             Ok(spawned) => spawned,
             Err(error) => return incarnation.on_never_spawned(Some(StartFailure::Spawn(error))),
         };
         let connection = spawned.connection;
-        incarnation.set_blackbox(spawned.blackbox);
+        let blackbox = Arc::new(spawned.blackbox);
+        incarnation.set_blackbox(Arc::clone(&blackbox));
         if let Some(ring) = spawned.ring {
             let pid = connection.child.pid();
             incarnation.set_ring(self.shared.new_ring(incarnation.id, pid, ring));
         }
         incarnation.on_spawned(Arc::clone(&connection.child), at);
-        let pipes = self.shared.outputs().add(connection.child.pid(), spawned.pipes);
+        let pipes = self.shared.outputs().add(connection.child.pid(), spawned.pipes, &blackbox);
         let control = Control {
             shared: Arc::clone(&self.shared),
             incarnation: Arc::clone(&incarnation),
@@ -124,7 +131,7 @@ impl Monitor {
             incarnation.on_control_ended();
         }
         let start_until = Some(at + launch.start_timeout);
-        self.alive.push(Watched { incarnation, connection, pipes, start_until });
+        self.alive.push(Watched { incarnation, connection, pipes, start_until, memory_kills });
     }
 
     fn end_late_starts(&mut self, now: Instant) {
@@ -197,13 +204,18 @@ impl Monitor {
     }
 
     fn on_exited(&mut self, dead: Watched) {
-        let Watched { incarnation, connection, pipes, .. } = dead;
+        let Watched { incarnation, connection, pipes, memory_kills, .. } = dead;
         incarnation.kill_rest_of_group();
         let stderr = self.shared.outputs().finish(&pipes);
-        let status = incarnation.reap();
+        let (status, usage) = incarnation.reap();
+        let was_killed = status == ExitCause::Signal(libc::SIGKILL) && !incarnation.is_signalled();
+        let memory_kill = if was_killed { MemoryKills::read().since(memory_kills) } else { None };
+        let remains = incarnation.blackbox().map(|blackbox| blackbox.remains());
+        let at = Instant::now();
+        let death = Death { status, usage, stderr, remains, memory_kill, at };
         // With what the worker has not removed itself, before its exit is told.
         drop(connection);
-        let markers = incarnation.on_died(status, stderr);
+        let markers = incarnation.on_died(death);
         self.ending.push((Instant::now() + ENDING_MAX, markers.clone()));
         // In a thread, because sending waits if a mad worker has filled a channel and blocked its receiver.
         let in_thread = markers.clone();

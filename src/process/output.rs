@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use super::config::{Output, OutputLine, OutputStream};
 use super::threads::Threads;
+use crate::blackbox::BlackBox;
 use crate::sync::Mutex;
 use crate::sys::Bell;
 use crate::sys::descriptors::wait_readable;
 
 /// How much of a worker's standard error stands in a report.
-const TAIL_BYTES: usize = 4 << 10;
+const TAIL_BYTES: usize = 16 << 10;
 /// How much is read at once: what a pipe holds.
 const CHUNK_BYTES: usize = 64 << 10;
 /// How much of a dead worker's output is still read. A process that it left behind may go on writing.
@@ -44,15 +45,28 @@ pub(super) struct Pipe {
     stream: OutputStream,
     pid: u32,
     fd: OwnedFd,
+    /// Says which task runs.
+    blackbox: Arc<BlackBox>,
     state: Mutex<PipeState>,
 }
 
 #[derive(Debug, Default)]
 struct PipeState {
     tail: VecDeque<u8>,
+    /// Number and attempt of the task that ran when the last was read, and how much was read since it did.
+    of_task: Option<(u64, u32)>,
+    of_task_bytes: usize,
     /// Read at the worker's death, still to be passed on.
     leftover: Vec<u8>,
     finished: bool,
+}
+
+/// The end of what a worker wrote to a stream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tail {
+    pub(crate) all: String,
+    /// What was written while the task ran that ran last. Something from the moments before may be among it.
+    pub(crate) of_task: String,
 }
 
 /// A pipe and what only the reading thread knows of it.
@@ -73,11 +87,17 @@ impl Outputs {
     }
 
     /// Read a new worker's pipes.
-    pub(super) fn add(&self, pid: u32, fds: Vec<(OutputStream, OwnedFd)>) -> Vec<Arc<Pipe>> {
-        let pipes: Vec<_> = fds
-            .into_iter()
-            .map(|(stream, fd)| Arc::new(Pipe { stream, pid, fd, state: Mutex::default() }))
-            .collect();
+    pub(super) fn add(
+        &self,
+        pid: u32,
+        fds: Vec<(OutputStream, OwnedFd)>,
+        blackbox: &Arc<BlackBox>,
+    ) -> Vec<Arc<Pipe>> {
+        let pipe = |(stream, fd)| {
+            let blackbox = Arc::clone(blackbox);
+            Arc::new(Pipe { stream, pid, fd, blackbox, state: Mutex::default() })
+        };
+        let pipes: Vec<_> = fds.into_iter().map(pipe).collect();
         self.changes.lock().added.extend(pipes.iter().cloned());
         self.bell.ring();
         pipes
@@ -85,14 +105,16 @@ impl Outputs {
 
     /// The worker is dead: read what is left, without waiting for an end that a process which it left
     /// behind may hold back. Returns the end of its standard error.
-    pub(super) fn finish(&self, pipes: &[Arc<Pipe>]) -> String {
-        let mut tail = String::new();
+    pub(super) fn finish(&self, pipes: &[Arc<Pipe>]) -> Tail {
+        let mut tail = Tail::default();
         for pipe in pipes {
             let mut state = pipe.state.lock();
             pipe.read_leftover(&mut state);
             state.finished = true;
             if pipe.stream == OutputStream::Stderr {
-                tail = text_of(state.tail.make_contiguous());
+                // What ran last has left its name there.
+                state.note(pipe.blackbox.running(), 0);
+                tail = state.tail();
             }
         }
         self.bell.ring();
@@ -217,6 +239,8 @@ impl Pipe {
         match rustix::io::retry_on_intr(|| rustix::io::read(&self.fd, &mut *buffer)) {
             Ok(0) => Read::End,
             Ok(length) => {
+                // Asked after reading: none of these bytes is of a task that begins later.
+                state.note(self.blackbox.running(), length);
                 state.keep(&buffer[..length]);
                 Read::Bytes(length)
             }
@@ -231,6 +255,7 @@ impl Pipe {
             match rustix::io::retry_on_intr(|| rustix::io::read(&self.fd, &mut *buffer)) {
                 Ok(0) | Err(_) => return,
                 Ok(length) => {
+                    state.note(self.blackbox.running(), length);
                     state.keep(&buffer[..length]);
                     state.leftover.extend_from_slice(&buffer[..length]);
                 }
@@ -240,6 +265,20 @@ impl Pipe {
 }
 
 impl PipeState {
+    /// So much was read, and then this task ran.
+    fn note(&mut self, running: Option<(u64, u32)>, bytes: usize) {
+        if self.of_task != running {
+            (self.of_task, self.of_task_bytes) = (running, 0);
+        }
+        self.of_task_bytes = self.of_task_bytes.saturating_add(bytes);
+    }
+
+    fn tail(&mut self) -> Tail {
+        let all = self.tail.make_contiguous();
+        let before = all.len().saturating_sub(self.of_task_bytes);
+        Tail { all: text_of(all), of_task: text_of(&all[before..]) }
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
         let too_many = (self.tail.len() + bytes.len()).saturating_sub(TAIL_BYTES);

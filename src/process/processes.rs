@@ -15,13 +15,11 @@ use super::output::Outputs;
 use super::spawn::Ring;
 use super::threads::Threads;
 use super::worker_log::WorkerLog;
-use crate::blackbox::BlackBox;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::sync::{Mutex, Wish};
 use crate::sys::Bell;
 use crate::task::id::{Ticket, WorkerId};
-use crate::task::info::Progress;
 use crate::transport::channel::ChannelLink;
 use crate::transport::ring::{Collector, CorruptRing, RingLink};
 use crate::transport::{
@@ -81,7 +79,7 @@ impl fmt::Debug for dyn Owner {
 /// The worker processes of one pool. Dropping it kills them.
 #[derive(Debug)]
 pub(crate) struct Processes {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What the pool's threads share.
@@ -247,29 +245,6 @@ impl Processes {
         }
     }
 
-    /// Ask the attempt to give up, if the worker runs it: its `is_cancelled` answers yes from now on. A request
-    /// replaces the one before to the same worker.
-    pub(crate) fn request_cancel(&self, worker: WorkerId, ticket: Ticket) {
-        self.with_blackbox(worker, |blackbox| {
-            blackbox.request_end(ticket.task.number(), ticket.attempt);
-        });
-    }
-
-    /// How much CPU time the attempt has used. `None` if it has not begun, or nobody can tell.
-    pub(crate) fn cpu_used(&self, worker: WorkerId, ticket: Ticket) -> Option<Duration> {
-        let incarnation = self.shared.find(worker)?;
-        let at_begin =
-            incarnation.blackbox()?.cpu_time_at_begin(ticket.task.number(), ticket.attempt)?;
-        Some(incarnation.cpu_time()?.saturating_sub(at_begin))
-    }
-
-    /// How far the attempt has come, as it says itself.
-    pub(crate) fn progress(&self, worker: WorkerId, ticket: Ticket) -> Option<Progress> {
-        self.with_blackbox(worker, |blackbox| {
-            blackbox.progress(ticket.task.number(), ticket.attempt)
-        })?
-    }
-
     /// How many bytes of memory the worker has of its own. `None` if it is gone.
     pub(crate) fn weigh(&self, worker: WorkerId) -> Option<u64> {
         self.shared.find(worker)?.memory()
@@ -301,10 +276,6 @@ impl Processes {
     fn with_link<T>(&self, worker: WorkerId, with: impl FnOnce(&dyn Link) -> T) -> Option<T> {
         let incarnation = self.shared.find(worker)?;
         incarnation.way().map(|way| with(&*way.link()))
-    }
-
-    fn with_blackbox<T>(&self, worker: WorkerId, with: impl FnOnce(&BlackBox) -> T) -> Option<T> {
-        self.shared.find(worker)?.blackbox().map(with)
     }
 
     fn with_channel<T>(
@@ -439,7 +410,7 @@ impl Shared {
         self.wake_monitor();
     }
 
-    fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {
+    pub(super) fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {
         self.workers.read().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned()
     }
 }

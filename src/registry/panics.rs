@@ -5,6 +5,8 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::blackbox::recorder;
+
 /// What is known of a panic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked {
@@ -12,6 +14,9 @@ pub(crate) struct Panicked {
     /// `file:line:column`; `None` where no hook is installed.
     pub(crate) location: Option<String>,
 }
+
+/// The message of a panic that has none.
+const NO_TEXT: &str = "a value of another type than a string";
 
 thread_local! {
     /// Where this thread panicked last.
@@ -23,6 +28,11 @@ pub(crate) fn install_hook() {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let location = info.location().map(ToString::to_string);
+        // Should nobody catch it, there is nobody to tell of it afterwards.
+        if let Some(recorder) = recorder() {
+            let message = info.payload_as_str().unwrap_or(NO_TEXT);
+            recorder.on_panic(location.as_deref().unwrap_or_default(), message);
+        }
         // The thread may be past its thread locals, or in the middle of `take_location`.
         let _ = LOCATION.try_with(|last| {
             if let Ok(mut last) = last.try_borrow_mut() {
@@ -37,6 +47,9 @@ pub(crate) fn install_hook() {
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let location = take_location();
+        if let Some(recorder) = recorder() {
+            recorder.on_panics_caught();
+        }
         let message = message_of(&*payload);
         // The payload is a value of the user's, and its Drop may panic too; and so on. The second is leaked.
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -56,7 +69,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
     } else if let Some(text) = payload.downcast_ref::<String>() {
         text.clone()
     } else {
-        "a value of another type than a string".to_owned()
+        NO_TEXT.to_owned()
     }
 }
 

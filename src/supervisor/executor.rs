@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
+use crate::blackbox::Stack;
 use crate::codec::Encoded;
-use crate::core::{Core, MemoryExcess, MemoryLimit, SignalReason};
+use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, Source, Transport, WorkerStartError};
 use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Function, TaskCell};
-use crate::task::error::{CrashReport, SubmitError};
-use crate::task::id::{Ticket, WorkerId};
+use crate::task::error::SubmitError;
+use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::info::Progress;
 use crate::task::options::Options;
 use crate::transport::frame::OutcomeFrame;
@@ -265,6 +266,23 @@ impl Executor {
         self.pool()?.cpu_used(worker, ticket)
     }
 
+    /// Ask a worker where it is, for [`stack`](Self::stack) in a moment.
+    pub(crate) fn inquire(&self, worker: WorkerId) {
+        if let Some(pool) = self.pool() {
+            pool.inquire(worker);
+        }
+    }
+
+    /// Where the worker was when it was last asked, if that was in this task, which has this `function`.
+    pub(crate) fn stack(&self, worker: WorkerId, task: TaskId, function: &str) -> Option<Stack> {
+        let asked = self.pool()?.stack(worker, task).or_else(|| {
+            let exit = self.exit(worker)?;
+            let inquiry = exit.death.remains.as_ref()?.inquiry.clone();
+            inquiry.filter(|inquiry| inquiry.of.0 == task.number())
+        });
+        Some(Stack::new(asked?, function))
+    }
+
     /// How far the attempt has come, as it says itself.
     pub(crate) fn progress(&self, worker: WorkerId, ticket: Ticket) -> Option<Progress> {
         self.pool()?.progress(worker, ticket)
@@ -322,28 +340,10 @@ impl Executor {
             .or_else(|| state.exits.get(&worker).and_then(|exit| exit.pid))
     }
 
-    pub(crate) fn crash_report(&self, worker: WorkerId, ran: Duration) -> Option<CrashReport> {
-        let Self::Workers(workers) = self else {
-            return None;
-        };
-        let exit = workers.state.lock().exits.get(&worker).cloned()?;
-        let stderr = exit.stderr.clone();
-        let killed_because = exit.signalled.map(|why| match why {
-            SignalReason::Corrupt => {
-                "it sent what no worker sends: a task has written to descriptors that are not its own, or \
-                 forked and returned twice"
-            }
-            SignalReason::Stuck | SignalReason::Late => "it did not take up what it was given",
-            SignalReason::Memory(MemoryExcess { limit: MemoryLimit::Worker, .. }) => {
-                "it had more memory than `memory_hard_limit` allows a worker"
-            }
-            SignalReason::Memory(MemoryExcess { limit: MemoryLimit::Task, .. }) => {
-                "the task had taken more memory than its `memory_limit`"
-            }
-            SignalReason::Stopping => "the supervisor stopped",
-            SignalReason::TimedOut | SignalReason::Cancelled => "another task of it was ended",
-        });
-        Some(CrashReport { cause: exit.status, pid: exit.pid?, ran, killed_because, stderr })
+    /// How a worker ended that has ended lately.
+    pub(super) fn exit(&self, worker: WorkerId) -> Option<Arc<Exit>> {
+        let Self::Workers(workers) = self else { return None };
+        workers.state.lock().exits.get(&worker).cloned()
     }
 
     /// Why no worker starts any more.
@@ -442,7 +442,7 @@ impl Owner for Shared {
             target: "atasker::process",
             worker = exit.worker.0,
             pid = exit.pid,
-            status = %exit.status,
+            status = %exit.death.status,
             was_ready = exit.started,
             killed_because = exit.signalled.map(debug),
             lived = ?exit.lived,

@@ -8,6 +8,7 @@ use super::error::StartError;
 use super::executor::Executor;
 use super::shared::Shared;
 use crate::background::BackgroundWorkerInfo;
+use crate::blackbox::Stack;
 use crate::core::{self, PoolId, TaskState, Time};
 use crate::registry::{self, Catalogue, FunctionInfo};
 use crate::sys;
@@ -215,6 +216,11 @@ impl View {
         }
     }
 
+    /// Where it was when it was last asked.
+    fn stack(&self, executor: &Executor) -> Option<Stack> {
+        executor.stack(self.worker?, self.ticket?.task, &self.cell.name.function)
+    }
+
     /// How far the attempt that runs has come.
     fn progress(&self, executor: &Executor) -> Option<Progress> {
         let ticket = self.ticket?;
@@ -312,7 +318,8 @@ impl Shared {
             returned_error: None,
         };
         let progress = view.progress(&self.executor);
-        TaskInfo { progress, ..ended.into_info(view.id, &view.cell.name) }
+        let stack = view.stack(&self.executor);
+        TaskInfo { progress, stack, ..ended.into_info(view.id, &view.cell.name) }
     }
 
     /// End a task as cancelled, if nothing else has ended it.

@@ -7,6 +7,7 @@ pub(crate) mod builder;
 pub(crate) mod callbacks;
 pub(crate) mod cancel;
 pub(crate) mod context;
+mod crash;
 pub(crate) mod default;
 pub(crate) mod driven;
 pub(crate) mod error;

@@ -15,7 +15,12 @@ impl Shared {
         why: Ask,
     ) {
         match worker {
-            Some(worker) => self.executor.request_cancel(worker, ticket),
+            Some(worker) => {
+                self.executor.request_cancel(worker, ticket);
+                if why == Ask::SoftTimeout {
+                    self.executor.inquire(worker);
+                }
+            }
             None => cell.said.ask_to_end(ticket.attempt),
         }
         if why == Ask::SoftTimeout {

@@ -7,11 +7,10 @@ use smallvec::SmallVec;
 
 use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
-use crate::task::cause::ExitCause;
 use crate::task::cell::{Farewell, Payload, TaskCell};
-use crate::task::error::{CrashReport, TaskError, TaskErrorKind};
+use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket};
-use crate::task::info::{Ended, Pool, TaskStatus};
+use crate::task::info::{Ended, TaskStatus};
 
 /// What an attempt that has just ended left behind, for the task to be resolved with if the core says so.
 pub(crate) struct Arrived {
@@ -128,7 +127,7 @@ impl Shared {
                         target: "atasker::task", task = task.number(), name = %payload.name.function,
                         attempts = history.attempts, ?why, ?wait, "runs again"
                     );
-                    self.on_retried(&payload, history, why);
+                    self.on_retried(task, &payload, history, why);
                 }
                 Effect::Warn { task, payload, level, waited } => {
                     self.warn(task, &payload, level, waited);
@@ -170,17 +169,17 @@ impl Shared {
             }
             Ending::Quarantined { .. } => {
                 pid = self.pid_of(history);
-                Err(fail(self.quarantine(cell, history)))
+                Err(fail(self.quarantine(task, cell, history)))
             }
             ending => {
                 pid = self.pid_of(history);
-                Err(fail(self.error_kind(cell.pool, ending, history, pid)))
+                Err(fail(self.error_kind(task, cell, ending, history, pid)))
             }
         };
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
         tracing::debug!(
             target: "atasker::task", task = task.number(), name = %cell.name.function, %status,
-            error = outcome.as_ref().err().map(display), returned_error, attempts = history.attempts,
+            error = outcome.as_ref().err().map(|error| display(error.for_log())), returned_error, attempts = history.attempts,
             queued = ?history.queued, ?ran, worker = history.worker.map(|worker| worker.0), pid, "ended"
         );
         self.counters.add(status, 1);
@@ -214,18 +213,23 @@ impl Shared {
     /// What an ending other than `Finished` is to the user.
     fn error_kind(
         &self,
-        pool: Pool,
+        task: TaskId,
+        cell: &TaskCell,
         ending: Ending,
         history: History,
         pid: Option<u32>,
     ) -> TaskErrorKind {
-        let ran = history.ran;
+        let (pool, ran) = (cell.pool, history.ran);
         match ending {
             Ending::Finished => unreachable!("an outcome is no error"),
             Ending::Quarantined { .. } => unreachable!("a pack is not quarantined"),
-            Ending::Crashed { .. } => TaskErrorKind::Crashed(self.crash_report(history)),
+            Ending::Crashed { .. } => {
+                TaskErrorKind::Crashed(Box::new(self.crash_report(task, cell, history)))
+            }
             Ending::TimedOut { worker, limit } => {
-                TaskErrorKind::TimedOut { pool, pid: worker.and(pid), ran, limit }
+                let stack = worker
+                    .and_then(|worker| self.executor.stack(worker, task, &cell.name.function));
+                TaskErrorKind::TimedOut { pool, pid: worker.and(pid), ran, limit, stack }
             }
             Ending::Cancelled { why: CancelReason::Requested } => TaskErrorKind::Cancelled,
             Ending::Cancelled { why: CancelReason::Stopped } => TaskErrorKind::Stopped,
@@ -237,7 +241,7 @@ impl Shared {
     /// The outcomes of its calls have arrived apart; those that have none end now.
     fn resolve_pack(&self, task: TaskId, cell: &TaskCell, ending: Ending, history: History) {
         if ending != Ending::Finished {
-            let kind = self.error_kind(cell.pool, ending, history, self.pid_of(history));
+            let kind = self.error_kind(task, cell, ending, history, self.pid_of(history));
             let status = kind.status();
             let fail =
                 |id| TaskError::new(Some(id), cell.name.clone(), history.attempts, kind.clone());
@@ -253,19 +257,6 @@ impl Shared {
             "a pack ended"
         );
         drop(cell.give_back());
-    }
-
-    /// Of the last attempt.
-    pub(super) fn crash_report(&self, history: History) -> CrashReport {
-        let History { worker, ran, .. } = history;
-        let known = worker.and_then(|worker| self.executor.crash_report(worker, ran));
-        known.unwrap_or(CrashReport {
-            cause: ExitCause::Unknown,
-            pid: 0,
-            ran,
-            killed_because: None,
-            stderr: String::new(),
-        })
     }
 
     fn warn(&self, task: TaskId, cell: &Arc<TaskCell>, level: WarnLevel, waited: Duration) {

@@ -5,6 +5,7 @@ use super::shared::Shared;
 use crate::core::History;
 use crate::task::cell::TaskCell;
 use crate::task::error::TaskErrorKind;
+use crate::task::id::TaskId;
 use crate::task::options::RetryOn;
 
 impl SupervisorBuilder {
@@ -19,14 +20,19 @@ impl SupervisorBuilder {
 
 impl Shared {
     /// An attempt failed by `why`, and another follows.
-    pub(super) fn on_retried(&self, cell: &TaskCell, history: History, why: RetryOn) {
+    pub(super) fn on_retried(&self, task: TaskId, cell: &TaskCell, history: History, why: RetryOn) {
         if why == RetryOn::Crash && cell.counts_crashes() {
-            cell.keep_crash(self.crash_report(history));
+            cell.keep_crash(self.crash_report(task, cell, history));
         }
     }
 
     /// It has killed its worker once more, which was too often.
-    pub(super) fn quarantine(&self, cell: &TaskCell, history: History) -> TaskErrorKind {
-        TaskErrorKind::Quarantined(cell.quarantine(self.crash_report(history)))
+    pub(super) fn quarantine(
+        &self,
+        task: TaskId,
+        cell: &TaskCell,
+        history: History,
+    ) -> TaskErrorKind {
+        TaskErrorKind::Quarantined(cell.quarantine(self.crash_report(task, cell, history)))
     }
 }

@@ -4,6 +4,7 @@
 //! Knows nothing of workers or tasks. What `rustix` offers safely is used from where it is needed; here
 //! stands what takes several steps, or what only `libc` has.
 
+pub(crate) mod crash;
 pub(crate) mod descriptors;
 pub(crate) mod environment;
 #[cfg(test)]
@@ -13,5 +14,6 @@ pub(crate) mod futex;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod signals;
+pub(crate) mod snapshot;
 
 pub(crate) use descriptors::Bell;

@@ -1,13 +1,15 @@
 //! Processes as seen from their parent, and what a process does to itself.
-#![expect(unsafe_code, reason = "rustix has no _exit, no sysconf and no clocks of other processes")]
+#![expect(
+    unsafe_code,
+    reason = "rustix has no _exit, sysconf, clocks of other processes, getrusage or waitid with usage"
+)]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit,
-};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 /// A child of this process that leads a process group of its own.
 #[derive(Debug)]
@@ -23,6 +25,38 @@ pub(crate) enum Status {
     Signal(i32),
     /// Somebody else in this process has asked first, and only one may know.
     Unknown,
+}
+
+/// What a child has used in all its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// The most memory that it had in RAM. At least that of its parent when it was started.
+    pub(crate) peak_memory_kib: u64,
+    /// On processors.
+    pub(crate) cpu_time: Duration,
+}
+
+impl Usage {
+    fn of(usage: &libc::rusage) -> Self {
+        let duration = |time: libc::timeval| {
+            let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+            let microseconds = u64::try_from(time.tv_usec).unwrap_or(0);
+            Duration::from_secs(seconds).saturating_add(Duration::from_micros(microseconds))
+        };
+        Self {
+            peak_memory_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+            cpu_time: duration(usage.ru_utime).saturating_add(duration(usage.ru_stime)),
+        }
+    }
+}
+
+/// `struct pidfd_info`
+#[repr(C)]
+struct PidfdInfo {
+    mask: u64,
+    /// What is not asked for.
+    rest: [u32; 13],
+    exit_code: i32,
 }
 
 impl Child {
@@ -74,20 +108,103 @@ impl Child {
         }
     }
 
-    /// How the child ended, of which the pidfd has told. Never waits.
-    pub(crate) fn reap(&self) -> Status {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        match rustix::io::retry_on_intr(|| {
-            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options)
-        }) {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Status::Code(code),
-                (None, Some(signal)) => Status::Signal(signal),
-                (None, None) => Status::Unknown,
-            },
-            Ok(None) | Err(_) => Status::Unknown,
+    /// A signal to one thread of the child, if that has it and handles that signal: it would die of it otherwise. To be
+    /// called before `reap` only.
+    pub(crate) fn signal_thread(&self, thread: u32, signal: libc::c_int) {
+        if self.handles(signal) {
+            // SAFETY: a signal to a thread of a process that is this one's child and not reaped; if the thread is
+            // another's, nothing is sent.
+            unsafe {
+                libc::syscall(libc::SYS_tgkill, self.pid.as_raw_nonzero().get(), thread, signal)
+            };
         }
     }
+
+    /// `SigCgt` of `proc_pid_status(5)`.
+    fn handles(&self, signal: libc::c_int) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let caught = status.ok().and_then(|status| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        });
+        caught.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    }
+
+    /// How the child ended, of which the pidfd has told, and what it has used. Never waits.
+    ///
+    /// Should somebody else in this process have asked first, the pidfd may know (from Linux 6.15 on), but not what
+    /// was used.
+    pub(crate) fn reap(&self) -> (Status, Option<Usage>) {
+        match self.wait() {
+            Some((status, usage)) => (status, Some(usage)),
+            None => (self.exit_information().unwrap_or(Status::Unknown), None),
+        }
+    }
+
+    /// waitid(2) with the fifth argument that libc leaves out.
+    fn wait(&self) -> Option<(Status, Usage)> {
+        let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
+        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: both structures are this frame's, and the kernel keeps neither.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                self.pidfd.as_raw_fd(),
+                information.as_mut_ptr(),
+                libc::WEXITED | libc::WNOHANG,
+                usage.as_mut_ptr(),
+            )
+        };
+        if result != 0 {
+            return None;
+        }
+        // SAFETY: zeroed ones are valid, and the kernel wrote over them.
+        let information = unsafe { information.assume_init() };
+        // SAFETY: as above.
+        let usage = unsafe { usage.assume_init() };
+        // SAFETY: what the union has not is read as other bytes of it.
+        let status = unsafe { information.si_status() };
+        let status = match information.si_code {
+            libc::CLD_EXITED => Status::Code(status),
+            libc::CLD_KILLED | libc::CLD_DUMPED => Status::Signal(status),
+            _ => return None,
+        };
+        Some((status, Usage::of(&usage)))
+    }
+
+    /// `PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, linux/pidfd.h.
+    fn exit_information(&self) -> Option<Status> {
+        const PIDFD_INFO_EXIT: u64 = 1 << 3;
+        /// In its first version.
+        const PIDFD_GET_INFO: libc::Ioctl = libc::_IOWR::<PidfdInfo>(0xff, 11);
+        let mut information = PidfdInfo { mask: PIDFD_INFO_EXIT, rest: [0; 13], exit_code: 0 };
+        // SAFETY: the structure is this frame's and of the size that the request says.
+        let result =
+            unsafe { libc::ioctl(self.pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut information) };
+        if result != 0 || information.mask & PIDFD_INFO_EXIT == 0 {
+            return None;
+        }
+        // As wait(2) has it.
+        let (signal, code) = (information.exit_code & 0x7f, information.exit_code >> 8 & 0xff);
+        Some(if signal == 0 { Status::Code(code) } else { Status::Signal(signal) })
+    }
+}
+
+/// The current thread's, as the kernel numbers them. Safe in a signal handler.
+pub(crate) fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// The most memory that this process has had in RAM so far, in KiB. (Of a process that was just started that is its
+/// parent's: see `setmax_mm_hiwater_rss` in the kernel's `exec_mmap`.)
+pub(crate) fn peak_memory_kib() -> u64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the usage is this frame's.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    // SAFETY: a zeroed usage is valid, and the kernel wrote over it.
+    let usage = unsafe { usage.assume_init() };
+    u64::try_from(usage.ru_maxrss).unwrap_or(0)
 }
 
 /// The CPU time of all threads of this process.

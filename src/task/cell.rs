@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
-use super::error::{CrashReport, TaskError};
+use super::crash::CrashReport;
+use super::error::TaskError;
 use super::info::{Ended, Pool};
 use super::options::{Options, Priority};
 use super::pack::PackSlice;

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::cause::ExitCause;
 use super::cell::Name;
+use super::crash::CrashReport;
 use super::id::TaskId;
 use super::info::{Pool, TaskStatus};
 use super::options::TimeLimit;
 use super::quarantine::Quarantine;
+use crate::blackbox::Stack;
 
 /// Why a task ended without the function's value.
 ///
@@ -43,7 +44,7 @@ pub enum TaskErrorKind {
     /// The function panicked. The pool goes on.
     Panicked(PanicReport),
     /// The worker process died while the task ran.
-    Crashed(CrashReport),
+    Crashed(Box<CrashReport>),
     /// It has killed its worker process as often as its [crash limit](crate::Call::crash_limit) allows, and is not
     /// tried again.
     Quarantined(Quarantine),
@@ -58,6 +59,8 @@ pub enum TaskErrorKind {
         ran: Duration,
         /// Which of its limits it has exceeded.
         limit: TimeLimit,
+        /// Where its thread was at its soft timeout, if it had one and ran in a worker process.
+        stack: Option<Stack>,
     },
     /// It was cancelled by its handle, its loop was stopped, or what was to end it elsewhere was dropped.
     Cancelled,
@@ -97,22 +100,6 @@ pub struct PanicReport {
     pub location: Option<String>,
     /// The worker process, if it was one.
     pub pid: Option<u32>,
-}
-
-/// Everything known about why a worker died under a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CrashReport {
-    /// What ended the process.
-    pub cause: ExitCause,
-    /// The process.
-    pub pid: u32,
-    /// How long the task had run.
-    pub ran: Duration,
-    /// Why the pool itself killed the worker, if it did. `None`: it died without the pool's doing.
-    pub killed_because: Option<&'static str>,
-    /// The last that the worker wrote to its standard error, at most 4 KiB.
-    pub stderr: String,
 }
 
 impl TaskErrorKind {
@@ -185,6 +172,37 @@ impl TaskError {
         }
     }
 
+    /// What `Display` says, for logs: threads of the pool write them, which must not read debug information to find
+    /// the place of a crash.
+    pub(crate) fn for_log(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| match &self.0.kind {
+            TaskErrorKind::Crashed(report) => self.write(f, &report.without_place()),
+            TaskErrorKind::Quarantined(_) => self.write(f, &"is quarantined"),
+            kind => self.write(f, kind),
+        })
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, kind: &dyn fmt::Display) -> fmt::Result {
+        write!(f, "task")?;
+        if let Some(id) = self.0.id {
+            write!(f, " {id}")?;
+        }
+        write!(f, " `{}`", self.0.name.function)?;
+        if let Some(given) = &self.0.name.given {
+            match (&given.id, &given.label) {
+                (Some(id), Some(label)) => write!(f, " (id {id}, {label})")?,
+                (Some(id), None) => write!(f, " (id {id})")?,
+                (None, Some(label)) => write!(f, " ({label})")?,
+                (None, None) => {}
+            }
+        }
+        write!(f, " {kind}")?;
+        if self.0.attempts > 1 {
+            write!(f, " (attempt {})", self.0.attempts)?;
+        }
+        Ok(())
+    }
+
     /// What happened, without saying to which task.
     pub fn reason(&self) -> String {
         self.0.kind.to_string()
@@ -239,44 +257,9 @@ impl fmt::Display for TaskErrorKind {
     }
 }
 
-impl fmt::Display for CrashReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "crashed: its worker process {} {} after {:.1?}",
-            self.pid, self.cause, self.ran
-        )?;
-        if let Some(why) = self.killed_because {
-            write!(f, ", by the pool itself, because {why}")?;
-        }
-        let stderr = self.stderr.trim();
-        if stderr.is_empty() {
-            return Ok(());
-        }
-        write!(f, "; the last it wrote: {stderr}")
-    }
-}
-
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task")?;
-        if let Some(id) = self.0.id {
-            write!(f, " {id}")?;
-        }
-        write!(f, " `{}`", self.0.name.function)?;
-        if let Some(given) = &self.0.name.given {
-            match (&given.id, &given.label) {
-                (Some(id), Some(label)) => write!(f, " (id {id}, {label})")?,
-                (Some(id), None) => write!(f, " (id {id})")?,
-                (None, Some(label)) => write!(f, " ({label})")?,
-                (None, None) => {}
-            }
-        }
-        write!(f, " {}", self.0.kind)?;
-        if self.0.attempts > 1 {
-            write!(f, " (attempt {})", self.0.attempts)?;
-        }
-        Ok(())
+        self.write(f, &self.0.kind)
     }
 }
 

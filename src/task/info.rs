@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::cell::Name;
 use super::id::TaskId;
 use super::options::Priority;
+use crate::blackbox::Stack;
 
 /// Where a task stands. The last eight are terminal: every task reaches exactly one of them, exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +119,8 @@ pub struct TaskInfo {
     pub pid: Option<u32>,
     /// How far it says that it has come, while it runs: see [`progress`](crate::progress).
     pub progress: Option<Progress>,
+    /// Where the task was when its worker process was last asked, while it runs: at its soft timeout.
+    pub stack: Option<Stack>,
     /// Whether what it returned is an `Err`. Only for tasks that say so: those of `#[task]`, and calls by
     /// name.
     pub returned_error: Option<String>,
@@ -181,6 +184,7 @@ impl Ended {
             ran: self.ran,
             pid: self.pid,
             progress: None,
+            stack: None,
             returned_error: self.returned_error,
         }
     }

@@ -6,6 +6,7 @@
 pub(crate) mod call;
 pub(crate) mod cause;
 pub(crate) mod cell;
+pub(crate) mod crash;
 pub(crate) mod current;
 pub(crate) mod error;
 pub(crate) mod failure;

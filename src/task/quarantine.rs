@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::Call;
 use super::cell::Function;
-use super::error::CrashReport;
+use super::crash::CrashReport;
 use crate::codec::{self, Bytes, CodecId, Encoded};
 
 /// Says that bytes are a saved quarantine, and in which form.

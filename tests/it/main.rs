@@ -28,6 +28,7 @@ mod memory;
 mod payloads;
 mod python;
 mod quarantine;
+mod reports;
 mod rings;
 mod said;
 mod schedulers;

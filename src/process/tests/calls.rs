@@ -99,7 +99,7 @@ fn a_retired_worker_finishes_what_it_has(transport: Transport) {
         pool.processes.retire(worker);
         assert!(pool.value(ticket) == sent);
         let exit = pool.exit(worker);
-        assert_eq!((exit.status, exit.signalled), (ExitCause::Code(0), None));
+        assert_eq!((exit.death.status, exit.signalled), (ExitCause::Code(0), None));
     }
 }
 

@@ -28,7 +28,7 @@ fn the_cause_of_death_is_told(transport: Transport) {
         let (worker, pid) = pool.spawn_ready();
         pool.stage(worker, function, arguments);
         let exit = pool.exit(worker);
-        assert_eq!(exit.status, cause, "{function}");
+        assert_eq!(exit.death.status, cause, "{function}");
         assert_eq!((exit.pid, exit.started, exit.signalled), (Some(pid), true, None));
         assert!(exit.start_error.is_none() && exit.lived > Duration::ZERO);
     }
@@ -47,7 +47,7 @@ fn a_hanging_worker_is_killed_with_all_it_has_started(transport: Transport) {
     pool.stage(worker, "hang", b"");
     pool.kill(worker);
     let exit = pool.exit(worker);
-    assert_eq!(exit.status, ExitCause::Signal(libc::SIGKILL));
+    assert_eq!(exit.death.status, ExitCause::Signal(libc::SIGKILL));
     assert_eq!(exit.signalled, Some(SignalReason::Cancelled));
     wait_until("both are gone", || !is_alive(pid) && !is_alive(child));
 }
@@ -57,7 +57,7 @@ fn a_process_killed_from_outside_is_noticed_while_idle(transport: Transport) {
     let pool = Pool::new(config(transport));
     let (worker, pid) = pool.spawn_ready();
     send_signal(pid, rustix::process::Signal::TERM);
-    assert_eq!(pool.exit(worker).status, ExitCause::Signal(libc::SIGTERM));
+    assert_eq!(pool.exit(worker).death.status, ExitCause::Signal(libc::SIGTERM));
 }
 
 fn a_grandchild_that_holds_everything_open_delays_nothing(transport: Transport) {
@@ -67,7 +67,7 @@ fn a_grandchild_that_holds_everything_open_delays_nothing(transport: Transport) 
     // It lives longer than the watchdog.
     pool.call(worker, "leave_a_child", b"120");
     pool.stage(worker, "abort", b"");
-    assert_eq!(pool.exit(worker).status, ExitCause::Signal(libc::SIGABRT));
+    assert_eq!(pool.exit(worker).death.status, ExitCause::Signal(libc::SIGABRT));
 }
 
 fn what_a_worker_said_last_is_in_the_report(transport: Transport) {
@@ -81,8 +81,12 @@ fn what_a_worker_said_last_is_in_the_report(transport: Transport) {
     pool.call(worker, "stderr", b"last words \xff\n");
     pool.stage(worker, "abort", b"");
     let exit = pool.exit(worker);
-    assert!(exit.stderr.ends_with("é and more\nlast words \u{fffd}\n"), "{}", exit.stderr);
-    assert!(exit.stderr.len() <= (4 << 10) + 2);
+    assert!(
+        exit.death.stderr.all.ends_with("é and more\nlast words \u{fffd}\n"),
+        "{}",
+        exit.death.stderr.all
+    );
+    assert!(exit.death.stderr.all.len() <= (16 << 10) + 2);
 }
 
 fn a_host_that_reaps_children_itself_gets_an_unknown_cause(transport: Transport) {
@@ -96,7 +100,7 @@ fn a_host_that_reaps_children_itself_gets_an_unknown_cause(transport: Transport)
     });
     pool.stage(worker, "exit", b"5");
     let exit = pool.exit(worker);
-    assert!(matches!(exit.status, ExitCause::Unknown | ExitCause::Code(5)), "{exit:?}");
+    assert!(matches!(exit.death.status, ExitCause::Unknown | ExitCause::Code(5)), "{exit:?}");
     reaper.join().expect("it reaps or finds nothing");
 }
 

@@ -103,7 +103,7 @@ fn what_was_committed_before_a_death_is_delivered_before_the_exit(transport: Tra
         jitter.spend();
         send_signal(pid, rustix::process::Signal::KILL);
         let (exit, fates) = pool.exit_and_fates(worker);
-        assert_eq!(exit.status, ExitCause::Signal(libc::SIGKILL));
+        assert_eq!(exit.death.status, ExitCause::Signal(libc::SIGKILL));
         let delivered = pool.is_told_of(ticket);
         let in_doubt = fates.iter().any(|fate| fate.ticket == ticket);
         assert!(!(delivered && in_doubt), "it has ended and is in doubt");

@@ -161,7 +161,7 @@ fn a_retired_worker_runs_dry_first() {
         assert_eq!(pool.value(ticket), [n]);
     }
     let (exit, fates) = pool.exit_and_fates(worker);
-    assert_eq!((exit.status, fates), (ExitCause::Code(0), Vec::new()));
+    assert_eq!((exit.death.status, fates), (ExitCause::Code(0), Vec::new()));
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn a_crash_in_a_pack_leaves_what_was_finished_and_tells_how_far_it_came() {
         let ticket = pool.stage_pack(worker, &[b"one", b"two", b"abort", &noting, &noting]);
         pool.stage(worker, "act", &noting);
         let (exit, fates) = pool.exit_and_fates(worker);
-        assert_eq!(exit.status, ExitCause::Signal(libc::SIGABRT));
+        assert_eq!(exit.death.status, ExitCause::Signal(libc::SIGABRT));
         assert_eq!(fates, [Fate { ticket, begun: 3 }]);
         let mut values = Vec::new();
         while pool.is_told_of(ticket) {

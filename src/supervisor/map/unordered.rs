@@ -89,6 +89,7 @@ fn refused_info(error: &TaskError) -> TaskInfo {
         ran: std::time::Duration::ZERO,
         pid: None,
         progress: None,
+        stack: None,
         returned_error: None,
     }
 }

@@ -1,0 +1,219 @@
+//! Why a worker died under a task, as far as it can be told.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::cause::ExitCause;
+use super::error::PanicReport;
+use super::info::Progress;
+use crate::blackbox::{Backtrace, Stack};
+
+/// `Display` shows so much of what the worker wrote; all of it is in [`CrashReport::stderr`].
+const SHOWN_CHARACTERS_MAX: usize = 160;
+
+/// Everything known about why a worker died under a task.
+///
+/// `Display` is one paragraph: what happened, the likely cause, where, and what the worker said last.
+///
+/// ```no_run
+/// # fn show(error: &atasker::TaskError) {
+/// if let Some(crash) = error.crash() {
+///     eprintln!("{crash}");
+///     if let Some(backtrace) = crash.backtrace() {
+///         eprintln!("{backtrace}");
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CrashReport {
+    /// What ended the process.
+    pub cause: ExitCause,
+    /// The process.
+    pub pid: u32,
+    /// How long the task had run.
+    pub ran: Duration,
+    /// Why the pool itself killed the worker, if it did. `None`: it died without the pool's doing.
+    pub killed_because: Option<&'static str>,
+    /// What it most likely died of, in words: `it used a null pointer (address 0x8)`. `None` if nothing can be said
+    /// beyond [`cause`](Self::cause).
+    pub likely_cause: Option<String>,
+    /// The fault or signal that a thread of it was stopped by, if it is one that is caught: not that of SIGKILL.
+    /// When the stack overflows it is the fault; the process then dies by the SIGABRT that follows.
+    pub fault: Option<Fault>,
+    /// Panics of the task that nobody has caught, the first first: where a panic aborts.
+    pub panics: Vec<PanicReport>,
+    /// What the worker wrote to its standard error since the task began, at most the last 16 KiB. What was
+    /// written in the last moments before may be among it: it is cut where this process reads it.
+    pub stderr: String,
+    /// The last of what the task left by [`breadcrumb!`](crate::breadcrumb), the oldest first.
+    pub breadcrumbs: Vec<String>,
+    /// The last of what the task told [`progress`](crate::progress).
+    pub progress: Option<Progress>,
+    /// The arguments, to be told from others.
+    pub arguments: Option<ArgumentsInfo>,
+    /// The most memory, in bytes, that the worker had in RAM, in all its life. `None` if the kernel does not tell: of a
+    /// process that was killed it does only if that had more than this program had when it was started.
+    pub peak_memory: Option<u64>,
+    /// What the worker used of processors in all its life, on whatever tasks.
+    pub cpu_time: Option<Duration>,
+    /// The stack of the thread that crashed, if that left a [`fault`](Self::fault).
+    pub stack: Option<Stack>,
+}
+
+/// What a thread was stopped by before its process died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// The number of the signal.
+    pub signal: i32,
+    /// What kind of fault it was, in words: `nothing is mapped at the address`. `None` if it says no more than
+    /// the signal.
+    pub kind: Option<&'static str>,
+    /// Of a fault of memory: the address that was used. Of another fault: that of the instruction.
+    pub address: Option<u64>,
+    /// The process that sent the signal, if one did.
+    pub sender: Option<u32>,
+    /// The name of the thread.
+    pub thread: String,
+}
+
+/// The arguments of a call, as far as a report has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArgumentsInfo {
+    /// Their length when encoded, without shared buffers.
+    pub bytes: u64,
+    /// A digest (FNV-1a) of their length and their first MiB, by which equal ones are recognised.
+    pub digest: u64,
+}
+
+impl ArgumentsInfo {
+    pub(crate) fn of(arguments: &[u8]) -> Self {
+        const DIGESTED_BYTES_MAX: usize = 1 << 20;
+        let bytes = arguments.len() as u64;
+        let digested = &arguments[..arguments.len().min(DIGESTED_BYTES_MAX)];
+        let all = bytes.to_le_bytes().into_iter().chain(digested.iter().copied());
+        let digest = all.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self { bytes, digest }
+    }
+}
+
+impl CrashReport {
+    /// Of a worker of which nothing is known any more.
+    pub(crate) fn unknown(ran: Duration) -> Self {
+        Self {
+            cause: ExitCause::Unknown,
+            pid: 0,
+            ran,
+            killed_because: None,
+            likely_cause: None,
+            fault: None,
+            panics: Vec::new(),
+            stderr: String::new(),
+            breadcrumbs: Vec::new(),
+            progress: None,
+            arguments: None,
+            peak_memory: None,
+            cpu_time: None,
+            stack: None,
+        }
+    }
+
+    /// The functions on the stack of the thread that crashed, the innermost first, down to the task's. See
+    /// [`Stack::backtrace`] for what the first call costs.
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        self.stack.as_ref().map(Stack::backtrace)
+    }
+
+    /// What `Display` says before it looks at the stack: for logs, whose threads must not read debug information.
+    pub(crate) fn without_place(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.write(f, None))
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, place: Option<&dyn fmt::Display>) -> fmt::Result {
+        let Self { pid, cause, ran, .. } = self;
+        write!(f, "crashed: its worker process {pid} {cause} after {ran:.1?}")?;
+        if let Some(why) = self.killed_because {
+            write!(f, ", by the pool itself, because {why}")?;
+        }
+        if let Some(likely) = &self.likely_cause {
+            write!(f, ": {likely}")?;
+        }
+        if let Some(place) = place {
+            write!(f, ", in {place}")?;
+        }
+        if let Some(Progress { done, total }) = self.progress {
+            write!(f, "; it had done {done} of {total}")?;
+        }
+        if let Some(crumb) = self.breadcrumbs.last() {
+            write!(f, "; its last breadcrumb: {}", one_line(crumb))?;
+        }
+        match last_line(&self.stderr) {
+            Some(line) => write!(f, "; the last it wrote: {}", one_line(line)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for CrashReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let culprit = self.backtrace().and_then(Backtrace::culprit);
+        self.write(f, culprit.map(|frame| frame as &dyn fmt::Display))
+    }
+}
+
+fn last_line(text: &str) -> Option<&str> {
+    // What Rust says below every panic is no news.
+    let is_news = |line: &&str| !line.is_empty() && !line.starts_with("note: ");
+    text.lines().map(str::trim).rfind(is_news)
+}
+
+/// What a stranger wrote, so that it can't take more of a paragraph than is its due.
+fn one_line(text: &str) -> String {
+    let is_plain = |character: &char| !character.is_control();
+    let mut characters = text.chars().filter(is_plain);
+    let mut shown: String = characters.by_ref().take(SHOWN_CHARACTERS_MAX).collect();
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_one_paragraph_whatever_was_written() {
+        let report = CrashReport {
+            cause: ExitCause::Signal(11),
+            pid: 7,
+            likely_cause: Some("it used a null pointer (address 0x8)".to_owned()),
+            stderr: format!("many\nlines\n\u{7}{}\nnote: run with\n\n", "long".repeat(100)),
+            breadcrumbs: vec!["one".to_owned(), "two\nlines".to_owned()],
+            progress: Some(Progress { done: 3, total: 4 }),
+            ..CrashReport::unknown(Duration::from_millis(1500))
+        };
+        assert_eq!(
+            report.to_string(),
+            format!(
+                "crashed: its worker process 7 was killed by signal 11 (SIGSEGV) after 1.5s: it used a null \
+                 pointer (address 0x8); it had done 3 of 4; its last breadcrumb: twolines; the last it wrote: {}…",
+                "long".repeat(40)
+            )
+        );
+    }
+
+    #[test]
+    fn arguments_are_told_apart_by_length_and_content() {
+        let digests =
+            [&b""[..], b"\0", b"a", b"b", b"ab"].map(|bytes| ArgumentsInfo::of(bytes).digest);
+        let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
+        assert_eq!(distinct.len(), digests.len());
+        assert_eq!(ArgumentsInfo::of(b"ab"), ArgumentsInfo::of(b"ab"));
+    }
+}
