@@ -14,6 +14,7 @@ mod end_markers;
 mod error;
 mod exit;
 mod incarnation;
+mod looks;
 mod monitor;
 mod output;
 mod processes;

@@ -81,7 +81,7 @@ impl fmt::Debug for dyn Owner {
 /// The worker processes of one pool. Dropping it kills them.
 #[derive(Debug)]
 pub(crate) struct Processes {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What the pool's threads share.
@@ -253,19 +253,6 @@ impl Processes {
         self.with_blackbox(worker, |blackbox| {
             blackbox.request_end(ticket.task.number(), ticket.attempt);
         });
-    }
-
-    /// Whether somebody had stopped the worker, which goes on now.
-    pub(crate) fn continue_if_stopped(&self, worker: WorkerId) -> bool {
-        self.shared.find(worker).is_some_and(|incarnation| incarnation.continue_if_stopped())
-    }
-
-    /// How much CPU time the attempt has used. `None` if it has not begun, or nobody can tell.
-    pub(crate) fn cpu_used(&self, worker: WorkerId, ticket: Ticket) -> Option<Duration> {
-        let incarnation = self.shared.find(worker)?;
-        let at_begin =
-            incarnation.blackbox()?.cpu_time_at_begin(ticket.task.number(), ticket.attempt)?;
-        Some(incarnation.cpu_time()?.saturating_sub(at_begin))
     }
 
     /// How far the attempt has come, as it says itself.
@@ -444,7 +431,7 @@ impl Shared {
         self.wake_monitor();
     }
 
-    fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {
+    pub(super) fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {
         self.workers.read().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned()
     }
 }
