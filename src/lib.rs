@@ -67,6 +67,19 @@
 //! Where even a pack costs more than the work, run it in place. `atasker bench` shows what each costs here, by
 //! the size of the task.
 //!
+//! # What takes too long, or kills its worker
+//!
+//! | option of a call or attribute | counts | and then |
+//! |---|---|---|
+//! | [`timeout`](Call::timeout) | from the begin of each attempt | it is ended: its worker killed, its future dropped; a thread is given up and asked to end |
+//! | [`soft_timeout`](Call::soft_timeout) | the same | it is asked to end: [`current`]`().`[`is_cancelled`](Current::is_cancelled)`()`, and in a worker process a look is taken at where it is |
+//! | [`cpu_limit`](Call::cpu_limit) | CPU time of its worker process, from there | its worker is killed |
+//! | [`queue_timeout`](Call::queue_timeout) | from the submission, or the end of its delay | it expires, if it has not begun |
+//! | [`retries`](Call::retries) | attempts that failed as [`retry_on`](Call::retry_on) says | it fails |
+//! | [`crash_limit`](Call::crash_limit) | workers that died of it | it is [`Quarantine`]d, with all that is needed to see it happen again |
+//!
+//! Time in which this program was suspended counts for none of them.
+//!
 //! # What must be in place
 //!
 //! Worker processes are this program again, unless the builder names [another](
@@ -172,7 +185,7 @@ pub use supervisor::schedulers::{Scheduler, SchedulerError};
 pub use supervisor::stop::Stop;
 pub use task::call::Call;
 pub use task::cause::ExitCause;
-pub use task::crash::{ArgumentsInfo, CrashReport, Fault};
+pub use task::crash::{ArgumentsInfo, CrashReport, Fault, MemoryExcess};
 pub use task::current::{Current, current, progress};
 pub use task::error::{PanicReport, SubmitError, TaskError, TaskErrorKind, TrySubmitError};
 pub use task::failure::{FailureError, TaskFailure, TaskResult};

@@ -1,12 +1,15 @@
-//! Workers that are stuck before the start of a task: stopped, or deadlocked in the end of the one before.
+//! Workers that are stuck before the start of a task: stopped, or deadlocked in the end of the one before. And those
+//! that are stopped in the middle of one.
 //!
 //! One time per pool, not one per task: it is set while a worker is busy, and when it comes every worker is
-//! looked at whose front entry is only presumed to have begun. So a stuck worker is noticed after one to two
-//! deadlines, and a task costs nothing.
+//! looked at whose front entry was given to it a deadline ago: has it begun, and if so, does its process run? So a stuck
+//! worker is noticed after one to two deadlines, and a task costs nothing.
 
 use super::effect::{Effect, PoolId, SignalReason};
 use super::machine::Core;
-use super::task::{Progress, State};
+#[cfg(test)]
+use super::sabotage::Sabotage;
+use super::task::State;
 use super::workers::Worker;
 use crate::admission::Time;
 use crate::task::id::{Ticket, WorkerId};
@@ -26,12 +29,19 @@ impl<P: Clone> Core<P> {
         for worker in workers.iter().filter(|worker| worker.is_busy()) {
             let front = worker.entries.front().copied().filter(|&slot| {
                 let record = &self.tasks[slot];
-                let presumed = record.progress == Progress::Presumed;
-                record.state == State::Begun && presumed && record.mark + deadline <= now
+                record.state == State::Begun && record.mark + deadline <= now
             });
-            if let Some(slot) = front {
-                out.push(Effect::CheckClaim { worker: worker.id, ticket: self.tasks.ticket(slot) });
+            let Some(slot) = front else { continue };
+            #[cfg(test)]
+            if self.sabotage == Some(Sabotage::StoppedWorkerLeft) && self.tasks[slot].surely_begun()
+            {
+                continue;
             }
+            out.push(if self.tasks[slot].surely_begun() {
+                Effect::LookAfter { worker: worker.id }
+            } else {
+                Effect::CheckClaim { worker: worker.id, ticket: self.tasks.ticket(slot) }
+            });
         }
     }
 
@@ -52,7 +62,7 @@ impl<P: Clone> Core<P> {
             record.is_with(worker) && record.state == State::Begun && !record.surely_begun()
         });
         #[cfg(test)]
-        let is_stuck = is_stuck && !self.is_sabotaged(super::sabotage::Sabotage::StuckWorkerKept);
+        let is_stuck = is_stuck && !self.is_sabotaged(Sabotage::StuckWorkerKept);
         if is_stuck {
             self.kill_worker(worker, SignalReason::Stuck, out);
             self.schedule(now, out);

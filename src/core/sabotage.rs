@@ -35,6 +35,8 @@ pub(super) enum Sabotage {
     LatenessCharged,
     /// A task that had not used up its CPU time when that was looked at is not looked at again.
     CpuReadOnce,
+    /// A worker that was stopped in the middle of a task is left alone.
+    StoppedWorkerLeft,
     /// A soft timeout passes unnoticed.
     SoftTimeoutForgotten,
     /// A worker that is to be replaced retires before another is ready.
@@ -46,7 +48,7 @@ pub(super) enum Sabotage {
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
@@ -62,6 +64,7 @@ impl Sabotage {
         Self::PoisonTriedAgain,
         Self::LatenessCharged,
         Self::CpuReadOnce,
+        Self::StoppedWorkerLeft,
         Self::SoftTimeoutForgotten,
         Self::RetiredWithoutReplacement,
         Self::MemoryKillHitsTheNext,

@@ -141,6 +141,11 @@ impl Incarnation {
         self.link.get()
     }
 
+    /// Whether somebody had stopped its process, which goes on now.
+    pub(super) fn continue_if_stopped(&self) -> bool {
+        self.state.lock().child.as_ref().is_some_and(|child| child.continue_if_stopped())
+    }
+
     /// The CPU time of its process, while that lives.
     pub(super) fn cpu_time(&self) -> Option<Duration> {
         self.state.lock().child.as_ref()?.cpu_time()

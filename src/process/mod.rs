@@ -15,6 +15,7 @@ mod end_markers;
 mod error;
 mod exit;
 mod incarnation;
+mod looks;
 mod memory_kills;
 mod monitor;
 mod output;

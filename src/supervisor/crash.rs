@@ -10,7 +10,7 @@ use crate::core::{History, MemoryExcess, MemoryLimit, SignalReason};
 use crate::process::{Death, Exit, MemoryKill};
 use crate::task::cause::ExitCause;
 use crate::task::cell::TaskCell;
-use crate::task::crash::{ArgumentsInfo, CrashReport, Fault};
+use crate::task::crash::{self, ArgumentsInfo, CrashReport, Fault};
 use crate::task::error::PanicReport;
 use crate::task::id::TaskId;
 
@@ -66,6 +66,10 @@ pub(super) fn report(exit: &Exit, crashed: Crashed<'_>) -> Option<CrashReport> {
         cause: death.status,
         pid: exit.pid?,
         killed_because: exit.signalled.map(why_killed),
+        memory_excess: exit.signalled.and_then(|why| match why {
+            SignalReason::Memory(excess) => Some(excess.into()),
+            _ => None,
+        }),
         fault: None,
         panics: panics
             .map(|panic| PanicReport {
@@ -122,6 +126,12 @@ fn why_killed(why: SignalReason) -> &'static str {
         }
         SignalReason::Stopping => "the supervisor stopped",
         SignalReason::TimedOut | SignalReason::Cancelled => "another task of it was ended",
+    }
+}
+
+impl From<MemoryExcess> for crash::MemoryExcess {
+    fn from(MemoryExcess { allowed, used, .. }: MemoryExcess) -> Self {
+        Self { allowed, used }
     }
 }
 

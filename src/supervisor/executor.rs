@@ -261,6 +261,14 @@ impl Executor {
         }
     }
 
+    /// Have the worker go on if somebody has stopped it.
+    pub(crate) fn look_after(&self, worker: WorkerId) {
+        if self.pool().is_some_and(|pool| pool.continue_if_stopped(worker)) {
+            let pid = self.pid(worker);
+            tracing::warn!(target: "atasker::process", worker = worker.0, pid, "worker was stopped, and goes on");
+        }
+    }
+
     /// How much CPU time the attempt has used, if that can be told.
     pub(crate) fn cpu_used(&self, worker: WorkerId, ticket: Ticket) -> Option<Duration> {
         self.pool()?.cpu_used(worker, ticket)

@@ -105,6 +105,7 @@ impl Shared {
                 Effect::AskToEnd { worker, ticket, payload, why } => {
                     self.ask_to_end(worker, ticket, &payload, why);
                 }
+                Effect::LookAfter { worker } => self.executor.look_after(worker),
                 Effect::ReadCpu { worker, ticket } => {
                     let used = self.executor.cpu_used(worker, ticket);
                     self.drive(|core, now, effects| {

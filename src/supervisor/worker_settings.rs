@@ -135,8 +135,8 @@ impl SupervisorBuilder {
     /// How long a worker process may leave a task untouched that is next with it, before it is taken for stuck
     /// and killed; ten seconds unless said. It is noticed within twice that time. The task, which has not begun
     /// then, goes to another worker, and so does all that was behind it. A task that has begun is not ended by this,
-    /// however little it does, also if its worker has been stopped: that is what a [timeout](crate::Call::timeout) is
-    /// for. Only with [`Transport::Ring`], and not zero.
+    /// however little it does: that is what a [timeout](crate::Call::timeout) is for. But if its process was stopped by
+    /// a signal, it is sent SIGCONT. Only with [`Transport::Ring`], and not zero.
     pub fn claim_deadline(mut self, deadline: Duration) -> Self {
         self.workers.claim_deadline = deadline;
         self

@@ -97,6 +97,17 @@ impl Child {
         (!has_ended).then_some(used)
     }
 
+    /// Whether somebody had stopped the child by a signal. It goes on now. A debugger that holds it goes on holding it.
+    pub(crate) fn continue_if_stopped(&self) -> bool {
+        // Not of another process with its number: that would have to be another child of this one, which would have to
+        // be stopped, and what is sent goes by the pidfd.
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // After the name, which may have anything in it (proc(5)).
+        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+        state == Some('T') && rustix::process::pidfd_send_signal(&self.pidfd, Signal::CONT).is_ok()
+    }
+
     /// SIGKILL to the child and everything in its group.
     ///
     /// To be called before `reap` only: until then its number, which is the group's as well, can't

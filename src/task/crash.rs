@@ -36,6 +36,8 @@ pub struct CrashReport {
     pub ran: Duration,
     /// Why the pool itself killed the worker, if it did. `None`: it died without the pool's doing.
     pub killed_because: Option<&'static str>,
+    /// By what it had too much memory, if that was why.
+    pub memory_excess: Option<MemoryExcess>,
     /// What it most likely died of, in words: `it used a null pointer (address 0x8)`. `None` if nothing can be said
     /// beyond [`cause`](Self::cause).
     pub likely_cause: Option<String>,
@@ -79,6 +81,16 @@ pub struct Fault {
     pub thread: String,
 }
 
+/// By what a limit of memory was exceeded, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryExcess {
+    /// The limit.
+    pub allowed: u64,
+    /// What the worker was found to have; for a task's limit, what it had taken since the task began.
+    pub used: u64,
+}
+
 /// The arguments of a call, as far as a report has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -110,6 +122,7 @@ impl CrashReport {
             pid: 0,
             ran,
             killed_because: None,
+            memory_excess: None,
             likely_cause: None,
             fault: None,
             panics: Vec::new(),
@@ -139,6 +152,9 @@ impl CrashReport {
         write!(f, "crashed: its worker process {pid} {cause} after {ran:.1?}")?;
         if let Some(why) = self.killed_because {
             write!(f, ", by the pool itself, because {why}")?;
+        }
+        if let Some(MemoryExcess { allowed, used }) = self.memory_excess {
+            write!(f, " ({} of {} MiB)", used >> 20, allowed >> 20)?;
         }
         if let Some(likely) = &self.likely_cause {
             write!(f, ": {likely}")?;

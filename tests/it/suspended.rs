@@ -116,6 +116,30 @@ fn a_suspended_host_does_not_time_its_tasks_out() {
 }
 
 #[test]
+fn a_worker_that_was_stopped_goes_on_in_the_end() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("held");
+        let builder = Supervisor::builder().processes(Limits::new(1));
+        let builder = builder.claim_deadline(Duration::from_millis(100));
+        let supervisor = builder.start().expect("workers start");
+        let task = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+        eventually("it runs", || file.exists());
+        let pid = std::fs::read_to_string(&file).expect("written").parse().expect("a pid");
+        for _ in 0..2 {
+            // It may be let go on before it was seen to be stopped.
+            eventually("it is stopped", || {
+                send_signal(pid, libc::SIGSTOP);
+                state_of(pid) == Some('T')
+            });
+            eventually("it goes on", || state_of(pid) != Some('T'));
+        }
+        std::fs::remove_file(&file).expect("it is there");
+        task.wait().expect("it was not ended");
+    });
+}
+
+#[test]
 fn a_stopped_worker_does_not_stop_the_clock() {
     each_transport(|supervisor| {
         let folder = tempfile::tempdir().expect("a folder");

@@ -279,6 +279,7 @@ impl Oracle {
                 | Effect::Split { .. }
                 | Effect::CheckClaim { .. }
                 | Effect::ReadCpu { .. }
+                | Effect::LookAfter { .. }
                 | Effect::PoolFailed
                 | Effect::Drained => {}
             }

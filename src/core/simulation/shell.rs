@@ -59,6 +59,8 @@ pub(super) struct Process {
     pub(super) ended: bool,
     /// It takes up nothing any more.
     pub(super) stuck: bool,
+    /// Somebody has stopped it in the middle of a task.
+    pub(super) stopped: bool,
     pub(super) entries: VecDeque<Entry>,
     /// Revoked or killed before they arrived.
     pub(super) unwelcome: BTreeSet<Ticket>,
@@ -166,6 +168,9 @@ impl World {
             process.outbox.push_back(Event::Ready(worker));
             return true;
         }
+        if process.stopped && !process.signalled {
+            return false;
+        }
         self.work(worker)
     }
 
@@ -188,6 +193,7 @@ impl World {
     fn work(&mut self, worker: WorkerId) -> bool {
         let (dice, healthy) = (&mut self.dice, self.healthy);
         let gets_stuck = !healthy && self.config.claim_deadline.is_some() && dice.one_in(30);
+        let gets_stopped = !healthy && self.config.claim_deadline.is_some() && dice.one_in(30);
         let Some(process) = self.processes.get_mut(&worker) else {
             return false;
         };
@@ -199,6 +205,7 @@ impl World {
             return parked_or_idle;
         }
         if entry.runs {
+            process.stopped = gets_stopped;
             let burns = self.oracle.runs_until_killed(entry.ticket.task);
             if burns && !process.signalled {
                 return parked_or_idle;

@@ -22,6 +22,7 @@ pub(super) enum Action {
     ReadCpu(WorkerId, Ticket),
     Weigh(WorkerId, Option<Ticket>),
     LookAtMemory,
+    LookAfter(WorkerId),
     Signal(WorkerId),
     Spawn(WorkerId),
     Retire(WorkerId),
@@ -42,6 +43,7 @@ impl Action {
             | Self::ReadCpu(..)
             | Self::Weigh(..)
             | Self::LookAtMemory
+            | Self::LookAfter(_)
             | Self::Signal(_)
             | Self::Spawn(_)
             | Self::Retire(_) => false,
@@ -59,6 +61,7 @@ impl Action {
             | Self::AskToEnd(Some(worker), _)
             | Self::ReadCpu(worker, _)
             | Self::Weigh(worker, _)
+            | Self::LookAfter(worker)
             | Self::Signal(worker)
             | Self::Spawn(worker)
             | Self::Retire(worker) => Some(worker),
@@ -145,6 +148,7 @@ impl World {
                 let bytes = self.dice.below(100);
                 self.answers.push(Event::Weighed(worker, ticket, bytes));
             }
+            Action::LookAfter(worker) => self.process(worker).stopped = false,
             Action::Signal(worker) => self.process(worker).signalled = true,
             Action::Spawn(worker) => self.process(worker).spawned = true,
             Action::Retire(worker) => self.process(worker).retired = true,

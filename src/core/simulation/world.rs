@@ -224,6 +224,7 @@ impl World {
                 Effect::ReadCpu { worker, ticket } => Action::ReadCpu(worker, ticket),
                 Effect::Weigh { worker, ticket } => Action::Weigh(worker, ticket),
                 Effect::LookAtMemory => Action::LookAtMemory,
+                Effect::LookAfter { worker } => Action::LookAfter(worker),
                 Effect::Signal { worker, .. } => Action::Signal(worker),
                 Effect::Retire { worker } => Action::Retire(worker),
                 Effect::Spawn { worker, .. } => {

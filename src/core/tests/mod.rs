@@ -154,6 +154,7 @@ impl Story {
             Effect::CheckClaim { worker, ticket } => {
                 format!("check {} on {worker}", name(ticket.task))
             }
+            Effect::LookAfter { worker } => format!("look after {worker}"),
             Effect::AskToEnd { payload, why: Ask::GivenUp, .. } => format!("ask {payload} to end"),
             Effect::AskToEnd { payload, why: Ask::SoftTimeout, .. } => format!("hurry {payload}"),
             Effect::ReadCpu { worker, ticket } => {

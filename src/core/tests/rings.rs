@@ -21,7 +21,7 @@ fn a_worker_that_does_not_take_up_its_task_is_killed() {
     let mut story = Story::workers(Limits::new(1), claims);
     story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT);
     story.wait(ms(10)).is("check a on 1").checked(1, "a", true).is("");
-    story.wait(ms(10)).is("").done("a").is("a finished");
+    story.wait(ms(10)).is("look after 1").done("a").is("a finished");
     story.wait(ms(10)).is("check b on 1").checked(1, "b", false);
     story.is("revoke b on 1, signal 1 Stuck, spawn 2");
     story.revoked(1, "b", true).is("").ready(2).is("stage b on 2").done("b");
@@ -64,7 +64,8 @@ fn what_began_lately_is_not_asked_about() {
     let mut story = Story::workers(Limits::new(2), claims);
     story.submit("a", Options::DEFAULT).wait(ms(4)).submit("b", Options::DEFAULT);
     story.wait(ms(6)).is("check a on 2").checked(2, "a", true);
-    story.wait(ms(10)).is("check b on 1").checked(1, "b", true).wait(ms(10)).is("");
+    story.wait(ms(10)).is("check b on 1, look after 2").checked(1, "b", true);
+    story.wait(ms(10)).is("look after 1, look after 2");
 }
 
 #[test]
@@ -112,4 +113,13 @@ fn each_critical_task_that_waits_gets_an_extra_worker() {
     let mut story = Story::workers(Limits::new(1), WorkersConfig { burst: 2, ..RINGS });
     story.submit("a", Options::DEFAULT).submit("b", priority(Priority::Critical)).is("spawn 2");
     story.submit("c", priority(Priority::Critical)).is("spawn 3");
+}
+
+#[test]
+fn a_worker_is_looked_after_while_its_task_runs_for_long() {
+    let claims = WorkersConfig { claim_deadline: Some(ms(10)), ..RINGS };
+    let mut story = Story::workers(Limits::new(1), claims);
+    story.submit("a", Options::DEFAULT).wait(ms(10)).is("check a on 1").checked(1, "a", true);
+    story.wait(ms(10)).is("look after 1").wait(ms(10)).is("look after 1").done("a");
+    story.submit("b", Options::DEFAULT).wait(ms(9)).is("");
 }
