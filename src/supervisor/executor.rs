@@ -1,6 +1,6 @@
 //! Where process tasks run: in worker processes, or, by a builder line, on a rayon pool or in the caller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -46,8 +46,8 @@ pub(crate) struct Workers {
 #[derive(Default)]
 struct State {
     live: BTreeMap<WorkerId, u32>,
-    /// Why workers died. Kept as long as a task may still ask.
-    exits: BTreeMap<WorkerId, Arc<Exit>>,
+    /// Why workers died, in the order of their deaths. Kept as long as a task may still ask.
+    exits: VecDeque<Arc<Exit>>,
     was_ready: bool,
     start_error: Option<WorkerStartError>,
     failed: bool,
@@ -66,6 +66,12 @@ pub(crate) struct Admitted {
 
 /// How many reports of dead workers are kept.
 const EXITS_MAX: usize = 64;
+
+impl State {
+    fn exit_of(&self, worker: WorkerId) -> Option<&Arc<Exit>> {
+        self.exits.iter().rev().find(|exit| exit.worker == worker)
+    }
+}
 
 impl Workers {
     pub(crate) fn new(config: ProcessConfig) -> Self {
@@ -314,14 +320,14 @@ impl Executor {
             .live
             .get(&worker)
             .copied()
-            .or_else(|| state.exits.get(&worker).and_then(|exit| exit.pid))
+            .or_else(|| state.exit_of(worker).and_then(|exit| exit.pid))
     }
 
     pub(crate) fn crash_report(&self, worker: WorkerId, ran: Duration) -> Option<CrashReport> {
         let Self::Workers(workers) = self else {
             return None;
         };
-        let exit = workers.state.lock().exits.get(&worker).cloned()?;
+        let exit = workers.state.lock().exit_of(worker).cloned()?;
         let stderr = exit.stderr.clone();
         let killed_because = exit.signalled.map(|why| match why {
             SignalReason::Corrupt => {
@@ -443,9 +449,9 @@ impl Owner for Shared {
             tracing::warn!(target: "atasker::process", worker = worker.0, %error, "worker did not start");
             state.start_error = Some(error.clone());
         }
-        state.exits.insert(worker, exit);
+        state.exits.push_back(exit);
         if state.exits.len() > EXITS_MAX {
-            state.exits.pop_first();
+            state.exits.pop_front();
         }
         drop(state);
         workers.changed.notify_all();
