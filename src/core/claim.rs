@@ -51,7 +51,7 @@ impl<P: Clone> Core<P> {
         let is_stuck = self.tasks.find_ticket(ticket).is_some_and(|record| {
             record.is_with(worker) && record.state == State::Begun && !record.surely_begun()
         });
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         let is_stuck = is_stuck && !self.is_sabotaged(super::sabotage::Sabotage::StuckWorkerKept);
         if is_stuck {
             self.kill_worker(worker, SignalReason::Stuck, out);

@@ -156,7 +156,7 @@ impl<P: Clone> Core<P> {
         for slot in staged {
             self.start_revoke(slot, Revoke::Requeue, out);
         }
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(super::sabotage::Sabotage::UrgentBehindRest) {
             return;
         }

@@ -316,11 +316,7 @@ impl Executor {
             return None;
         };
         let state = workers.state.lock();
-        state
-            .live
-            .get(&worker)
-            .copied()
-            .or_else(|| state.exit_of(worker).and_then(|exit| exit.pid))
+        state.live.get(&worker).copied().or_else(|| state.exit_of(worker).and_then(|exit| exit.pid))
     }
 
     pub(crate) fn crash_report(&self, worker: WorkerId, ran: Duration) -> Option<CrashReport> {
