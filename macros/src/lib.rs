@@ -35,6 +35,7 @@ use proc_macro::TokenStream;
 /// | `retries = 2` | up to so many further attempts |
 /// | `retry_on(crash, timeout)` | only after these: `crash`, `timeout`, `panic`, `error` |
 /// | `crash_limit = 3` | taken out when it has killed its worker process so often |
+/// | `memory_limit = 100_000_000` | killed when its worker process has got so many bytes of memory since it began |
 /// | `backoff = "100ms"` | wait so long before each further attempt |
 /// | `backoff("100ms", "5s")` | wait so long before the first, then twice as long, up to the second |
 /// | `label = "nightly"` | stands in logs and listings |

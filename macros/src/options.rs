@@ -9,7 +9,7 @@ use syn::{Error, Ident, LitInt, LitStr, Path, Result, Token, parenthesized, toke
 
 use crate::duration;
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "io",
     "priority",
     "timeout",
@@ -21,6 +21,7 @@ const NAMES: [&str; 14] = [
     "retry_on",
     "backoff",
     "crash_limit",
+    "memory_limit",
     "label",
     "handle",
     "crate",
@@ -46,6 +47,7 @@ enum Setting {
     Duration(&'static str, std::time::Duration),
     Retries(u32),
     CrashLimit(u32),
+    MemoryLimit(u64),
     RetryOn(Vec<Ident>),
     Backoff(std::time::Duration, Option<std::time::Duration>),
     Label(LitStr),
@@ -83,6 +85,7 @@ impl Setting {
                 quote!(.#name(#duration))
             }
             Self::Retries(retries) => quote!(.retries(#retries)),
+            Self::MemoryLimit(bytes) => quote!(.memory_limit(#bytes)),
             Self::CrashLimit(limit) => quote!(.crash_limit(#limit)),
             Self::RetryOn(kinds) => quote!(.retry_on(&[#(#krate::RetryOn::#kinds),*])),
             Self::Backoff(wait, None) => {
@@ -150,6 +153,10 @@ impl Options {
                     return Err(Error::new(number.span(), "a task can't crash less than once"));
                 }
                 self.declared.push(Setting::CrashLimit(limit));
+            }
+            "memory_limit" => {
+                let bytes: LitInt = value(name, input, "memory_limit = 100_000_000")?;
+                self.declared.push(Setting::MemoryLimit(bytes.base10_parse()?));
             }
             "retry_on" => self.declared.push(Setting::RetryOn(retry_on(name, input)?)),
             "backoff" => self.declared.push(backoff(name, input)?),

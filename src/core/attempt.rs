@@ -8,7 +8,6 @@ use super::machine::Core;
 #[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
 use super::task::{Kill, Progress, Revoke, State};
-use super::workers::WorkerState;
 use crate::admission::Time;
 use crate::task::id::{Ticket, WorkerId};
 use crate::task::options::RetryOn;
@@ -68,7 +67,11 @@ impl<P: Clone> Core<P> {
                 self.workers_mut().learn(ran);
                 self.on_worker_finished(slot, finish, now, out);
             }
-            State::Vacant | State::Delayed | State::Queued | State::AwaitingEnd => return None,
+            State::Vacant
+            | State::Delayed
+            | State::Queued
+            | State::AwaitingEnd
+            | State::Crashing => return None,
         }
         Some(pool)
     }
@@ -101,11 +104,8 @@ impl<P: Clone> Core<P> {
         self.begin(slot, now);
         let worker = self.tasks[slot].worker().expect("a staged task is with a worker");
         self.leave_worker(slot, now);
-        let workers = self.workers_mut();
-        workers.failures = 0;
-        if finish == Finish::Panicked && workers.config.recycle_on_panic {
-            self.recycle(worker, out);
-        }
+        self.workers_mut().failures = 0;
+        self.wear(worker, self.tasks[slot].calls, finish, now, out);
         self.finish(slot, finish, now, out);
     }
 
@@ -146,23 +146,6 @@ impl<P: Clone> Core<P> {
             }
             None => self.resolve(slot, ending, now, out),
         }
-    }
-
-    /// The worker gets no more tasks; what it has not begun is taken back.
-    fn recycle(&mut self, worker: WorkerId, out: &mut Vec<Effect<P>>) {
-        let workers = self.workers_mut();
-        let Some(held) = workers.get(worker).filter(|worker| worker.state.is_live()) else {
-            return;
-        };
-        let entries: Vec<u32> = held.entries.iter().copied().collect();
-        workers.set_state(worker, WorkerState::Retiring);
-        for slot in entries.into_iter().rev() {
-            let record = &self.tasks[slot];
-            if matches!(record.state, State::Staged | State::Begun) && !record.surely_begun() {
-                self.start_revoke(slot, Revoke::Requeue, out);
-            }
-        }
-        out.push(Effect::Retire { worker });
     }
 
     /// The worker was seen to have begun the attempt.
@@ -272,7 +255,7 @@ impl<P: Clone> Core<P> {
                 }
                 self.leave_worker(slot, now);
                 let why = match why {
-                    Kill::TimedOut(_) => Revoke::Requeue,
+                    Kill::TimedOut(_) | Kill::Memory => Revoke::Requeue,
                     Kill::Cancel(why) => Revoke::Cancel(why),
                 };
                 self.put_back(slot, why, now, out);
@@ -297,6 +280,7 @@ impl<P: Clone> Core<P> {
                 (SignalReason::Cancelled, Ending::Cancelled { why: CancelReason::Requested })
             }
             Kill::Cancel(why) => (SignalReason::Stopping, Ending::Cancelled { why }),
+            Kill::Memory => return self.on_memory_kill_won(slot, worker, out),
         };
         self.workers_mut().failures = 0;
         self.kill_worker(worker, signal, out);

@@ -98,6 +98,11 @@ impl Rings {
             restart_limit: 8,
             restart_backoff: Backoff::NONE,
             recycle_on_panic: false,
+            recycle_after_tasks: None,
+            recycle_after: None,
+            memory_soft_limit: None,
+            memory_hard_limit: None,
+            holds_back: false,
             lazily_started: false,
         };
         let config = config(Limits::new(WORKERS), PoolKind::Workers(workers));

@@ -1,5 +1,5 @@
 //! Time passes: delays and backoffs end, tasks expire and time out, long waits are reported, aging lifts,
-//! stuck workers are looked for.
+//! stuck workers and heavy ones are looked for.
 
 use super::effect::{Effect, Ending, WarnLevel};
 use super::machine::{Core, Timer};
@@ -17,6 +17,10 @@ impl<P: Clone> Core<P> {
         for pool in &self.pools {
             if let Some(workers) = &pool.workers {
                 due = due.min(workers.claim_check).min(workers.balance_check);
+                due = due.min(workers.memory_check);
+            }
+            if let Some(shortage) = &pool.shortage {
+                due = due.min(shortage.look_at);
             }
         }
         if self.watches_lines {
@@ -43,6 +47,8 @@ impl<P: Clone> Core<P> {
             self.lift(now);
             self.check_claims(now, out);
             self.check_balance(now);
+            self.check_memory(now, out);
+            self.check_shortage(now);
             self.schedule(now, out);
         }
     }

@@ -45,6 +45,10 @@ pub(crate) enum Effect<P> {
     AskToEnd { worker: Option<WorkerId>, ticket: Ticket, payload: P, why: Ask },
     /// Look how much CPU time the attempt has used. Answered by `on_cpu_read`.
     ReadCpu { worker: WorkerId, ticket: Ticket },
+    /// Look how much memory of its own the worker has. Answered by `on_weighed`, or not at all if it is gone.
+    Weigh { worker: WorkerId, ticket: Option<Ticket> },
+    /// Look how much memory the machine has left. Answered by `on_memory_seen`.
+    LookAtMemory,
     /// Send SIGKILL to the worker's process group. Its exit follows.
     Signal { worker: WorkerId, why: SignalReason },
     /// Start a worker process after `delay`. Answered by `on_worker_ready` or `on_worker_exited`.
@@ -87,7 +91,24 @@ pub(crate) enum SignalReason {
     /// It had not taken it up within the task's own timeout, which is less than it may take: no fault of the worker's,
     /// if the machine is busy.
     Late,
+    Memory(MemoryExcess),
     Stopping,
+}
+
+/// By what a worker had too much memory when it was killed, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MemoryExcess {
+    pub(crate) limit: MemoryLimit,
+    pub(crate) allowed: u64,
+    pub(crate) used: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum MemoryLimit {
+    /// On all that a worker has.
+    Worker,
+    /// On what it has got since the task began.
+    Task,
 }
 
 /// How a task ended, as far as the core knows. What was returned, and the report of a crash, are with

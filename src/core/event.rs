@@ -64,6 +64,16 @@ pub(crate) struct WorkersConfig {
     pub(crate) restart_limit: u32,
     pub(crate) restart_backoff: Backoff,
     pub(crate) recycle_on_panic: bool,
+    /// After how many calls a worker is replaced. After a single one at once, after more when another is ready.
+    pub(crate) recycle_after_tasks: Option<u32>,
+    /// From which age on a worker is replaced when it has done something.
+    pub(crate) recycle_after: Option<Duration>,
+    /// Above how many bytes of memory of its own a worker is replaced.
+    pub(crate) memory_soft_limit: Option<u64>,
+    /// Above how many it is killed.
+    pub(crate) memory_hard_limit: Option<u64>,
+    /// Whether tasks are held back while the machine is short of memory.
+    pub(crate) holds_back: bool,
     /// Whether the first submission starts the workers.
     pub(crate) lazily_started: bool,
 }
@@ -111,6 +121,17 @@ pub(crate) enum RefuseReason {
     QueueFull,
     Stopped,
     PoolFailed,
+}
+
+/// What a look at the machine's memory has changed.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum HoldBack {
+    /// Tasks are held back from now on.
+    Begins,
+    /// They are no longer.
+    Ends,
+    Unchanged,
 }
 
 /// What came of the wish to cancel a task.

@@ -124,16 +124,23 @@ impl Pool {
 
     /// Beyond how many an idle worker is one too many while no critical task waits.
     pub(super) fn workers_to_keep(&self) -> u32 {
+        let standing_by = self.workers().config.spares.saturating_add(self.replacements());
+        self.workers_in_use().saturating_add(standing_by)
+    }
+
+    /// How many workers are in use when all places are taken.
+    pub(super) fn workers_in_use(&self) -> u32 {
         let workers = self.workers();
         let places = self.admission.limits().places();
-        // A critical task has taken a spare one, or had one started for it.
+        // Critical tasks have taken spare ones, or had some started for them.
         let beyond = workers.busy().saturating_sub(places).min(workers.config.burst);
-        places.saturating_add(workers.config.spares).saturating_add(beyond)
+        places.saturating_add(beyond)
     }
 
     /// The same with as many extra ones as may be.
     fn workers_max(&self) -> u32 {
         let WorkersConfig { burst, spares, .. } = self.workers().config;
-        self.admission.limits().places().saturating_add(spares).saturating_add(burst)
+        let extra = burst.saturating_add(spares).saturating_add(self.replacements());
+        self.admission.limits().places().saturating_add(extra)
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct PoolInfo {
     /// Closures that run on after their tasks were resolved.
     pub(crate) detached: usize,
     pub(crate) workers: WorkerCounts,
+    /// What waits is held back because the machine is short of memory.
+    pub(crate) held_back: bool,
     pub(crate) failed: bool,
 }
 
@@ -84,6 +86,7 @@ impl<P: Clone> Core<P> {
             unresolved: pool.unresolved,
             detached: pool.detached,
             workers: worker_counts(pool),
+            held_back: pool.is_held_back(),
             failed: pool.failed,
         }
     }
@@ -155,9 +158,11 @@ impl<P: Clone> Core<P> {
             State::Queued => TaskState::Queued,
             State::Staged => TaskState::Staged,
             State::Revoking(_) if !record.begun() => TaskState::Staged,
-            State::Running | State::Begun | State::Revoking(_) | State::Killing(_) => {
-                TaskState::Running
-            }
+            State::Running
+            | State::Begun
+            | State::Revoking(_)
+            | State::Killing(_)
+            | State::Crashing => TaskState::Running,
             State::AwaitingEnd => TaskState::Ending,
         };
         Some(TaskInfo {

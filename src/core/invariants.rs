@@ -4,7 +4,7 @@ use super::effect::PoolId;
 use super::event::StopMode;
 use super::machine::{Core, Pool, Timer};
 use super::task::{Record, State};
-use super::workers::Workers;
+use super::workers::{Worker, Workers};
 use crate::admission::Time;
 use crate::task::options::Priority;
 
@@ -57,7 +57,7 @@ impl<P: Clone> Core<P> {
         );
         let has_worker = matches!(
             record.state,
-            State::Staged | State::Begun | State::Revoking(_) | State::Killing(_)
+            State::Staged | State::Begun | State::Revoking(_) | State::Killing(_) | State::Crashing
         ) || (record.state == State::AwaitingEnd && pool.workers.is_some());
         if has_worker {
             let worker = record.worker().and_then(|worker| pool.workers.as_ref()?.get(worker));
@@ -70,7 +70,8 @@ impl<P: Clone> Core<P> {
                 "what is first with a worker is presumed begun, and what is with a dying one is taken back"
             );
             assert!(
-                record.state != State::AwaitingEnd || worker.state.is_dying(),
+                !matches!(record.state, State::AwaitingEnd | State::Crashing)
+                    || worker.state.is_dying(),
                 "only a dying worker is waited for"
             );
         }
@@ -86,7 +87,10 @@ impl<P: Clone> Core<P> {
             !is_limited || record.alarm == record.limit_due(),
             "the alarm of what runs is the first of its limits"
         );
-        let in_attempt = matches!(record.state, State::Running | State::Begun | State::Killing(_));
+        let in_attempt = matches!(
+            record.state,
+            State::Running | State::Begun | State::Killing(_) | State::Crashing
+        );
         let revoking = matches!(record.state, State::Revoking(_));
         assert!(
             record.begun() == in_attempt || revoking || resolved,
@@ -217,6 +221,15 @@ impl<P: Clone> Core<P> {
             let unneeded = workers.idle().len() + workers.starting() as usize;
             assert_eq!(unneeded, 0, "an idle worker beyond the limits is retired");
         }
+        let busy = workers.iter().any(Worker::is_busy);
+        assert!(
+            !workers.weighs || !busy || workers.memory_check != Time::NEVER,
+            "while there is a limit of memory what is busy is weighed"
+        );
+        assert!(
+            workers.worn_one().is_none() || workers.ready() <= pool.workers_in_use(),
+            "a worker that is to be replaced retires when another is ready in its place"
+        );
         if self.stop == Some(StopMode::KillNow) {
             let spared = workers.iter().any(|it| it.entries.is_empty() && !it.state.is_dying());
             assert!(!spared, "when all is killed no worker without a task lives on");
@@ -233,8 +246,9 @@ impl<P: Clone> Core<P> {
             match &pool.workers {
                 None => assert!(!has_place, "what may start does not wait"),
                 Some(workers) => {
+                    let held_back = class != Priority::Critical && pool.waits_for_memory();
                     assert!(
-                        !has_place || workers.idle().is_empty(),
+                        !has_place || held_back || workers.idle().is_empty(),
                         "what may start does not wait while a worker is idle"
                     );
                     assert!(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::effect::{Ask, Effect, Ending, History, PoolId, SignalReason};
 use super::event::{CoreConfig, PoolConfig, PoolKind, StopMode};
+use super::shortage::Shortage;
 use super::task::{Progress, Revoke, State, Tasks};
 use super::workers::{WorkerState, Workers};
 use crate::admission::{Admission, AdmissionConfig, Nodes, Span, Time, WARN_LEVELS, ZeroPoolSize};
@@ -41,6 +42,8 @@ pub(super) struct Pool {
     /// Resolved, but the closure still runs.
     pub(super) detached: usize,
     pub(super) failed: bool,
+    /// Present if tasks are held back while the machine is short of memory.
+    pub(super) shortage: Option<Shortage>,
 }
 
 impl Pool {
@@ -67,6 +70,10 @@ impl Pool {
             splittable: [0; Priority::ALL.len()],
             detached: 0,
             failed: false,
+            shortage: match config.kind {
+                PoolKind::Workers(workers) if workers.holds_back => Some(Shortage::UNKNOWN),
+                _ => None,
+            },
         }
     }
 

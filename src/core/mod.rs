@@ -9,8 +9,9 @@
 //!
 //! Reading order: `effect`, `event` (what comes in), `task` (the record and its states), `workers` (the
 //! bookkeeping of worker processes) with `prediction`, `machine` (the core itself and the primitives), then
-//! one file per group of events: `submit`, `attempt`, `pack`, `process`, `claim`, `deadline`, `limits`, `late`, `stop`. All
-//! of them end with `schedule` and `fleet`. `info` answers questions, `invariants` says what must always hold.
+//! one file per group of events: `submit`, `attempt`, `pack`, `process`, `claim`, `deadline`, `limits`, `late`,
+//! `memory`, `shortage`, `stop`. All of them end with `schedule`, `recycle` and `fleet`. `info` answers questions,
+//! `invariants` says what must always hold.
 
 mod attempt;
 mod balance;
@@ -27,10 +28,13 @@ mod invariants;
 mod late;
 mod limits;
 mod machine;
+mod memory;
 mod pack;
 mod prediction;
 mod process;
+mod recycle;
 mod schedule;
+mod shortage;
 mod stop;
 mod submit;
 mod task;
@@ -45,13 +49,14 @@ mod tests;
 
 pub(crate) use crate::admission::Time;
 pub(crate) use effect::{
-    Ask, CancelReason, Effect, Ending, Finish, History, PoolId, SignalReason, WarnLevel,
+    Ask, CancelReason, Effect, Ending, Finish, History, MemoryExcess, MemoryLimit, PoolId,
+    SignalReason, WarnLevel,
 };
 #[cfg(test)]
 pub(crate) use event::Cancel;
 pub(crate) use event::{
-    CoreConfig, Finished, Killed, PoolConfig, PoolKind, RefuseReason, StopMode, Submission,
-    WorkersConfig,
+    CoreConfig, Finished, HoldBack, Killed, PoolConfig, PoolKind, RefuseReason, StopMode,
+    Submission, WorkersConfig,
 };
 pub(crate) use info::{TaskInfo, TaskState};
 pub(crate) use late::LATE;

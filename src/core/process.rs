@@ -27,7 +27,7 @@ impl<P: Clone> Core<P> {
         out: &mut Vec<Effect<P>>,
     ) {
         if self.worker_state(worker) == Some(WorkerState::Starting) {
-            self.workers_mut().set_state(worker, WorkerState::Ready);
+            self.workers_mut().set_ready(worker, now);
             self.schedule(now, out);
         }
     }

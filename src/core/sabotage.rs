@@ -38,10 +38,16 @@ pub(super) enum Sabotage {
     CpuReadOnce,
     /// A soft timeout passes unnoticed.
     SoftTimeoutForgotten,
+    /// A worker that is to be replaced retires before another is ready.
+    RetiredWithoutReplacement,
+    /// What is with a worker that had too much memory is killed, though it has come later.
+    MemoryKillHitsTheNext,
+    /// Tasks start though the machine is short of memory.
+    ShortageForgotten,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
@@ -58,6 +64,9 @@ impl Sabotage {
         Self::LatenessCharged,
         Self::CpuReadOnce,
         Self::SoftTimeoutForgotten,
+        Self::RetiredWithoutReplacement,
+        Self::MemoryKillHitsTheNext,
+        Self::ShortageForgotten,
     ];
 }
 

@@ -18,7 +18,10 @@ impl<P: Clone> Core<P> {
 
     /// The same after what concerns one pool only.
     pub(super) fn schedule_in(&mut self, pool: PoolId, now: Time, out: &mut Vec<Effect<P>>) {
-        if self.pool(pool).workers.is_some() {
+        if let Some(workers) = &self.pool(pool).workers {
+            if workers.worn() > 0 {
+                self.retire_worn(pool, out);
+            }
             self.start_on_workers(pool, now, out);
             self.take_back_for_urgent(pool, out);
             if !self.pool(pool).workers().idle().is_empty() {
@@ -76,12 +79,21 @@ impl<P: Clone> Core<P> {
     fn start_on_workers(&mut self, pool: PoolId, now: Time, out: &mut Vec<Effect<P>>) {
         while let Some((slot, class)) = self.next_in(pool) {
             let admitted = self.pool(pool).admission.has_place(class);
-            if admitted && let Some(busy) = self.quick_place_behind(pool, class, now) {
+            if self.pool(pool).shortage.is_some() && self.is_held_back(pool, class, now, out) {
+                break;
+            }
+            // What the worker has when it begins is to be known.
+            let needs_idle = self.tasks[slot].memory_limit().is_some();
+            if admitted
+                && !needs_idle
+                && let Some(busy) = self.quick_place_behind(pool, class, now)
+            {
                 self.stage(slot, busy, now, out);
                 continue;
             }
             let idle = admitted.then(|| self.pool_mut(pool).workers_mut().take_idle()).flatten();
-            let Some(worker) = idle.or_else(|| self.place_behind(pool, class)) else {
+            let behind = || self.place_behind(pool, class).filter(|_| !needs_idle);
+            let Some(worker) = idle.or_else(behind) else {
                 break;
             };
             self.stage(slot, worker, now, out);
@@ -111,6 +123,9 @@ impl<P: Clone> Core<P> {
             self.staged_report = self.staged_report.min(due);
         }
         self.count_splittable(slot, true);
+        if self.pool(PoolId::Processes).workers().weighs || self.tasks[slot].rare.is_some() {
+            self.watch_memory(slot, worker, now, out);
+        }
         out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot), payload });
     }
 
@@ -181,7 +196,9 @@ impl Pool {
     /// Whether what is of `class` and has not begun has to make way for what waits, or for the limits.
     fn must_yield(&self, class: Priority) -> bool {
         let waiting = self.admission.next().map(|(_, class)| class);
-        waiting > Some(class) || self.admission.busy() > self.admission.ceiling(class)
+        waiting > Some(class)
+            || self.admission.busy() > self.admission.ceiling(class)
+            || (class != Priority::Critical && self.is_short())
     }
 
     /// The lowest class of which something is with a worker and may be taken back.

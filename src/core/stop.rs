@@ -37,8 +37,10 @@ fn is_stopped_by(mode: StopMode, state: State) -> bool {
         | State::Staged
         | State::AwaitingEnd
         | State::Revoking(Revoke::Requeue | Revoke::Expire) => true,
-        State::Running | State::Begun | State::Killing(_) | State::Revoking(Revoke::Cancel(_)) => {
-            mode == StopMode::KillNow
-        }
+        State::Running
+        | State::Begun
+        | State::Killing(_)
+        | State::Crashing
+        | State::Revoking(Revoke::Cancel(_)) => mode == StopMode::KillNow,
     }
 }

@@ -94,6 +94,7 @@ impl<P: Clone> Core<P> {
             State::AwaitingEnd if self.tasks[slot].worker().is_some() => {
                 self.leave_worker(slot, now);
             }
+            State::Crashing => self.leave_worker(slot, now),
             State::Running | State::AwaitingEnd => {
                 self.give_up(slot, out);
                 self.resolve_detached(slot, Ending::Cancelled { why }, now, out);

@@ -30,6 +30,8 @@ pub(super) enum State {
     Revoking(Revoke),
     /// `Effect::Kill` is under way.
     Killing(Kill),
+    /// Its worker is killed because of its memory. It ends as a crash once the worker is dead for certain.
+    Crashing,
     /// It timed out and is to be retried once the attempt has ended for certain.
     AwaitingEnd,
     /// It is resolved, but its closure or future has not ended and holds the slot.
@@ -49,6 +51,8 @@ pub(super) enum Revoke {
 pub(super) enum Kill {
     TimedOut(TimeLimit),
     Cancel(CancelReason),
+    /// There is too much of it in its worker.
+    Memory,
 }
 
 /// What is known about the begin of the present attempt.
@@ -77,6 +81,10 @@ pub(super) struct Rare {
     pub(super) soft_due: Time,
     cpu_limit: Option<Duration>,
     pub(super) cpu: CpuWatch,
+    /// How many more bytes its worker may have than when it began.
+    pub(super) memory_limit: Option<u64>,
+    /// How many the worker had, and the attempt that this is about.
+    pub(super) memory_before: Option<(u32, u64)>,
 }
 
 /// Where the watch over the CPU time of an attempt stands.
@@ -93,11 +101,12 @@ pub(super) enum CpuWatch {
 impl Rare {
     fn of(options: &Options) -> Option<Box<Self>> {
         let crash_limit = options.reachable_crash_limit();
-        let Options { retry, soft_timeout, cpu_limit, .. } = *options;
+        let Options { retry, soft_timeout, cpu_limit, memory_limit, .. } = *options;
         let is_rare = retry.retries > 0
             || crash_limit.is_some()
             || soft_timeout.is_some()
-            || cpu_limit.is_some();
+            || cpu_limit.is_some()
+            || memory_limit.is_some();
         is_rare.then(|| {
             Box::new(Self {
                 retry,
@@ -108,6 +117,8 @@ impl Rare {
                 soft_due: Time::NEVER,
                 cpu_limit,
                 cpu: CpuWatch::Off,
+                memory_limit,
+                memory_before: None,
             })
         })
     }
@@ -233,6 +244,11 @@ impl<P> Record<P> {
         rest
     }
 
+    /// How many more bytes its worker may have than when it began.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        self.rare.as_ref()?.memory_limit
+    }
+
     /// How long the last attempt ran that came to an end.
     pub(super) fn ran(&self) -> Span {
         self.rare.as_ref().map_or(Span::ZERO, |rare| rare.ran)
@@ -282,7 +298,11 @@ impl<P> Record<P> {
     /// Whether it is among a worker's entries.
     pub(super) fn is_with_worker(&self) -> bool {
         match self.state {
-            State::Staged | State::Begun | State::Revoking(_) | State::Killing(_) => true,
+            State::Staged
+            | State::Begun
+            | State::Revoking(_)
+            | State::Killing(_)
+            | State::Crashing => true,
             State::AwaitingEnd => self.worker != 0,
             _ => false,
         }

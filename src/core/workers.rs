@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::effect::MemoryExcess;
 use super::event::WorkersConfig;
 use super::prediction::Prediction;
 use crate::admission::Time;
@@ -39,6 +40,16 @@ pub(super) struct Worker {
     pub(super) state: WorkerState,
     /// The slots of the tasks it was given, in that order.
     pub(super) entries: VecDeque<u32>,
+    /// Whether it is to be replaced. It goes on until another is ready in its place.
+    pub(super) worn: bool,
+    /// How many calls it may still finish before it is worn.
+    calls_left: u32,
+    /// From when on it is worn once it has finished something.
+    old_from: Time,
+    /// Whether it was given something since it was weighed.
+    pub(super) has_run: bool,
+    /// Why what it runs is to be killed because of its memory.
+    pub(super) excess: Option<MemoryExcess>,
 }
 
 impl Worker {
@@ -56,12 +67,18 @@ impl Worker {
 #[derive(Debug)]
 pub(super) struct Workers {
     pub(super) config: WorkersConfig,
+    /// Whether any worker is ever replaced for what it has done.
+    pub(super) recycles: bool,
+    /// Whether all workers that run something are weighed.
+    pub(super) weighs: bool,
     /// Sorted by id: they are inserted in that order.
     all: Vec<Worker>,
     /// Ready and without entries; the most recently used at the end, those that were never used first.
     idle: Vec<WorkerId>,
     live: u32,
     starting: u32,
+    /// Live ones that are to be replaced.
+    worn: u32,
     /// How many have room behind what they have.
     roomy: u32,
     prediction: Prediction,
@@ -71,6 +88,8 @@ pub(super) struct Workers {
     pub(super) wanted: bool,
     /// When to look for workers that are stuck; `NEVER` while none is busy.
     pub(super) claim_check: Time,
+    /// When to weigh workers; `NEVER` while none is busy, or there is no limit.
+    pub(super) memory_check: Time,
     /// When to look again whether an idle worker is of use after all; `NEVER` if there is no need.
     pub(super) balance_check: Time,
 }
@@ -88,15 +107,19 @@ impl Workers {
         );
         Self {
             config,
+            recycles: config.recycles(),
+            weighs: config.memory_soft_limit.is_some() || config.memory_hard_limit.is_some(),
             all: Vec::new(),
             idle: Vec::new(),
             live: 0,
             starting: 0,
+            worn: 0,
             roomy: 0,
             prediction: Prediction::new(config.prefetch, config.entries_per_worker),
             failures: 0,
             wanted: false,
             claim_check: Time::NEVER,
+            memory_check: Time::NEVER,
             balance_check: Time::NEVER,
         }
     }
@@ -104,7 +127,16 @@ impl Workers {
     /// `id` must be greater than any before.
     pub(super) fn insert(&mut self, id: WorkerId) {
         debug_assert!(self.all.last().is_none_or(|last| last.id < id), "ids only grow");
-        self.all.push(Worker { id, state: WorkerState::Starting, entries: VecDeque::new() });
+        self.all.push(Worker {
+            id,
+            state: WorkerState::Starting,
+            entries: VecDeque::new(),
+            worn: false,
+            calls_left: self.config.calls_of(id),
+            old_from: Time::NEVER,
+            has_run: false,
+            excess: None,
+        });
         self.live += 1;
         self.starting += 1;
     }
@@ -149,9 +181,11 @@ impl Workers {
     }
 
     pub(super) fn set_state(&mut self, id: WorkerId, state: WorkerState) {
-        let (before, has_entries) = self.change(id, |worker| {
-            (std::mem::replace(&mut worker.state, state), !worker.entries.is_empty())
+        let (before, has_entries, worn) = self.change(id, |worker| {
+            let before = std::mem::replace(&mut worker.state, state);
+            (before, !worker.entries.is_empty(), worker.worn && before.is_live())
         });
+        self.worn -= u32::from(worn && !state.is_live());
         self.live -= u32::from(before.is_live());
         self.live += u32::from(state.is_live());
         self.starting -= u32::from(before == WorkerState::Starting);
@@ -207,6 +241,23 @@ impl Workers {
         }
     }
 
+    /// A worker was given something, and is to be weighed.
+    pub(super) fn arm_memory_check(&mut self, id: WorkerId, now: Time) {
+        self.change(id, |worker| worker.has_run = true);
+        if self.memory_check == Time::NEVER {
+            self.memory_check = now + super::memory::WEIGH_EVERY;
+        }
+    }
+
+    /// All were weighed that have.
+    pub(super) fn forget_who_has_run(&mut self) {
+        self.all.iter_mut().for_each(|worker| worker.has_run = false);
+    }
+
+    pub(super) fn set_excess(&mut self, id: WorkerId, excess: MemoryExcess) {
+        self.change(id, |worker| worker.excess = Some(excess));
+    }
+
     /// A worker has become busy.
     pub(super) fn arm_claim_check(&mut self, now: Time) {
         if let Some(deadline) = self.config.claim_deadline
@@ -232,6 +283,48 @@ impl Workers {
         self.starting
     }
 
+    /// Those that get tasks.
+    pub(super) fn ready(&self) -> u32 {
+        self.live - self.starting
+    }
+
+    /// Live ones that are to be replaced.
+    pub(super) fn worn(&self) -> u32 {
+        self.worn
+    }
+
+    /// It has become ready, and ages from now on.
+    pub(super) fn set_ready(&mut self, id: WorkerId, now: Time) {
+        self.set_state(id, WorkerState::Ready);
+        if let Some(age) = self.config.age_of(id) {
+            self.change(id, |worker| worker.old_from = now + age);
+        }
+    }
+
+    /// It is to be replaced, if it is of any use at all.
+    pub(super) fn set_worn(&mut self, id: WorkerId) {
+        let newly = self.change(id, |worker| {
+            worker.state.is_live() && !std::mem::replace(&mut worker.worn, true)
+        });
+        self.worn += u32::from(newly);
+    }
+
+    /// It has finished so many calls. Whether it is worn by that, or by its age.
+    pub(super) fn wear(&mut self, id: WorkerId, calls: u32, now: Time) -> bool {
+        self.change(id, |worker| {
+            worker.calls_left = worker.calls_left.saturating_sub(calls);
+            worker.calls_left == 0 || worker.old_from <= now
+        })
+    }
+
+    /// Which of those that are to be replaced retires first: one that is idle, or else the oldest. Where what was
+    /// sent can't be taken back, it might be on its way, so there only an idle one retires.
+    pub(super) fn worn_one(&self) -> Option<WorkerId> {
+        let mut worn = self.all.iter().filter(|worker| worker.worn && worker.state.is_live());
+        let oldest = worn.clone().next().filter(|_| !self.config.staged_is_begun);
+        worn.find(|worker| worker.entries.is_empty()).or(oldest).map(|worker| worker.id)
+    }
+
     /// Those with a task that will get further ones.
     pub(super) fn busy(&self) -> u32 {
         self.live - self.starting - self.idle.len() as u32
@@ -241,6 +334,7 @@ impl Workers {
     pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.all.remove(self.at(id)?);
         self.live -= u32::from(worker.state.is_live());
+        self.worn -= u32::from(worker.worn && worker.state.is_live());
         self.starting -= u32::from(worker.state == WorkerState::Starting);
         self.roomy -= u32::from(worker.has_room(self.prediction.held_max));
         self.idle.retain(|&idle| idle != id);
@@ -292,6 +386,8 @@ impl Workers {
             count(|state| state == WorkerState::Starting),
             "starting workers must be counted"
         );
+        let worn = self.all.iter().filter(|worker| worker.worn && worker.state.is_live());
+        assert_eq!(self.worn as usize, worn.count(), "worn workers must be counted");
         let roomy = self.all.iter().filter(|worker| worker.has_room(self.prediction.held_max));
         assert_eq!(self.roomy as usize, roomy.count(), "workers with room must be counted");
         for worker in &self.all {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::WorkerStartError;
-use super::protocol::{MARKER_VARIABLE, WorkerData};
+use super::protocol::{MARKER_VARIABLE, ProcessLimits, WorkerData};
 use crate::worker;
 
 /// How worker processes are made.
@@ -23,6 +23,7 @@ pub(crate) struct ProcessConfig {
     pub(crate) start_timeout: Duration,
     /// How many workers share this machine's cores.
     pub(crate) places: u32,
+    pub(crate) limits: ProcessLimits,
 }
 
 impl ProcessConfig {
@@ -137,6 +138,7 @@ pub(super) struct Launch {
     pub(super) output: Output,
     pub(super) worker_data: Option<WorkerData>,
     pub(super) start_timeout: Duration,
+    pub(super) limits: ProcessLimits,
 }
 
 /// Whether `program` would become a worker. Starts nothing.
@@ -179,6 +181,7 @@ impl Launch {
                 .worker_data
                 .map(|(type_name, bytes)| WorkerData { type_name, bytes }),
             start_timeout: config.start_timeout,
+            limits: config.limits,
         })
     }
 }

@@ -102,6 +102,7 @@ impl Control {
             worker: self.incarnation.id.0,
             working_directory: launch.working_directory.as_os_str().as_bytes().to_vec(),
             worker_data: launch.worker_data.clone(),
+            limits: launch.limits,
             log_level: self.shared.worker_log().level(),
             with_catalogue: launch.separate,
             control: control_sender.clone(),
@@ -233,7 +234,7 @@ mod tests {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
     use super::*;
-    use crate::process::protocol::WorkerData;
+    use crate::process::protocol::{ProcessLimits, WorkerData};
     use crate::process::spawn::StartDirectory;
     use crate::sys::descriptors::listening_at;
 
@@ -260,6 +261,7 @@ mod tests {
             worker: 1,
             working_directory: Vec::new(),
             worker_data: Some(worker_data),
+            limits: ProcessLimits::default(),
             log_level: 0,
             with_catalogue: false,
             control,

@@ -18,6 +18,7 @@ use crate::blackbox::BlackBox;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::sync::Mutex;
+use crate::sys;
 use crate::sys::process::Child;
 use crate::task::cause::ExitCause;
 use crate::task::id::{Ticket, WorkerId};
@@ -179,6 +180,13 @@ impl Incarnation {
 
     pub(super) fn pid(&self) -> Option<u32> {
         self.state.lock().pid
+    }
+
+    /// How many bytes of memory it has of its own.
+    pub(super) fn memory(&self) -> Option<u64> {
+        let held = sys::memory::held_by(self.pid()?);
+        // As long as it was not reaped, nobody else can have had its number.
+        held.filter(|_| self.state.lock().child.is_some())
     }
 
     pub(super) fn is_starting(&self) -> bool {

@@ -27,6 +27,7 @@ pub(crate) use config::{ProcessConfig, Program};
 pub use error::WorkerStartError;
 pub(crate) use exit::Exit;
 pub(crate) use processes::{Owner, Processes, Source};
+pub(crate) use protocol::ProcessLimits;
 pub(crate) use worker_log::number_of as log_level_number;
 
 #[cfg(test)]

@@ -275,6 +275,11 @@ impl Processes {
         })?
     }
 
+    /// How many bytes of memory the worker has of its own. `None` if it is gone.
+    pub(crate) fn weigh(&self, worker: WorkerId) -> Option<u64> {
+        self.shared.find(worker)?.memory()
+    }
+
     /// The worker gets no more calls, and ends when it has done what it has. One that was never ready is
     /// killed. Its exit follows.
     pub(crate) fn retire(&self, worker: WorkerId) {

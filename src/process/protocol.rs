@@ -8,7 +8,7 @@ use crate::registry::FunctionInfo;
 use crate::transport::channel::WorkerEndpoints;
 
 /// Raised with every change of anything that crosses.
-pub(crate) const PROTOCOL_VERSION: u32 = 5;
+pub(crate) const PROTOCOL_VERSION: u32 = 6;
 pub(crate) const CRATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The variable that makes a process a worker.
@@ -91,6 +91,7 @@ pub(crate) struct Welcome {
     /// In bytes, because a path need not be UTF-8.
     pub(crate) working_directory: Vec<u8>,
     pub(crate) worker_data: Option<WorkerData>,
+    pub(crate) limits: ProcessLimits,
     /// The most verbose level that the host's subscriber may want, as `tracing_core::LevelFilter`'s number.
     pub(crate) log_level: u8,
     /// Whether the coordinator wants to know the worker's functions.
@@ -98,6 +99,15 @@ pub(crate) struct Welcome {
     pub(crate) control: IpcSender<FromWorker>,
     /// If calls come over channels.
     pub(crate) endpoints: Option<WorkerEndpoints>,
+}
+
+/// What a worker allows itself.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct ProcessLimits {
+    /// In bytes.
+    pub(crate) address_space: Option<u64>,
+    /// Whether a crash may leave a core dump.
+    pub(crate) core_dumps: bool,
 }
 
 /// What the initialisers get.

@@ -20,7 +20,6 @@ use super::timer::Timer;
 use super::worker_settings::WorkerSettings;
 use crate::background::registry::Registry;
 use crate::core::{Core, CoreConfig, PoolConfig, PoolKind};
-use crate::process::Transport;
 use crate::sync::Mutex;
 use crate::sys;
 use crate::task::info::TaskInfo;
@@ -37,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) packs: bool,
     /// For tasks that say nothing else.
     pub(crate) crash_limit: Option<u32>,
+    /// In bytes; zero where nothing is held back.
+    pub(crate) min_available_memory: u64,
     pub(crate) on_warning: Option<WaitHandler>,
     pub(crate) on_critical: Option<WaitHandler>,
 }
@@ -304,9 +305,9 @@ impl SupervisorBuilder {
         let mut core = Core::new(self.core_config(processes));
         #[cfg(atasker_sabotage)]
         core.plant(crate::sabotage::planted());
-        let packs = self.run_in == RunIn::Workers
-            && self.workers.transport == Transport::Ring
-            && self.queue_bound.is_none();
+        let packs =
+            self.run_in == RunIn::Workers && self.workers.packs() && self.queue_bound.is_none();
+        let min_available_memory = self.workers.min_available_memory.unwrap_or(0);
         let process_config = self.workers.process_config(processes);
         let executor = match self.run_in {
             RunIn::Inline => Executor::Inline,
@@ -323,6 +324,7 @@ impl SupervisorBuilder {
         let settings = Settings {
             packs: packs && self.crash_limit != Some(1),
             crash_limit: self.crash_limit,
+            min_available_memory,
             on_warning: self.on_warning,
             on_critical: self.on_critical,
             name: self.name,

@@ -9,7 +9,7 @@ use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
 use crate::codec::Encoded;
-use crate::core::{Core, SignalReason};
+use crate::core::{Core, MemoryExcess, MemoryLimit, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, Source, Transport, WorkerStartError};
 use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
 use crate::sync::{Mutex, Wish, wait_on};
@@ -285,6 +285,11 @@ impl Executor {
         }
     }
 
+    /// How many bytes of memory the worker has of its own.
+    pub(crate) fn weigh(&self, worker: WorkerId) -> Option<u64> {
+        self.pool()?.weigh(worker)
+    }
+
     pub(crate) fn spawn(&self, worker: WorkerId, delay: Duration) {
         if let Some(pool) = self.pool() {
             if !delay.is_zero() {
@@ -331,6 +336,12 @@ impl Executor {
                  forked and returned twice"
             }
             SignalReason::Stuck | SignalReason::Late => "it did not take up what it was given",
+            SignalReason::Memory(MemoryExcess { limit: MemoryLimit::Worker, .. }) => {
+                "it had more memory than `memory_hard_limit` allows a worker"
+            }
+            SignalReason::Memory(MemoryExcess { limit: MemoryLimit::Task, .. }) => {
+                "the task had taken more memory than its `memory_limit`"
+            }
             SignalReason::Stopping => "the supervisor stopped",
             SignalReason::TimedOut | SignalReason::Cancelled => "another task of it was ended",
         });

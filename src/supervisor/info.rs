@@ -57,6 +57,9 @@ pub struct PoolInfo {
     pub queued: [usize; 4],
     /// Tasks that wait for their delay or backoff.
     pub delayed: usize,
+    /// Whether tasks are [held back](crate::SupervisorBuilder::min_available_memory) because the machine is short of
+    /// memory.
+    pub held_back: bool,
 }
 
 impl PoolInfo {
@@ -234,6 +237,7 @@ impl Shared {
                 running: view.unresolved - queued - view.delayed,
                 queued: view.waiting,
                 delayed: view.delayed,
+                held_back: view.held_back,
             }
         };
         let [threads, processes, loops] = PoolId::ALL.map(pool);

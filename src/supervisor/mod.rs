@@ -16,6 +16,7 @@ pub(crate) mod info;
 #[cfg(feature = "async")]
 pub(crate) mod loops;
 pub(crate) mod map;
+mod memory;
 pub(crate) mod patience;
 mod perform;
 mod poison;
@@ -27,6 +28,7 @@ pub(crate) mod stop;
 pub(crate) mod submit;
 pub(crate) mod timer;
 pub(crate) mod turns;
+mod worker_limits;
 mod worker_settings;
 
 use std::sync::Arc;

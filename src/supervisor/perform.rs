@@ -114,6 +114,8 @@ impl Shared {
                 }
                 // Both were answered with the rings, under the lock.
                 Effect::Split { .. } | Effect::CheckClaim { .. } => {}
+                Effect::Weigh { worker, ticket } => self.weigh(worker, ticket),
+                Effect::LookAtMemory => self.look_at_memory(),
                 Effect::Signal { worker, why } => self.executor.signal(worker, why),
                 Effect::Spawn { worker, delay } => self.executor.spawn(worker, delay),
                 Effect::Retire { worker } => self.executor.retire(worker),

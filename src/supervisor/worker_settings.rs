@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::builder::SupervisorBuilder;
 use crate::core::WorkersConfig;
-use crate::process::{Output, ProcessConfig, Program, Transport};
+use crate::process::{Output, ProcessConfig, ProcessLimits, Program, Transport};
 use crate::task::options::{Backoff, Limits};
 use crate::transport::ring::layout::ENTRIES;
 
@@ -34,6 +34,12 @@ pub(super) struct WorkerSettings {
     pub(super) start_timeout: Duration,
     pub(super) restart_limit: u32,
     pub(super) recycle_on_panic: bool,
+    pub(super) recycle_after_tasks: Option<u32>,
+    pub(super) recycle_after: Option<Duration>,
+    pub(super) memory_soft_limit: Option<u64>,
+    pub(super) memory_hard_limit: Option<u64>,
+    pub(super) min_available_memory: Option<u64>,
+    pub(super) process_limits: ProcessLimits,
 }
 
 impl Default for WorkerSettings {
@@ -49,6 +55,12 @@ impl Default for WorkerSettings {
             start_timeout: ProcessConfig::START_TIMEOUT,
             restart_limit: 5,
             recycle_on_panic: false,
+            recycle_after_tasks: None,
+            recycle_after: None,
+            memory_soft_limit: None,
+            memory_hard_limit: None,
+            min_available_memory: None,
+            process_limits: ProcessLimits::default(),
         }
     }
 }
@@ -56,7 +68,20 @@ impl Default for WorkerSettings {
 impl WorkerSettings {
     /// What can't work, in words.
     pub(super) fn check(&self) -> Result<(), String> {
+        if self.recycle_after_tasks == Some(0) {
+            return Err("a worker can't be replaced after no task at all".to_owned());
+        }
         self.worker_data.as_ref().map(drop).map_err(Clone::clone)
+    }
+
+    /// Whether each worker is to run a single task.
+    fn single_use(&self) -> bool {
+        self.recycle_after_tasks == Some(1)
+    }
+
+    /// Whether several calls can be on the way to a worker as one.
+    pub(super) fn packs(&self) -> bool {
+        self.transport == Transport::Ring && !self.single_use()
     }
 
     pub(super) fn core_config(&self, limits: Limits) -> WorkersConfig {
@@ -64,7 +89,7 @@ impl WorkerSettings {
         WorkersConfig {
             burst: self.burst.unwrap_or(limits.places()),
             spares: self.spares,
-            entries_per_worker: if rings { ENTRIES_MAX } else { 1 },
+            entries_per_worker: if rings && !self.single_use() { ENTRIES_MAX } else { 1 },
             prefetch: PREFETCH,
             worth_a_wake: if rings { WORTH_A_WAKE } else { Duration::ZERO },
             claim_deadline: rings.then_some(self.claim_deadline.max(Duration::from_millis(1))),
@@ -76,6 +101,11 @@ impl WorkerSettings {
                 Duration::from_secs(2),
             ),
             recycle_on_panic: self.recycle_on_panic,
+            recycle_after_tasks: self.recycle_after_tasks,
+            recycle_after: self.recycle_after,
+            memory_soft_limit: self.memory_soft_limit,
+            memory_hard_limit: self.memory_hard_limit,
+            holds_back: self.min_available_memory.is_some(),
             lazily_started: false,
         }
     }
@@ -88,6 +118,7 @@ impl WorkerSettings {
             worker_data: self.worker_data.unwrap_or_default(),
             start_timeout: self.start_timeout,
             places: limits.places(),
+            limits: self.process_limits,
         }
     }
 }

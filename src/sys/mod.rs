@@ -10,6 +10,7 @@ pub(crate) mod environment;
 pub(crate) mod faults;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod signals;
 

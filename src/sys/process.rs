@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit,
+};
 
 /// A child of this process that leads a process group of its own.
 #[derive(Debug)]
@@ -117,6 +119,25 @@ pub(crate) fn parent_pid() -> u32 {
 /// parent may have ended before.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// Have no crash of this process leave a core dump.
+///
+/// A soft limit of one byte, not of none: too little for a file, and, unlike zero, it also keeps the kernel from starting
+/// a program that takes dumps from a pipe (core(5); `do_coredump` in the kernel). To be not dumpable at all
+/// (`PR_SET_DUMPABLE`) would give the process's entries in procfs to root, which hides it from its coordinator.
+pub(crate) fn forbid_core_dumps() -> io::Result<()> {
+    let maximum = getrlimit(Resource::Core).maximum;
+    let current = Some(maximum.map_or(1, |maximum| maximum.min(1)));
+    Ok(setrlimit(Resource::Core, Rlimit { current, maximum })?)
+}
+
+/// Let allocations fail with which this process would have more than so many bytes of address space. What is there
+/// already stays.
+pub(crate) fn limit_address_space(bytes: u64) -> io::Result<()> {
+    let maximum = getrlimit(Resource::As).maximum;
+    let current = Some(maximum.map_or(bytes, |maximum| maximum.min(bytes)));
+    Ok(setrlimit(Resource::As, Rlimit { current, maximum: current })?)
 }
 
 /// The process whose socket is at the other end of the standard input, if that is a socket at all.

@@ -248,6 +248,8 @@ pub(crate) struct Options {
     pub(crate) soft_timeout: Option<Duration>,
     /// Of the process, from the moment the task begins.
     pub(crate) cpu_limit: Option<Duration>,
+    /// How many bytes of memory its worker may get while it runs.
+    pub(crate) memory_limit: Option<u64>,
 }
 
 impl Options {
@@ -260,6 +262,7 @@ impl Options {
         crash_limit: None,
         soft_timeout: None,
         cpu_limit: None,
+        memory_limit: None,
     };
 
     /// How many crashes quarantine it, if its retries let it come to so many.
@@ -276,6 +279,7 @@ impl Options {
             && self.reachable_crash_limit().is_none()
             && self.soft_timeout.is_none()
             && self.cpu_limit.is_none()
+            && self.memory_limit.is_none()
     }
 }
 
@@ -293,6 +297,7 @@ pub(crate) struct Wanted {
     pub(crate) crash_limit: Option<u32>,
     pub(crate) soft_timeout: Option<Duration>,
     pub(crate) cpu_limit: Option<Duration>,
+    pub(crate) memory_limit: Option<u64>,
     #[cfg(feature = "async")]
     pub(crate) on_loop: Option<crate::async_loop::AsyncLoop>,
 }
@@ -313,6 +318,7 @@ impl Wanted {
             crash_limit: self.crash_limit.or(declared.crash_limit),
             soft_timeout: self.soft_timeout.or(declared.soft_timeout),
             cpu_limit: self.cpu_limit.or(declared.cpu_limit),
+            memory_limit: self.memory_limit.or(declared.memory_limit),
         }
     }
 }
@@ -393,6 +399,12 @@ impl Declared {
     #[must_use]
     pub const fn crash_limit(mut self, limit: u32) -> Self {
         self.options.crash_limit = Some(if limit == 0 { 1 } else { limit });
+        self
+    }
+
+    #[must_use]
+    pub const fn memory_limit(mut self, bytes: u64) -> Self {
+        self.options.memory_limit = Some(bytes);
         self
     }
 

@@ -128,6 +128,26 @@ impl<T> Call<T> {
         self
     }
 
+    /// How many bytes of memory an attempt may take in its worker process. No limit unless said.
+    ///
+    /// The worker is weighed when the task begins, and every 20 milliseconds from then on. When it has got more than this
+    /// since the begin it is killed, and the task has [crashed](crate::TaskErrorKind::Crashed); its report says so, and
+    /// how far it went. Memory is counted as for [the worker's own limit](crate::SupervisorBuilder::memory_hard_limit);
+    /// what an earlier task has left to the allocator, and this one uses again, is not growth. A task with such a limit
+    /// is never staged behind another. On threads and loops, on rayon and inline it means nothing.
+    ///
+    /// ```
+    /// use atasker::task;
+    /// #[task(memory_limit = 100_000_000)]
+    /// fn unpack(bytes: &[u8]) -> Vec<u8> { bytes.to_vec() }
+    /// let call = unpack::call(b"...").memory_limit(1 << 30);
+    /// # drop(call);
+    /// ```
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.wanted().memory_limit = Some(bytes);
+        self
+    }
+
     /// Run the future on this loop, not on the default one. For other calls that is an error at the submission.
     ///
     /// ```

@@ -15,7 +15,7 @@ use super::{IS_WORKER, lifeline, log, serve, test_entry};
 use crate::blackbox::Recorder;
 use crate::process::protocol::{
     Announcement, CHANNEL_MESSAGE, CRATE_VERSION, FromWorker, Marker, PROTOCOL_VERSION,
-    RING_MESSAGE, Welcome,
+    ProcessLimits, RING_MESSAGE, Welcome,
 };
 use crate::registry;
 use crate::shm::Segment;
@@ -137,6 +137,7 @@ fn prepare_and_serve(welcome: Welcome, equipment: Equipment) -> io::Result<()> {
     let Welcome {
         working_directory,
         worker_data,
+        limits,
         log_level,
         with_catalogue,
         control,
@@ -157,6 +158,9 @@ fn prepare_and_serve(welcome: Welcome, equipment: Equipment) -> io::Result<()> {
         crate_version: CRATE_VERSION.to_owned(),
         catalogue: with_catalogue.then(registry::catalogue),
     })?;
+    if let Err(error) = set_limits(limits) {
+        return say(FromWorker::StartFailed { reason: error.to_string() });
+    }
     let data = worker_data.as_ref().map(|data| (data.type_name.as_str(), data.bytes.as_slice()));
     if let Err(reason) = initialise(&working_directory, data) {
         return say(FromWorker::StartFailed { reason });
@@ -167,6 +171,19 @@ fn prepare_and_serve(welcome: Welcome, equipment: Equipment) -> io::Result<()> {
         (Some(ring), None) => serve::serve_ring(ring, recorder),
         (None, Some(endpoints)) => serve::serve_channel(WorkerEnd::from(endpoints), recorder)?,
         _ => return Err(io::Error::other("the coordinator offers no way for calls, or two")),
+    }
+    Ok(())
+}
+
+fn set_limits(limits: ProcessLimits) -> io::Result<()> {
+    if !limits.core_dumps {
+        process::forbid_core_dumps()
+            .map_err(|error| explain(&error, "can't do without core dumps"))?;
+    }
+    if let Some(bytes) = limits.address_space {
+        process::limit_address_space(bytes).map_err(|error| {
+            explain(&error, &format!("can't limit the address space to {bytes} bytes"))
+        })?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Spare workers, and workers that are replaced while the pool goes on serving.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use atasker::{Limits, Priority, Stop, Supervisor};
@@ -64,13 +66,91 @@ fn a_critical_task_takes_a_spare_worker() {
     });
 }
 
+/// Keep all places busy with short tasks until so many processes have served. Between any two looks so many
+/// workers must be there.
+fn serve_until(supervisor: &Supervisor, served: usize, at_least: usize) {
+    let pids = Mutex::new(BTreeSet::new());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while pids.lock().expect("no panic").len() < served {
+                    let pid = pid(supervisor);
+                    pids.lock().expect("no panic").insert(pid);
+                }
+            });
+        }
+        while pids.lock().expect("no panic").len() < served {
+            let workers = supervisor.info().workers;
+            let ready = workers.iter().filter(|worker| worker.pid.is_some()).count();
+            assert!(ready >= at_least, "{ready} workers are there: {workers:?}");
+        }
+    });
+}
+
+#[test]
+fn workers_are_replaced_after_so_many_tasks_and_the_pool_serves_on() {
+    watched(|| {
+        for (transport, spares) in [(TRANSPORTS[0], 0), (TRANSPORTS[0], 1), (TRANSPORTS[1], 0)] {
+            let builder = Supervisor::builder().transport(transport).processes(Limits::new(3));
+            let supervisor = builder.spares(spares).recycle_after_tasks(20).start();
+            let supervisor = supervisor.expect("workers start");
+            ready(&supervisor, 3 + spares as usize);
+            serve_until(&supervisor, 15, 3);
+            assert_eq!(supervisor.info().ended.crashed, 0);
+        }
+    });
+}
+
+#[test]
+fn workers_are_replaced_at_an_age() {
+    watched(|| {
+        let builder = Supervisor::builder().processes(Limits::new(2));
+        let supervisor = builder.recycle_after(Duration::from_millis(40)).start();
+        let supervisor = supervisor.expect("workers start");
+        ready(&supervisor, 2);
+        serve_until(&supervisor, 10, 2);
+    });
+}
+
+#[test]
+fn a_worker_for_one_task_never_runs_a_second() {
+    watched(|| {
+        for transport in TRANSPORTS {
+            let builder = Supervisor::builder().transport(transport).processes(Limits::new(2));
+            let supervisor = builder.recycle_after_tasks(1).spares(1).start();
+            let supervisor = supervisor.expect("workers start");
+            let calls = (0..30).map(|_| tasks::pid::call());
+            let pids: Result<BTreeSet<u32>, _> = supervisor.map(calls).collect();
+            assert_eq!(pids.expect("all run").len(), 30);
+        }
+    });
+}
+
+#[test]
+fn what_a_worker_runs_that_is_replaced_comes_to_its_end() {
+    watched(|| {
+        let builder = Supervisor::builder().processes(Limits::new(1));
+        let supervisor = builder.recycle_after(Duration::ZERO).start().expect("workers start");
+        for _ in 0..20 {
+            let first = supervisor.submit(tasks::pid::call()).expect("accepted");
+            let long = supervisor.submit(tasks::sleep_ms::call(30)).expect("accepted");
+            let behind = supervisor.submit(tasks::pid::call()).expect("accepted");
+            let first = first.wait().expect("it runs");
+            assert_eq!(long.wait().expect("it ends by itself"), 30);
+            let _anywhere = behind.wait().expect("it runs");
+            eventually("the first one is replaced", || !is_alive(first));
+        }
+    });
+}
+
 #[test]
 fn spare_workers_leave_nothing() {
     alone("fleet::spare_workers_leave_nothing", || {
         let once = || {
             let builder = Supervisor::builder().processes(Limits::new(2)).spares(2);
-            let supervisor = builder.start().expect("workers start");
+            let supervisor = builder.recycle_after_tasks(1).start().expect("workers start");
             for _ in 0..4 {
+                pid(&supervisor);
                 let dying = tasks::die::call("abort");
                 supervisor.submit(dying).expect("accepted").wait().expect_err("it dies");
             }

@@ -24,6 +24,7 @@ mod limits;
 mod loop_ends;
 mod loops;
 mod macros;
+mod memory;
 mod payloads;
 mod python;
 mod quarantine;

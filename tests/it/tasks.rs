@@ -381,3 +381,33 @@ pub(crate) async fn hangs_once(
     }
     attempt
 }
+
+/// Memory that is really there: every page is written to.
+fn touched(bytes: u64) -> Vec<u8> {
+    let mut block = Vec::with_capacity(bytes as usize);
+    while (block.len() as u64) < bytes {
+        let more = bytes.min(block.len() as u64 + (1 << 20));
+        block.resize(more as usize, 1);
+    }
+    block
+}
+
+/// Take so much memory, and hold it for so long.
+#[task]
+pub(crate) fn eat(bytes: u64, milliseconds: u64) -> usize {
+    let block = touched(bytes);
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    std::hint::black_box(&block).len()
+}
+
+#[task(memory_limit = 100_000_000)]
+pub(crate) fn eat_limited(bytes: u64, milliseconds: u64) -> usize {
+    eat(bytes, milliseconds)
+}
+
+/// Take so much memory and never give it back.
+#[task]
+pub(crate) fn leak(bytes: u64) -> u32 {
+    std::mem::forget(std::hint::black_box(touched(bytes)));
+    std::process::id()
+}

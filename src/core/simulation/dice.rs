@@ -35,6 +35,17 @@ pub(super) fn options(dice: &mut Dice) -> Options {
         retry.set_kinds(chosen);
     }
     let crash_limit = dice.one_in(2).then(|| 1 + dice.below(3) as u32);
+    let memory_limit = dice.one_in(6).then_some(30);
     let priority = Priority::ALL[dice.index(4)];
-    Options { priority, timeout, queue_timeout, delay, retry, crash_limit, soft_timeout, cpu_limit }
+    Options {
+        priority,
+        timeout,
+        queue_timeout,
+        delay,
+        retry,
+        crash_limit,
+        soft_timeout,
+        cpu_limit,
+        memory_limit,
+    }
 }

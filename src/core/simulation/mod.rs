@@ -7,8 +7,10 @@
 
 mod dice;
 mod endings;
+mod memory;
 mod oracle;
 mod shell;
+mod staff;
 mod transport;
 mod world;
 
@@ -22,8 +24,9 @@ use world::World;
 const SEEDS: u64 = 10_000;
 
 /// What a thousand histories must have seen.
-const REACHED: [&str; 23] = [
+const REACHED: [&str; 26] = [
     "A pack goes on",
+    "A worker that was ready retires",
     "Abort",
     "Asked to end: GivenUp",
     "Asked to end: SoftTimeout",
@@ -37,6 +40,8 @@ const REACHED: [&str; 23] = [
     "Signal Cancelled",
     "Signal Corrupt",
     "Signal Late",
+    "Signal Memory Task",
+    "Signal Memory Worker",
     "Signal Stopping",
     "Signal Stuck",
     "Signal TimedOut",

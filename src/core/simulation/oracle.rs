@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::endings::justify_finish;
-use crate::core::{
-    Core, Effect, PoolId, PoolKind, StopMode, TaskInfo, TaskState, Time, WarnLevel, WorkersConfig,
-};
+use crate::core::{Core, Effect, PoolId, PoolKind, StopMode, TaskInfo, TaskState, Time, WarnLevel};
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Limits, Options, Priority, RetryOn};
 
@@ -19,6 +17,8 @@ pub(super) type Payload = Arc<u64>;
 pub(super) enum Cause {
     Finished(Vec<Ticket>),
     Exited(WorkerId),
+    /// What was first with the worker, and how many bytes that had.
+    Weighed(Option<Ticket>, u64),
     Other,
 }
 
@@ -56,17 +56,21 @@ pub(super) struct Oracle {
     /// By the number of its first call, how many calls each task has.
     calls: BTreeMap<u64, u32>,
     pub(super) limits: [Limits; PoolId::ALL.len()],
-    kinds: [PoolKind; PoolId::ALL.len()],
+    pub(super) kinds: [PoolKind; PoolId::ALL.len()],
     places_max: [Option<u32>; PoolId::ALL.len()],
     aging: bool,
     /// Whether the transport knows at once what has begun.
     pub(super) prompt: bool,
     /// Whether a worker was ever started.
-    was_started: bool,
+    pub(super) was_started: bool,
     /// Workers that were started and neither died nor were told to end.
-    fleet: BTreeSet<WorkerId>,
+    pub(super) fleet: BTreeSet<WorkerId>,
+    /// Those of them that are ready.
+    pub(super) serving: BTreeSet<WorkerId>,
     dying: BTreeSet<WorkerId>,
     queued: BTreeSet<u64>,
+    /// The machine is short of memory, as far as the core was told.
+    pub(super) is_short: bool,
     pub(super) stop: Option<StopMode>,
     pub(super) drained: u32,
     pub(super) pool_failed: u32,
@@ -90,8 +94,10 @@ impl Oracle {
             prompt: false,
             was_started: false,
             fleet: BTreeSet::new(),
+            serving: BTreeSet::new(),
             dying: BTreeSet::new(),
             queued: BTreeSet::new(),
+            is_short: false,
             stop: None,
             drained: 0,
             pool_failed: 0,
@@ -205,7 +211,7 @@ impl Oracle {
     }
 
     pub(super) fn on_exited(&mut self, worker: WorkerId) {
-        self.fleet.remove(&worker);
+        self.leave_fleet(worker);
         for known in self.known.values_mut() {
             if known.alive.is_some_and(|(_, at)| at == Some(worker)) {
                 known.alive = None;
@@ -222,6 +228,9 @@ impl Oracle {
         effects: Vec<Effect<Payload>>,
     ) {
         self.events += 1;
+        let count = |of: fn(&Effect<_>) -> bool| effects.iter().filter(|it| of(it)).count() as u32;
+        self.drained += count(|effect| matches!(effect, Effect::Drained));
+        self.pool_failed += count(|effect| matches!(effect, Effect::PoolFailed));
         let mut started = Vec::new();
         let mut gone = Vec::new();
         for effect in effects {
@@ -255,21 +264,23 @@ impl Oracle {
                     self.was_started = true;
                     self.fleet.insert(worker);
                 }
-                Effect::Retire { worker } => _ = self.fleet.remove(&worker),
+                Effect::Retire { worker } => self.on_retired(worker, &cause),
                 Effect::Signal { worker, why } => {
-                    self.fleet.remove(&worker);
-                    self.census.insert(format!("Signal {why:?}"));
+                    self.leave_fleet(worker);
+                    self.on_signalled(why);
                     assert!(self.dying.insert(worker), "a worker is signalled once");
                 }
-                Effect::Drained => self.drained += 1,
-                Effect::PoolFailed => self.pool_failed += 1,
                 Effect::Warn { task, level, .. } => self.on_warned(task, level),
                 Effect::Retry { task, why, .. } => self.on_retried(task, why),
+                Effect::Kill { ticket, .. } => self.on_kill(ticket, &cause),
                 Effect::Revoke { .. }
-                | Effect::Kill { .. }
+                | Effect::Weigh { .. }
+                | Effect::LookAtMemory
                 | Effect::Split { .. }
                 | Effect::CheckClaim { .. }
-                | Effect::ReadCpu { .. } => {}
+                | Effect::ReadCpu { .. }
+                | Effect::PoolFailed
+                | Effect::Drained => {}
             }
         }
         for number in gone {
@@ -284,25 +295,6 @@ impl Oracle {
         self.check_fleet();
         self.check_fairness(core, &started);
         self.check_hurried(core, now);
-    }
-
-    /// Whatever workers come to, others are there or on their way, and as many beyond as there are to be.
-    fn check_fleet(&self) {
-        let PoolKind::Workers(WorkersConfig { burst, spares, .. }) =
-            self.kinds[PoolId::Processes as usize]
-        else {
-            return;
-        };
-        let ends = self.stop.is_some() || self.drained > 0 || self.pool_failed > 0;
-        if ends || !self.was_started {
-            return;
-        }
-        let ordinary = self.limits[PoolId::Processes as usize].places() + spares;
-        let count = self.fleet.len() as u32;
-        assert!(count >= ordinary, "there are {count} workers, not {ordinary}");
-        let at_work = |worker: &&WorkerId| self.is_occupied(**worker);
-        let unoccupied = self.fleet.len() as u32 - self.fleet.iter().filter(at_work).count() as u32;
-        assert!(unoccupied <= ordinary + burst, "there are {unoccupied} workers without work");
     }
 
     fn on_started(
@@ -327,6 +319,10 @@ impl Oracle {
         assert!(
             worker.is_none_or(|worker| !self.dying.contains(&worker)),
             "a dying worker gets no task"
+        );
+        assert!(
+            !self.is_short || worker.is_none() || class == Priority::Critical || busy == 0,
+            "while memory is short one task runs at a time"
         );
         let is_with =
             |known: &Known| worker.is_some() && known.alive.is_some_and(|(_, at)| at == worker);
@@ -389,7 +385,7 @@ impl Oracle {
         places.len() as u32
     }
 
-    fn is_occupied(&self, worker: WorkerId) -> bool {
+    pub(super) fn is_occupied(&self, worker: WorkerId) -> bool {
         self.known.values().any(|known| known.alive.is_some_and(|(_, at)| at == Some(worker)))
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Event {
     ClaimChecked(WorkerId, Ticket, bool),
     NotAsked(WorkerId, Ticket),
     CpuRead(WorkerId, Ticket, Option<Duration>),
+    Weighed(WorkerId, Option<Ticket>, u64),
+    MemorySeen(bool),
     Ready(WorkerId),
     Corrupt(WorkerId),
     Exited(WorkerId, Vec<Ticket>),
@@ -53,6 +55,8 @@ pub(super) struct Process {
     pub(super) signalled: bool,
     pub(super) retired: bool,
     pub(super) dead: bool,
+    /// It has ended because it was told to retire.
+    pub(super) ended: bool,
     /// It takes up nothing any more.
     pub(super) stuck: bool,
     pub(super) entries: VecDeque<Entry>,
@@ -154,6 +158,7 @@ impl World {
         let struck = !healthy && dice.one_in(if process.ready { 40 } else { self.sickness });
         if struck || (process.signalled && dice.one_in(3)) || ends_by_itself {
             process.dead = true;
+            process.ended = ends_by_itself && !struck && !process.signalled;
             return true;
         }
         if !process.ready {
@@ -233,6 +238,9 @@ impl World {
         let process = self.processes.remove(&worker).expect("a process exits once");
         let lost = process.entries.iter().filter(|entry| entry.begun > 0 && !entry.committed);
         let begun = lost.map(|entry| entry.ticket).collect();
+        if process.ended && self.config.staged_is_begun {
+            self.oracle.on_ended(worker);
+        }
         self.tell(Event::Exited(worker, begun));
         true
     }

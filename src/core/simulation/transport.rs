@@ -20,6 +20,8 @@ pub(super) enum Action {
     CheckClaim(WorkerId, Ticket),
     AskToEnd(Option<WorkerId>, Ticket),
     ReadCpu(WorkerId, Ticket),
+    Weigh(WorkerId, Option<Ticket>),
+    LookAtMemory,
     Signal(WorkerId),
     Spawn(WorkerId),
     Retire(WorkerId),
@@ -38,6 +40,8 @@ impl Action {
             Self::Run(_)
             | Self::Abort(_)
             | Self::ReadCpu(..)
+            | Self::Weigh(..)
+            | Self::LookAtMemory
             | Self::Signal(_)
             | Self::Spawn(_)
             | Self::Retire(_) => false,
@@ -46,7 +50,7 @@ impl Action {
 
     fn worker(self) -> Option<WorkerId> {
         match self {
-            Self::Run(_) | Self::Abort(_) | Self::AskToEnd(None, _) => None,
+            Self::Run(_) | Self::Abort(_) | Self::AskToEnd(None, _) | Self::LookAtMemory => None,
             Self::Stage(worker, _)
             | Self::Revoke(worker, _)
             | Self::Kill(worker, _)
@@ -54,6 +58,7 @@ impl Action {
             | Self::CheckClaim(worker, _)
             | Self::AskToEnd(Some(worker), _)
             | Self::ReadCpu(worker, _)
+            | Self::Weigh(worker, _)
             | Self::Signal(worker)
             | Self::Spawn(worker)
             | Self::Retire(worker) => Some(worker),
@@ -105,6 +110,10 @@ impl World {
             }
             Action::Abort(ticket) => _ = self.aborted.insert(ticket),
             Action::AskToEnd(None, _) => {}
+            Action::LookAtMemory => {
+                let enough = self.dice.one_in(2);
+                self.answers.push(Event::MemorySeen(enough));
+            }
             _ if !known => self.answer_for_the_dead(action),
             Action::Stage(worker, ticket) => self.stage(worker, ticket),
             Action::Revoke(worker, ticket) => {
@@ -132,6 +141,10 @@ impl World {
                 }
             }
             Action::ReadCpu(worker, ticket) => self.read_cpu(worker, ticket),
+            Action::Weigh(worker, ticket) => {
+                let bytes = self.dice.below(100);
+                self.answers.push(Event::Weighed(worker, ticket, bytes));
+            }
             Action::Signal(worker) => self.process(worker).signalled = true,
             Action::Spawn(worker) => self.process(worker).spawned = true,
             Action::Retire(worker) => self.process(worker).retired = true,

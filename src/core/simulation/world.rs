@@ -65,7 +65,12 @@ impl World {
             staged_is_begun: !rings,
             restart_limit: 1 + dice.below(8) as u32,
             restart_backoff: Backoff::fixed(Duration::from_millis(dice.below(3))),
-            recycle_on_panic: dice.one_in(2),
+            recycle_on_panic: dice.one_in(4),
+            recycle_after_tasks: dice.one_in(2).then(|| 1 + dice.below(6) as u32),
+            recycle_after: dice.one_in(3).then(|| Duration::from_millis(dice.below(20))),
+            memory_soft_limit: dice.one_in(3).then_some(50),
+            memory_hard_limit: dice.one_in(4).then_some(80),
+            holds_back: dice.one_in(3),
             lazily_started: dice.one_in(2),
         };
         let aging = dice.one_in(5).then_some(Duration::from_millis(5));
@@ -217,6 +222,8 @@ impl World {
                 Effect::CheckClaim { worker, ticket } => Action::CheckClaim(worker, ticket),
                 Effect::AskToEnd { worker, ticket, .. } => Action::AskToEnd(worker, ticket),
                 Effect::ReadCpu { worker, ticket } => Action::ReadCpu(worker, ticket),
+                Effect::Weigh { worker, ticket } => Action::Weigh(worker, ticket),
+                Effect::LookAtMemory => Action::LookAtMemory,
                 Effect::Signal { worker, .. } => Action::Signal(worker),
                 Effect::Retire { worker } => Action::Retire(worker),
                 Effect::Spawn { worker, .. } => {
@@ -394,6 +401,7 @@ impl World {
                     self.oracle.on_attempt_over(*ticket);
                 }
             }
+            Event::Ready(worker) => self.oracle.on_ready(*worker),
             Event::Exited(worker, _) => self.oracle.on_exited(*worker),
             _ => {}
         }
@@ -408,6 +416,7 @@ impl World {
         let cause = match &event {
             Event::Finished(all) => Cause::Finished(all.iter().map(|it| it.ticket).collect()),
             Event::Exited(worker, _) => Cause::Exited(*worker),
+            Event::Weighed(_, ticket, bytes) => Cause::Weighed(*ticket, *bytes),
             _ => Cause::Other,
         };
         let (core, now, mut out) = (&mut self.core, self.now, Vec::new());
@@ -438,6 +447,13 @@ impl World {
             Event::NotAsked(worker, ticket) => core.on_not_asked(now, worker, ticket),
             Event::CpuRead(worker, ticket, used) => {
                 core.on_cpu_read(now, worker, ticket, used, &mut out);
+            }
+            Event::Weighed(worker, ticket, bytes) => {
+                core.on_weighed(now, worker, ticket, bytes, &mut out);
+            }
+            Event::MemorySeen(enough) => {
+                self.oracle.is_short = !enough;
+                let _changed = core.on_memory_seen(now, enough, &mut out);
             }
             Event::Ready(worker) => core.on_worker_ready(now, worker, &mut out),
             Event::Corrupt(worker) => core.on_worker_corrupt(now, worker, &mut out),

@@ -65,6 +65,72 @@ fn spare_workers_that_cannot_start_are_given_up_as_others_are() {
     story.is("pool failed").done("a").is("a finished, retire 2");
 }
 
+#[test]
+fn a_worn_worker_serves_until_another_is_ready() {
+    let config = WorkersConfig { recycle_after_tasks: Some(2), ..WORKERS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.submit("a", Options::DEFAULT).done("a").is("a finished");
+    story.submit("b", Options::DEFAULT).done("b").is("b finished, spawn 2");
+    story.submit("c", Options::DEFAULT).is("stage c on 1").done("c").is("c finished");
+    story.submit("d", Options::DEFAULT).submit("e", Options::DEFAULT).is("");
+    story.ready(2).is("").done("d").is("d finished, retire 1, stage e on 2").exited(1, &[]).is("");
+}
+
+#[test]
+fn a_spare_worker_takes_the_place_of_a_worn_one_at_once() {
+    let config = WorkersConfig { recycle_after_tasks: Some(2), spares: 1, ..RINGS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT).submit("c", Options::DEFAULT);
+    story.is("stage c on 2").done("a").is("a finished").done("b");
+    story.is("b finished, revoke c on 2, retire 2, spawn 3");
+    story.revoked(2, "c", true).is("stage c on 1").exited(2, &[]).is("").ready(3).is("");
+}
+
+#[test]
+fn what_a_worn_worker_runs_comes_to_its_end() {
+    let config = WorkersConfig { recycle_after: Some(ms(10)), spares: 1, ..RINGS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.submit("a", Options::DEFAULT).wait(ms(20)).done("a").is("a finished, retire 2, spawn 3");
+    story.submit("b", Options::DEFAULT).submit("c", Options::DEFAULT).is("stage c on 1");
+    story.wait(ms(20)).done("b").is("b finished").ready(3).is("revoke c on 1, retire 1, spawn 4");
+    story.revoked(1, "c", false).is("").submit("d", Options::DEFAULT).is("");
+    story.done("c").is("c finished, stage d on 3").exited(1, &[]).is("");
+}
+
+#[test]
+fn few_workers_are_replaced_at_the_same_time() {
+    let config = WorkersConfig { recycle_after: Some(ms(10)), ..WORKERS };
+    let mut story = Story::workers(Limits::new(8), config);
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for name in names {
+        story.submit(name, Options::DEFAULT);
+    }
+    story.wait(ms(20));
+    story.done("a").is("a finished, spawn 9").done("b").is("b finished, spawn 10");
+    for name in &names[2..] {
+        story.done(name).is(&format!("{name} finished"));
+    }
+    story.ready(9).is("retire 1, spawn 11").ready(10).is("retire 2, spawn 12");
+}
+
+#[test]
+fn a_worker_for_a_single_task_ends_with_it() {
+    let config = WorkersConfig { recycle_after_tasks: Some(1), ..WORKERS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT);
+    story.done("a").is("retire 1, a finished, spawn 2").ready(2).is("stage b on 2");
+}
+
+#[test]
+fn a_replacement_that_cannot_start_leaves_the_worn_worker_at_work() {
+    let config = WorkersConfig { recycle_after_tasks: Some(2), ..WORKERS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.submit("a", Options::DEFAULT).done("a").submit("b", Options::DEFAULT).done("b");
+    story.is("b finished, spawn 2").exited(2, &[]).is("spawn 3");
+    story.submit("c", Options::DEFAULT).is("stage c on 1").resize(Limits::new(2)).is("spawn 4");
+    story.ready(3).is("").ready(4).is("").exited(1, &["c"]).is("c crashed in 1");
+}
+
 fn timeout(time: Duration) -> Options {
     Options { timeout: Some(time), ..Options::DEFAULT }
 }

@@ -3,6 +3,7 @@
 mod fleet;
 mod futures;
 mod limits;
+mod memory;
 mod packs;
 mod rings;
 mod slots;
@@ -14,8 +15,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Ask, Cancel, Core, CoreConfig, Effect, Ending, Finish, Finished, Killed, PoolConfig, PoolId,
-    PoolKind, RefuseReason, StopMode, Submission, Time, WorkersConfig,
+    Ask, Cancel, Core, CoreConfig, Effect, Ending, Finish, Finished, HoldBack, Killed,
+    MemoryExcess, PoolConfig, PoolId, PoolKind, RefuseReason, SignalReason, StopMode, Submission,
+    Time, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Backoff, Limits, Options, Priority, RetryOn, TimeLimit};
@@ -47,7 +49,7 @@ fn retry(retries: u32, on: RetryOn) -> Options {
     options
 }
 
-const WORKERS: WorkersConfig = WorkersConfig {
+pub(super) const WORKERS: WorkersConfig = WorkersConfig {
     burst: 0,
     spares: 0,
     entries_per_worker: 1,
@@ -59,6 +61,11 @@ const WORKERS: WorkersConfig = WorkersConfig {
     restart_limit: 2,
     restart_backoff: Backoff::NONE,
     recycle_on_panic: false,
+    recycle_after_tasks: None,
+    recycle_after: None,
+    memory_soft_limit: None,
+    memory_hard_limit: None,
+    holds_back: false,
     lazily_started: false,
 };
 
@@ -151,6 +158,12 @@ impl Story {
             Effect::AskToEnd { payload, why: Ask::SoftTimeout, .. } => format!("hurry {payload}"),
             Effect::ReadCpu { worker, ticket } => {
                 format!("read the clock of {worker} for {}", name(ticket.task))
+            }
+            Effect::Weigh { worker, .. } => format!("weigh {worker}"),
+            Effect::LookAtMemory => "look at the memory".to_owned(),
+            Effect::Signal { worker, why: SignalReason::Memory(excess) } => {
+                let MemoryExcess { limit, allowed, used } = excess;
+                format!("signal {worker} {limit:?} memory {used} of {allowed}")
             }
             Effect::Signal { worker, why } => format!("signal {worker} {why:?}"),
             Effect::Spawn { worker, delay } if delay.is_zero() => format!("spawn {worker}"),
@@ -301,6 +314,19 @@ impl Story {
         self.event(|core, now, out| {
             core.on_cpu_read(now, WorkerId(worker), ticket, used, out);
         })
+    }
+
+    fn weighed(&mut self, worker: u64, name: Option<Name>, bytes: u64) -> &mut Self {
+        let ticket = name.map(|name| self.tickets[name]);
+        self.event(|core, now, out| core.on_weighed(now, WorkerId(worker), ticket, bytes, out))
+    }
+
+    #[track_caller]
+    fn memory_seen(&mut self, enough: bool, expected: HoldBack) -> &mut Self {
+        let mut changed = None;
+        self.event(|core, now, out| changed = Some(core.on_memory_seen(now, enough, out)));
+        assert_eq!(changed, Some(expected));
+        self
     }
 
     fn exited(&mut self, worker: u64, begun: &[Name]) -> &mut Self {

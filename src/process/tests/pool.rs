@@ -14,6 +14,7 @@ pub(in crate::process) fn config(transport: Transport) -> ProcessConfig {
         worker_data: None,
         start_timeout: Duration::from_secs(30),
         places: 2,
+        limits: ProcessLimits::default(),
     }
 }
 

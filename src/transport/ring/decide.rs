@@ -21,6 +21,7 @@ impl Link for RingLink {
     fn stage(&self, ticket: Ticket, call: CallFrame<'_>) -> Staged {
         let mut state = self.lock();
         if state.is_ended() {
+            state.unheard.push(ticket);
             return Staged::Quietly;
         }
         let asleep = self.put_or_keep(&mut state, ticket, call);
@@ -128,7 +129,7 @@ impl RingLink {
 
     /// Take the whole entry back if nothing of it has begun.
     fn take_back(&self, state: &mut Ring, ticket: Ticket) -> Revoke {
-        if state.take_pending(ticket) {
+        if state.take_pending(ticket) || state.take_unheard(ticket) {
             return Revoke::Revoked;
         }
         let tail = state.records.tail();

@@ -64,6 +64,8 @@ pub(super) struct Ring {
     corrupt: bool,
     /// Its worker is dead.
     over: bool,
+    /// Given to it too late for the worker to hear of: certainly never begun.
+    pub(super) unheard: Vec<Ticket>,
 }
 
 /// By position.
@@ -96,6 +98,7 @@ impl RingLink {
                 refused: Vec::new(),
                 corrupt: false,
                 over: false,
+                unheard: Vec::new(),
             }),
             outstanding: AtomicUsize::new(0),
             head_word: AtomicUsize::new(Entry::at(0).word()),
@@ -313,7 +316,8 @@ impl RingLink {
         // What it had committed before a lie counts; a lie now costs what is behind it.
         let _lie = self.drain_locked(&mut state, true, deliveries);
         state.over = true;
-        state.pending.clear();
+        let unheard: Vec<Ticket> = state.pending.drain(..).map(|call| call.ticket).collect();
+        state.unheard.extend(unheard);
         state.lent.clear();
         // After all that it had committed was read.
         self.parcels.peer().on_died();
@@ -477,6 +481,11 @@ impl Ring {
     /// Nothing that is staged now would ever run.
     pub(super) fn is_ended(&self) -> bool {
         self.over || self.corrupt
+    }
+
+    pub(super) fn take_unheard(&mut self, ticket: Ticket) -> bool {
+        let at = self.unheard.iter().position(|other| *other == ticket);
+        at.map(|at| self.unheard.swap_remove(at)).is_some()
     }
 
     /// Forget a call that waits for a place.

@@ -273,9 +273,8 @@ fn a_task_that_forks_in_c(scene: &Scene) {
         check(scene.run(in_c::call("fork and return")).map(i64::from), 7);
         check(scene.run(tasks::add::call(1, 1)), 2);
     }
-    eventually("there are workers that serve", || {
-        (0..4).all(|n| scene.run(tasks::add::call(n, 1)).is_ok_and(|sum| sum == n + 1))
-    });
+    // The second answer may come late.
+    super::garbage::retire_liars(scene);
 }
 
 /// Without its sockets a worker is of no use any more. What becomes of the task itself does not matter.

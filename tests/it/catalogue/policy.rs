@@ -178,7 +178,8 @@ fn many_tasks_at_a_constant_number_of_descriptors_and_threads(scene: &Scene) {
     let chosen = std::env::var("ATASKER_TEST_TASKS").ok().and_then(|text| text.parse().ok());
     let count = chosen.unwrap_or(20_000_i64);
     let submit = |n| scene.submit(tasks::add::call(n, 1)).expect("accepted");
-    // Threads of the pool that start with the first use.
+    // Both workers with their threads, and those of the pool that start with the first use.
+    eventually("both workers are there", || scene.pids().len() == 2);
     assert!((0..100).all(|n| submit(n).wait().is_ok_and(|sum| sum == n + 1)));
     let before = Held::count();
     let mut next = 0;

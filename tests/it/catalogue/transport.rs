@@ -174,12 +174,14 @@ fn die_when_it_is_published() -> u32 {
         }
         die();
     });
+    // By then whoever waits for it sleeps, and does not find it by looking.
+    std::thread::sleep(Duration::from_millis(5));
     std::process::id()
 }
 
 /// What is committed counts, whoever could not say so any more.
 fn death_right_after_an_outcome_is_published(scene: &Scene) {
-    for _ in 0..10 {
+    for _ in 0..20 {
         let pid = scene.run(die_when_it_is_published::call()).expect("it was published");
         eventually("its death is noticed", || !scene.pids().contains(&pid));
     }

@@ -1,5 +1,6 @@
 //! How the two ends part.
 
+use super::super::layout::ENTRIES;
 use super::*;
 use crate::transport::{Fate, Kill, Link, Revoke};
 
@@ -105,5 +106,26 @@ fn a_worker_that_finds_itself_killed_begins_nothing_more() {
         assert_eq!(link.on_worker_died(&mut deliveries), []);
         assert!(deliveries.is_empty());
         assert_eq!(worker.shared.state.lock().begun, [1]);
+    });
+}
+
+#[test]
+fn what_comes_after_the_death_was_never_begun() {
+    watched(|| {
+        let (half, _of_the_dead) = mappings();
+        let link = link_of(half);
+        // As much as fits, and more, which is kept until there is room.
+        let before = u64::try_from(ENTRIES).expect("few") + 2;
+        for number in 1..=before {
+            let _quietly = link.stage(ticket(number), single(b"x"));
+        }
+        let mut deliveries = Vec::new();
+        assert_eq!(link.on_worker_died(&mut deliveries), []);
+        let _quietly = link.stage(ticket(before + 1), single(b"x"));
+        for number in [before + 1, before, before - 1, 1] {
+            assert_eq!(link.revoke(ticket(number)), Revoke::Revoked, "task {number}");
+        }
+        let _quietly = link.stage(ticket(before + 2), single(b"x"));
+        assert!(matches!(link.try_kill(ticket(before + 2)), Kill::NotBegun));
     });
 }
