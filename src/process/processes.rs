@@ -241,11 +241,6 @@ impl Processes {
 
     /// SIGKILL to the worker's process group. Its exit follows.
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
-        #[cfg(atasker_sabotage)]
-        let worker = {
-            let all = self.shared.workers.read().unwrap_or_else(PoisonError::into_inner);
-            crate::sabotage::wrong_worker(all.keys(), worker)
-        };
         if let Some(incarnation) = self.shared.find(worker) {
             incarnation.signal(why);
             self.shared.wake_monitor();

@@ -277,6 +277,13 @@ impl Executor {
     }
 
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
+        #[cfg(atasker_sabotage)]
+        let worker = match self {
+            Self::Workers(workers) => {
+                crate::sabotage::wrong_worker(workers.state.lock().live.keys(), worker)
+            }
+            _ => worker,
+        };
         if let Some(pool) = self.pool() {
             tracing::debug!(
                 target: "atasker::process", worker = worker.0, pid = self.pid(worker), ?why, "worker killed"
