@@ -149,6 +149,8 @@ pub mod extras;
 pub mod prelude;
 mod process;
 mod registry;
+#[cfg(atasker_sabotage)]
+mod sabotage;
 #[cfg_attr(
     all(feature = "named-shm", not(test)),
     allow(dead_code, reason = "no pool asks for named segments yet")

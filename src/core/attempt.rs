@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::effect::{CancelReason, Effect, Ending, Finish, PoolId, SignalReason};
 use super::event::{Finished, Killed, StopMode};
 use super::machine::Core;
-#[cfg(test)]
+#[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
 use super::task::{Kill, Progress, Revoke, State};
 use crate::admission::Time;
@@ -80,7 +80,7 @@ impl<P: Clone> Core<P> {
         let pool_id = self.tasks[slot].pool;
         self.tasks.vacate(slot);
         self.pool_mut(pool_id).detached -= 1;
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(Sabotage::SlotLeakedAtCancel) {
             return;
         }
@@ -95,7 +95,7 @@ impl<P: Clone> Core<P> {
         now: Time,
         out: &mut Vec<Effect<P>>,
     ) {
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if matches!(self.tasks[slot].state, State::Killing(_))
             && self.is_sabotaged(Sabotage::ResolvedTwiceInRaceWithKill)
         {
@@ -240,7 +240,7 @@ impl<P: Clone> Core<P> {
         match killed {
             Killed::Lost => return,
             Killed::Won => self.on_kill_won(slot, worker, why, now, out),
-            #[cfg(test)]
+            #[cfg(any(test, atasker_sabotage))]
             Killed::NotBegun if self.is_sabotaged(Sabotage::NotBegunEndsAsTimedOut) => {
                 self.on_kill_won(slot, worker, why, now, out);
             }
@@ -286,7 +286,7 @@ impl<P: Clone> Core<P> {
         self.kill_worker(worker, signal, out);
         if matches!(why, Kill::TimedOut(_)) && self.may_retry(slot, RetryOn::Timeout) {
             self.end(slot, now);
-            #[cfg(test)]
+            #[cfg(any(test, atasker_sabotage))]
             if self.is_sabotaged(Sabotage::RetryBeforeDeathConfirmed) {
                 self.leave_worker(slot, now);
                 return self.retry(slot, RetryOn::Timeout, now, out);

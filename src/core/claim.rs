@@ -7,7 +7,7 @@
 
 use super::effect::{Effect, PoolId, SignalReason};
 use super::machine::Core;
-#[cfg(test)]
+#[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
 use super::task::State;
 use super::workers::Worker;
@@ -32,7 +32,7 @@ impl<P: Clone> Core<P> {
                 record.state == State::Begun && record.mark + deadline <= now
             });
             let Some(slot) = front else { continue };
-            #[cfg(test)]
+            #[cfg(any(test, atasker_sabotage))]
             if self.sabotage == Some(Sabotage::StoppedWorkerLeft) && self.tasks[slot].surely_begun()
             {
                 continue;
@@ -61,7 +61,7 @@ impl<P: Clone> Core<P> {
         let is_stuck = self.tasks.find_ticket(ticket).is_some_and(|record| {
             record.is_with(worker) && record.state == State::Begun && !record.surely_begun()
         });
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         let is_stuck = is_stuck && !self.is_sabotaged(Sabotage::StuckWorkerKept);
         if is_stuck {
             self.kill_worker(worker, SignalReason::Stuck, out);

@@ -21,7 +21,7 @@ impl<P: Clone> Core<P> {
         pool.workers_mut().wanted |= draining;
         let extra_max = pool.workers_max();
         let wanted = pool.workers_to_have(stop);
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         let wanted = match self.sabotage {
             Some(super::sabotage::Sabotage::SpareNotReplaced) => {
                 wanted.min(pool.admission.limits().places())

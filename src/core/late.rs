@@ -18,7 +18,7 @@ impl<P: Clone> Core<P> {
     /// take it up, and what may wait in its queue for so long only, have their limits moved by that time. Delays
     /// and backoffs end when they would have.
     pub(crate) fn on_late(&mut self, now: Time, seen: Time) {
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(super::sabotage::Sabotage::LatenessCharged) {
             return;
         }

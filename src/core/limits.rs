@@ -36,7 +36,7 @@ impl<P: Clone> Core<P> {
         let rare = record.rare.as_mut().expect("only what is rare has other limits");
         if rare.soft_due <= now {
             rare.soft_due = Time::NEVER;
-            #[cfg(test)]
+            #[cfg(any(test, atasker_sabotage))]
             if self.sabotage == Some(super::sabotage::Sabotage::SoftTimeoutForgotten) {
                 let due = self.tasks[slot].limit_due();
                 return self.set_alarm(slot, due);
@@ -82,7 +82,7 @@ impl<P: Clone> Core<P> {
         let is_used_up = used.is_some() && left.is_zero();
         let wait = if is_used_up { left } else { (left / cores).max(LOOK_EVERY) };
         rare.cpu = CpuWatch::Due(now + wait);
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(super::sabotage::Sabotage::CpuReadOnce) {
             self.tasks[slot].rare.as_mut().expect("as before").cpu = CpuWatch::Reading;
             return;

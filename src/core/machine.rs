@@ -105,7 +105,7 @@ pub(crate) struct Core<P> {
     pub(super) last_worker: u64,
     pub(super) stop: Option<StopMode>,
     pub(super) drained: bool,
-    #[cfg(test)]
+    #[cfg(any(test, atasker_sabotage))]
     pub(super) sabotage: Option<super::sabotage::Sabotage>,
 }
 
@@ -128,7 +128,7 @@ impl<P: Clone> Core<P> {
             last_worker: 0,
             stop: None,
             drained: false,
-            #[cfg(test)]
+            #[cfg(any(test, atasker_sabotage))]
             sabotage: None,
         }
     }
@@ -383,7 +383,7 @@ impl<P: Clone> Core<P> {
         let record = &self.tasks[slot];
         let ticket = self.tasks.ticket(slot);
         let payload = record.payload.clone().expect("an unresolved task has its payload");
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(super::sabotage::Sabotage::AbortForgotten) {
             return;
         }

@@ -81,7 +81,7 @@ impl<P: Clone> Core<P> {
         let current = current.filter(|record| record.is_with(worker_id));
         let runs = current.is_some_and(|record| record.state == State::Begun);
         let slot = ticket.filter(|_| runs).map(|ticket| ticket.task.slot);
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         let slot = match self.sabotage {
             Some(super::sabotage::Sabotage::MemoryKillHitsTheNext) => {
                 let front = worker.entries.front().copied();

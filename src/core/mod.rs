@@ -40,7 +40,7 @@ mod submit;
 mod task;
 mod workers;
 
-#[cfg(test)]
+#[cfg(any(test, atasker_sabotage))]
 mod sabotage;
 #[cfg(test)]
 mod simulation;

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::effect::{Effect, Ending, PoolId};
 use super::machine::Core;
-#[cfg(test)]
+#[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
 use super::task::{Kill, Revoke, State};
 use crate::admission::Time;
@@ -40,7 +40,7 @@ impl<P: Clone> Core<P> {
         if is_with_worker {
             self.count_splittable(slot, false);
         }
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(Sabotage::RestForgotten) {
             self.forget_rest(slot, kept);
             return None;
@@ -62,7 +62,7 @@ impl<P: Clone> Core<P> {
         if was_staged {
             pool.staged[class as usize] -= rest_calls;
         }
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(Sabotage::RestBegunTwice) {
             self.keep_rest(slot, rest_calls);
         }

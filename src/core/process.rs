@@ -2,7 +2,7 @@
 
 use super::effect::{Effect, Ending, PoolId, SignalReason};
 use super::machine::Core;
-#[cfg(test)]
+#[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
 use super::task::{Kill, Revoke, State};
 use super::workers::WorkerState;
@@ -87,7 +87,7 @@ impl<P: Clone> Core<P> {
     ) {
         let state = self.tasks[slot].state;
         self.count_splittable(slot, false);
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if !has_begun && self.is_sabotaged(Sabotage::RequeueForgottenAtDeath) {
             return;
         }
@@ -112,7 +112,7 @@ impl<P: Clone> Core<P> {
             rare.crashes += 1;
             rare.crash_limit.is_some_and(|limit| rare.crashes >= limit)
         });
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         let is_poisonous = is_poisonous && !self.is_sabotaged(Sabotage::PoisonTriedAgain);
         if is_poisonous {
             self.resolve(slot, Ending::Quarantined { worker }, now, out);

@@ -67,7 +67,7 @@ impl<P: Clone> Core<P> {
     }
 
     fn worn_may_retire(&self, pool: PoolId) -> bool {
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(super::sabotage::Sabotage::RetiredWithoutReplacement) {
             return true;
         }

@@ -1,4 +1,5 @@
-//! Bugs to plant, for the proof that the simulation finds such.
+//! Bugs to plant, for the proof that the simulation finds such; in builds with `--cfg atasker_sabotage` the chaos run,
+//! too.
 
 use super::effect::{Effect, Ending, History};
 use super::machine::Core;
@@ -73,6 +74,12 @@ impl Sabotage {
 }
 
 impl<P: Clone> Core<P> {
+    /// Plant the bug of this name, if there is one.
+    #[cfg(atasker_sabotage)]
+    pub(crate) fn plant(&mut self, name: &str) {
+        self.sabotage = Sabotage::ALL.into_iter().find(|bug| format!("{bug:?}") == name);
+    }
+
     pub(super) fn is_sabotaged(&self, by: Sabotage) -> bool {
         self.sabotage == Some(by)
     }

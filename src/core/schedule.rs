@@ -52,7 +52,7 @@ impl<P: Clone> Core<P> {
     }
 
     fn next_in(&self, pool: PoolId) -> Option<(u32, Priority)> {
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(super::sabotage::Sabotage::LowerClassOvertakes) {
             let mut lines = Priority::ALL.into_iter();
             let line = |class| self.pool(pool).admission.iter(&self.nodes, class).next();
@@ -171,7 +171,7 @@ impl<P: Clone> Core<P> {
         for slot in staged {
             self.start_revoke(slot, Revoke::Requeue, out);
         }
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(super::sabotage::Sabotage::UrgentBehindRest) {
             return;
         }

@@ -40,7 +40,7 @@ impl<P: Clone> Core<P> {
         now: Time,
         out: &mut Vec<Effect<P>>,
     ) -> bool {
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         let forgets = self.is_sabotaged(super::sabotage::Sabotage::ShortageForgotten);
         let pool = self.pool_mut(pool);
         let nothing_runs = pool.admission.busy() == 0;

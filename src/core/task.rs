@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::effect::{CancelReason, PoolId};
 use crate::admission::{Span, Time, WARN_LEVELS};
+#[cfg(atasker_sabotage)]
+use crate::sabotage::{self, Bug};
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Options, Priority, RetryPolicy, TimeLimit};
 
@@ -384,6 +386,10 @@ impl<P> Tasks<P> {
     }
 
     fn find(&self, task: TaskId) -> Option<&Record<P>> {
+        #[cfg(atasker_sabotage)]
+        if sabotage::is_planted(Bug::GenerationUnchecked) {
+            return self.records.get(task.slot as usize).filter(|record| record.number != 0);
+        }
         self.records.get(task.slot as usize).filter(|record| record.has(task.number))
     }
 
@@ -399,6 +405,10 @@ impl<P> Tasks<P> {
 
     /// The record of a ticket that is still current.
     pub(super) fn find_ticket(&self, ticket: Ticket) -> Option<&Record<P>> {
+        #[cfg(atasker_sabotage)]
+        if sabotage::is_planted(Bug::GenerationUnchecked) {
+            return self.find(ticket.task);
+        }
         self.find(ticket.task).filter(|record| record.issue == ticket.attempt)
     }
 

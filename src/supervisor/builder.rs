@@ -301,7 +301,10 @@ impl SupervisorBuilder {
 
     fn build(self) -> Result<Arc<Shared>, StartError> {
         let processes = self.processes.unwrap_or(Limits::new(cores()));
-        let core = Core::new(self.core_config(processes));
+        #[cfg_attr(not(atasker_sabotage), expect(unused_mut, reason = "nothing is planted"))]
+        let mut core = Core::new(self.core_config(processes));
+        #[cfg(atasker_sabotage)]
+        core.plant(crate::sabotage::planted());
         let packs =
             self.run_in == RunIn::Workers && self.workers.packs() && self.queue_bound.is_none();
         let min_available_memory = self.workers.min_available_memory.unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Where process tasks run: in worker processes, or, by a builder line, on a rayon pool or in the caller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -47,8 +47,8 @@ pub(crate) struct Workers {
 #[derive(Default)]
 struct State {
     live: BTreeMap<WorkerId, u32>,
-    /// Why workers died. Kept as long as a task may still ask.
-    exits: BTreeMap<WorkerId, Arc<Exit>>,
+    /// Why workers died, in the order of their deaths. Kept as long as a task may still ask.
+    exits: VecDeque<Arc<Exit>>,
     was_ready: bool,
     start_error: Option<WorkerStartError>,
     failed: bool,
@@ -67,6 +67,12 @@ pub(crate) struct Admitted {
 
 /// How many reports of dead workers are kept.
 const EXITS_MAX: usize = 64;
+
+impl State {
+    fn exit_of(&self, worker: WorkerId) -> Option<&Arc<Exit>> {
+        self.exits.iter().rev().find(|exit| exit.worker == worker)
+    }
+}
 
 impl Workers {
     pub(crate) fn new(config: ProcessConfig) -> Self {
@@ -297,6 +303,13 @@ impl Executor {
     }
 
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
+        #[cfg(atasker_sabotage)]
+        let worker = match self {
+            Self::Workers(workers) => {
+                crate::sabotage::wrong_worker(workers.state.lock().live.keys(), worker)
+            }
+            _ => worker,
+        };
         if let Some(pool) = self.pool() {
             tracing::debug!(
                 target: "atasker::process", worker = worker.0, pid = self.pid(worker), ?why, "worker killed"
@@ -341,17 +354,13 @@ impl Executor {
             return None;
         };
         let state = workers.state.lock();
-        state
-            .live
-            .get(&worker)
-            .copied()
-            .or_else(|| state.exits.get(&worker).and_then(|exit| exit.pid))
+        state.live.get(&worker).copied().or_else(|| state.exit_of(worker).and_then(|exit| exit.pid))
     }
 
     /// How a worker ended that has ended lately.
     pub(super) fn exit(&self, worker: WorkerId) -> Option<Arc<Exit>> {
         let Self::Workers(workers) = self else { return None };
-        workers.state.lock().exits.get(&worker).cloned()
+        workers.state.lock().exit_of(worker).cloned()
     }
 
     /// Why no worker starts any more.
@@ -462,9 +471,9 @@ impl Owner for Shared {
             tracing::warn!(target: "atasker::process", worker = worker.0, %error, "worker did not start");
             state.start_error = Some(error.clone());
         }
-        state.exits.insert(worker, exit);
+        state.exits.push_back(exit);
         if state.exits.len() > EXITS_MAX {
-            state.exits.pop_first();
+            state.exits.pop_front();
         }
         drop(state);
         workers.changed.notify_all();

@@ -52,6 +52,8 @@ impl Desk {
 
     fn sort_all(&mut self, arrivals: &mut Arrivals) {
         let mut deliveries = std::mem::take(&mut self.deliveries);
+        #[cfg(atasker_sabotage)]
+        crate::sabotage::swap(&mut deliveries);
         deliveries.drain(..).for_each(|delivery| self.sort(delivery, arrivals));
         self.deliveries = deliveries;
     }

@@ -260,6 +260,26 @@ fn a_worker_killed_while_idle_is_replaced() {
 }
 
 #[test]
+fn the_death_of_an_old_worker_is_reported_after_many_of_younger_ones() {
+    each_transport(|supervisor| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("held");
+        let supervisor = supervisor(2);
+        let old = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+        eventually("it runs", || file.exists());
+        let pid = std::fs::read_to_string(&file).expect("written").parse().expect("a pid");
+        for _ in 0..70 {
+            let young = supervisor.submit(tasks::die::call("abort")).expect("accepted");
+            assert_eq!(young.wait().unwrap_err().status(), TaskStatus::Crashed);
+        }
+        send_signal(pid, libc::SIGKILL);
+        let error = old.wait().unwrap_err();
+        let crash = error.crash().expect("it crashed");
+        assert_eq!((crash.pid, crash.cause), (pid, ExitCause::Signal(libc::SIGKILL)), "{error}");
+    });
+}
+
+#[test]
 fn nothing_is_left_after_a_stop() {
     alone("crashes::nothing_is_left_after_a_stop", || {
         each_transport(|supervisor| {

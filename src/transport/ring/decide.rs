@@ -10,6 +10,8 @@ use super::pending;
 use super::records::{Record, State};
 use super::sleep;
 use super::word::{self, Taken};
+#[cfg(atasker_sabotage)]
+use crate::sabotage::{self, Bug};
 use crate::sys::futex;
 use crate::task::id::Ticket;
 use crate::transport::frame::CallFrame;
@@ -116,6 +118,10 @@ impl RingLink {
     /// Wake the worker if it sleeps.
     pub(super) fn wake_sleeper(&self) {
         let flag = self.segment().u32_at(ASLEEP);
+        #[cfg(atasker_sabotage)]
+        if sabotage::strikes(Bug::WakeUpDropped, 300) {
+            return;
+        }
         if sleep::lower(flag) {
             futex::wake_one(flag);
         }

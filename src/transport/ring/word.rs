@@ -3,6 +3,8 @@
 //!
 //! Knows nothing of segments, calls or tasks: a word and its rules, so that a model can run them.
 
+#[cfg(atasker_sabotage)]
+use crate::sabotage::{self, Bug};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// How many calls an entry can hold at most.
@@ -204,6 +206,11 @@ pub(crate) fn begin(word: &AtomicU64, seen: Word) -> Begin {
             return Begin::End(now);
         }
         let next = now.with_begun(now.begun() + 1);
+        #[cfg(atasker_sabotage)]
+        if sabotage::is_planted(Bug::BeginUnchecked) {
+            word.store(next.0, Ordering::SeqCst);
+            return Begin::Begun(next);
+        }
         // Release: the outcome of the call before; pairs with the acquire in `look` and `change`.
         // Acquire: what was staged, if this is a newer staging than the one that was seen.
         match word.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Acquire) {

@@ -15,6 +15,8 @@ use super::patience::Patience;
 use super::sleep::{self, Listener};
 use super::word::{self, Begin, Commit, Word};
 use crate::codec::Bytes;
+#[cfg(atasker_sabotage)]
+use crate::sabotage::{self, Bug};
 use crate::shm::Segment;
 use crate::shm::attachment::Attachment;
 use crate::shm::peer::Trust;
@@ -369,6 +371,10 @@ impl RingEnd {
             return;
         }
         let Some(listener) = sleep::answer(listening) else { return };
+        #[cfg(atasker_sabotage)]
+        if sabotage::strikes(Bug::BellDropped, 300) {
+            return;
+        }
         let bell = self.segment.u32_at(match listener {
             Listener::Collector => COLLECTOR_BELL,
             Listener::Waiter => WAITER_BELL,

@@ -1,0 +1,60 @@
+//! Bugs that are planted in the library are found by the chaos run.
+//!
+//! This needs a build of its own, and minutes:
+//! `cargo test -p atasker-chaos --test planted -- --ignored --nocapture`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// `src/core/sabotage.rs` and `src/sabotage.rs` say what they are.
+const BUGS: [&str; 10] = [
+    "WakeUpDropped",
+    "BellDropped",
+    "BeginUnchecked",
+    "GenerationUnchecked",
+    "OutcomesSwapped",
+    "WrongWorkerKilled",
+    "RequeueForgottenAtDeath",
+    "RetryBeforeDeathConfirmed",
+    "ResolvedTwiceInRaceWithKill",
+    "RestForgotten",
+];
+
+/// The exit codes of a run that has found something: a broken promise, a panic, a hang.
+const FOUND: [i32; 3] = [1, 101, 3];
+
+#[test]
+#[ignore = "it builds everything anew, and takes minutes"]
+fn each_planted_bug_is_found_within_a_minute() {
+    let binary = build();
+    let missed: Vec<_> = BUGS.into_iter().filter(|bug| !is_found(&binary, bug)).collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+fn build() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sabotage");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--package", "atasker-chaos"])
+        .env("RUSTFLAGS", "--cfg atasker_sabotage")
+        .env("CARGO_TARGET_DIR", &target)
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "the sabotaged library builds");
+    target.join("debug/atasker-chaos")
+}
+
+fn is_found(binary: &Path, bug: &str) -> bool {
+    let start = Instant::now();
+    let output = Command::new(binary)
+        .args(["--for", "60s", "--patience", "15s"])
+        .env("ATASKER_SABOTAGE", bug)
+        .output()
+        .expect("the chaos run starts");
+    let found = output.status.code().is_some_and(|code| FOUND.contains(&code));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let what = said.lines().find(|line| line.contains("VIOLATED") || line.contains("HUNG"));
+    let what = what.or_else(|| said.lines().next()).unwrap_or("nothing was found");
+    println!("{bug}: {:.1} s: {what}", start.elapsed().as_secs_f64());
+    found
+}
