@@ -8,7 +8,8 @@ use atasker_benches::placement::Placement;
 use atasker_benches::pools::worker_pids;
 use atasker_benches::processes;
 use procspawn::Pool;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::report::{Bar, Unit};
 use crate::rounds::{Contender, Length, Table};
@@ -20,6 +21,8 @@ const HOLD: Duration = Duration::from_secs(600);
 const SETTLE: Duration = Duration::from_millis(50);
 const SPARE: &str = "atasker, ring, a warm spare";
 const PROCSPAWN: &str = "procspawn";
+/// The least that anybody needs who wants to know how it ended.
+const KERNEL: &str = "the kernel, until the process of our worker has ended";
 
 /// What is measured, from the moment of the kill.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,11 @@ pub(crate) fn of_a_worker(run: &mut Run, placement: Placement) {
         contenders.push(Contender::new(PROCSPAWN, |times| {
             repeated(times, || killed_of_procspawn(&procspawn, until))
         }));
+        if until == Until::Told {
+            let ours = &ours[0].1;
+            contenders
+                .push(Contender::new(KERNEL, |times| repeated(times, || ended_in_kernel(ours))));
+        }
         let length = if run.arguments.short { 1 } else { 5 };
         Table {
             title: title.to_owned(),
@@ -90,6 +98,22 @@ fn killed_of_ours(pool: &Supervisor, processes: usize, until: Until) -> Duration
         assert_eq!(next.wait().expect("it runs"), 2);
     }
     begun.elapsed()
+}
+
+fn ended_in_kernel(pool: &Supervisor) -> Duration {
+    worker_pids(pool, 1);
+    let task = pool.submit(ours::hold::call(0, HOLD.as_millis() as u64)).expect("accepted");
+    std::thread::sleep(SETTLE);
+    let pid = task.info().pid.expect("it runs");
+    let process = pid.cast_signed();
+    let process = pidfd_open(Pid::from_raw(process).expect("a process"), PidfdFlags::empty());
+    let process = process.expect("it runs");
+    let begun = Instant::now();
+    kill(pid);
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], None).expect("it can be waited for");
+    let took = begun.elapsed();
+    task.wait().expect_err("it was killed");
+    took
 }
 
 fn killed_of_procspawn(pool: &Pool, until: Until) -> Duration {
