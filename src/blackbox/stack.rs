@@ -83,7 +83,7 @@ impl Stack {
 
     #[cfg(not(feature = "backtrace"))]
     fn frames(&self) -> Vec<Frame> {
-        let Painting { registers, modules, .. } = &self.0.painting;
+        let Painting { registers, modules, .. } = &*self.0.painting;
         let Some(registers) = registers else { return Vec::new() };
         vec![Frame::unnamed(modules, registers.instruction_pointer())]
     }

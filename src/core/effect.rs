@@ -40,7 +40,8 @@ pub(crate) enum Effect<P> {
     Split { worker: WorkerId, ticket: Ticket },
     /// Look whether the worker has begun what it was given long ago. Answered by `on_claim_checked`.
     CheckClaim { worker: WorkerId, ticket: Ticket },
-    /// A task has run for long in this worker: if somebody has stopped it, have it go on. Not answered.
+    /// A task has run for long in this worker: if somebody has stopped it, have it go on, and see whether it is done
+    /// and has told nobody. Not answered.
     LookAfter { worker: WorkerId },
     /// Raise the attempt's cancellation flag, so that it may end by itself. In a worker only if it has begun there;
     /// if it has not, that is answered by `on_not_asked`.

@@ -309,6 +309,10 @@ impl Shared {
         &self.worker_log
     }
 
+    pub(super) fn collector(&self) -> Option<&Arc<Collector>> {
+        self.collector.as_ref()
+    }
+
     fn start_collector(self: &Arc<Self>) -> std::io::Result<()> {
         let Some(collector) = self.collector.clone() else { return Ok(()) };
         let shared = Arc::clone(self);

@@ -267,8 +267,12 @@ impl Executor {
         }
     }
 
-    /// Have the worker go on if somebody has stopped it.
+    /// The worker is long at a task: have it go on if somebody has stopped it, and see whether it is done and has told
+    /// nobody.
     pub(crate) fn look_after(&self, worker: WorkerId) {
+        if let Some(pool) = self.pool() {
+            pool.look_again();
+        }
         if self.pool().is_some_and(|pool| pool.continue_if_stopped(worker)) {
             let pid = self.pid(worker);
             tracing::warn!(target: "atasker::process", worker = worker.0, pid, "worker was stopped, and goes on");

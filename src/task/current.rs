@@ -141,7 +141,8 @@ impl Current {
         }
     }
 
-    /// Counts from 1; more if it is a retry.
+    /// Tells attempts apart: a retry has a larger one. The first need not have 1, see
+    /// [`CurrentTask`](crate::worker::CurrentTask).
     pub fn attempt(&self) -> Option<u32> {
         match &self.0 {
             Place::Nowhere => None,

@@ -14,7 +14,8 @@ use crate::registry;
 pub struct CurrentTask {
     /// The number that stands in logs and errors of the program that submitted it.
     pub number: u64,
-    /// Counts from 1; more if it is a retry.
+    /// Tells attempts apart: a retry has a larger one. The first need not have 1, for a task may be given to a worker
+    /// and taken back before it begins; how many attempts there were stands in [`TaskInfo`](crate::TaskInfo).
     pub attempt: u32,
     /// The full path of the function.
     pub function: String,

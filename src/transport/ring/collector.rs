@@ -103,6 +103,11 @@ impl Collector {
         }
     }
 
+    /// Have whoever sleeps over the rings look at them once more.
+    pub(crate) fn look_again(&self) {
+        self.on_changed();
+    }
+
     /// End the collector's thread.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
