@@ -147,6 +147,7 @@ mod dice;
 #[cfg(feature = "extras")]
 pub mod extras;
 pub mod prelude;
+mod probe;
 mod process;
 mod registry;
 #[cfg(atasker_sabotage)]
@@ -173,6 +174,7 @@ pub use async_loop::CronError;
 pub use async_loop::{AsyncJob, AsyncLoop, LoopError, LoopStop, Schedule};
 pub use background::BackgroundWorker;
 pub use blackbox::{Backtrace, Frame, Stack};
+pub use probe::{Facility, probe};
 pub use process::{Output, OutputLine, OutputStream, Transport, WorkerStartError};
 pub use registry::{FunctionInfo, ParameterInfo};
 pub use shm::{Blob, BufferError, Reading, SealedBlob, SealedSlice, SharedSlice};

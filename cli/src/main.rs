@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod doctor;
 mod failure;
 mod list;
 mod log;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::List(options) => list::list(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::Doctor => doctor::doctor(),
     };
     done.unwrap_or_else(Failure::report)
 }

@@ -47,6 +47,10 @@ pub(crate) enum Command {
     ///
     /// Takes about half a minute. The machine should have nothing else to do.
     Bench(BenchOptions),
+    /// Say what of the kernel worker processes build on is here, and what is missing means
+    ///
+    /// The exit code is 0 if all is there, 1 if something is missing.
+    Doctor,
 }
 
 const RUN_ABOUT: &str = "\

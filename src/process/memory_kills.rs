@@ -48,6 +48,13 @@ impl MemoryKills {
     }
 }
 
+/// Whether there is anything to read.
+pub(crate) fn can_be_told() -> bool {
+    let machine = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    machine.lines().any(|line| line.starts_with("oom_kill "))
+        || group_directory().is_some_and(|directory| directory.join("memory.events").exists())
+}
+
 /// Of the unified hierarchy, see cgroups(7).
 fn group_directory() -> Option<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;

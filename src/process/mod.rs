@@ -16,7 +16,7 @@ mod error;
 mod exit;
 mod incarnation;
 mod looks;
-mod memory_kills;
+pub(crate) mod memory_kills;
 mod monitor;
 mod output;
 mod processes;

@@ -235,7 +235,9 @@ impl SupervisorBuilder {
             self.run_in = RunIn::Inline;
         }
         self.check()?;
-        if self.run_in != RunIn::Workers {
+        if self.run_in == RunIn::Workers {
+            crate::probe::warn_of_what_is_missing();
+        } else {
             tracing::info!(
                 target: "atasker::supervisor",
                 "process tasks run on threads of this process: a crash ends it, and timeouts and \

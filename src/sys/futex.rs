@@ -77,7 +77,6 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], timeout: Option<Duration>) -
 }
 
 /// Whether [`wait_any`] really sleeps here. If not it returns every millisecond.
-#[cfg(test)]
 pub(crate) fn has_wait_any() -> bool {
     // Without a word the kernel refuses with EINVAL, if it knows the call at all.
     futex::waitv(&[], WaitvFlags::empty(), None, ClockId::Monotonic) == Err(Errno::INVAL)

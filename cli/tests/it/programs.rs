@@ -118,6 +118,15 @@ fn the_benchmark_measures_four_kinds() {
 }
 
 #[test]
+fn the_doctor_says_what_is_there_and_what_is_not() {
+    let done = run(&["doctor"], "");
+    let missing = done.stdout.lines().filter(|line| line.contains(" is missing: ")).count();
+    assert_eq!(done.code, Some(i32::from(missing > 0)), "{done:?}");
+    assert!(done.stdout.contains("pidfd_open is there\n"), "{done:?}");
+    assert!(done.stdout.lines().count() >= 7, "{done:?}");
+}
+
+#[test]
 fn the_list_shows_signatures_and_docs() {
     let done = run(&["list"], "");
     assert_eq!(done.code, Some(0), "{done:?}");
