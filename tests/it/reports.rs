@@ -238,7 +238,7 @@ fn an_abort_and_what_aborts() {
     check("abort", abort, "aborted by itself", "reports::crash_now");
     check("allocation", abort, "no memory", "reports::crash_now");
     check("panic twice", abort, "it panicked: the first (at", "reports::crash_now");
-    check("panic where it aborts", abort, "a panic aborts: within C (at", "no_unwinding");
+    check("panic where it aborts", abort, "it panicked: within C (at", "no_unwinding");
     each_transport(|supervisor| {
         let supervisor = supervisor(1);
         let (_, report) = report_of(&supervisor, "panic twice");
