@@ -115,9 +115,7 @@ pub enum WorkerStartError {
         stderr: String,
     },
     /// This process lacks threads, descriptors or memory for one more worker.
-    #[error(
-        "no resources for one more worker: {source}; use fewer workers, or raise the limits of this process"
-    )]
+    #[error("no resources for one more worker: {source}{}", advice(source))]
     Resources {
         /// What the operating system said.
         source: Arc<io::Error>,
@@ -125,20 +123,28 @@ pub enum WorkerStartError {
 }
 
 fn advice(error: &io::Error) -> &'static str {
+    use rustix::io::Errno;
+    let number = Errno::from_io_error(error);
+    if number == Some(Errno::MFILE) {
+        return "; this process has too many files open: use fewer workers, or raise `ulimit -n`";
+    }
+    if number == Some(Errno::NFILE) {
+        return "; the machine has too many files open: use fewer workers, or raise `fs.file-max`";
+    }
     match error.kind() {
         io::ErrorKind::NotFound => "; is it built, and is the path right?",
         io::ErrorKind::PermissionDenied => "; may it be executed?",
         io::ErrorKind::WouldBlock => {
-            "; there are too many processes: use fewer workers, or raise `ulimit -u`"
+            "; there are too many processes or threads: use fewer workers, or raise `ulimit -u` or the limit of \
+             the control group (`pids.max`)"
         }
-        _ if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
-            "; use fewer workers, or raise `ulimit -n`"
-        }
+        io::ErrorKind::OutOfMemory => "; there is too little memory: use fewer workers",
         _ => "",
     }
 }
 
-fn tail(stderr: &str) -> String {
+/// What is said of the end of a standard error.
+pub(super) fn tail(stderr: &str) -> String {
     match stderr.trim_end() {
         "" => String::new(),
         stderr => format!("; its standard error ends with:\n{stderr}"),
@@ -149,5 +155,32 @@ fn tail(stderr: &str) -> String {
 impl std::fmt::Debug for WorkerStartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_is_lacking_is_told_with_what_to_do() {
+        for (errno, advice) in [
+            (Errno::MFILE, "`ulimit -n`"),
+            (Errno::NFILE, "`fs.file-max`"),
+            (Errno::AGAIN, "`ulimit -u`"),
+            (Errno::NOMEM, "too little memory"),
+            (Errno::NOENT, "is the path right"),
+            (Errno::ACCESS, "may it be executed"),
+        ] {
+            let source = Arc::new(io::Error::from(errno));
+            let spawn =
+                WorkerStartError::Spawn { program: "x".into(), source: Arc::clone(&source) };
+            let resources = WorkerStartError::Resources { source };
+            for text in [spawn.to_string(), resources.to_string()] {
+                assert!(text.contains(advice), "{text}");
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::error::WorkerStartError;
+use super::error::{WorkerStartError, tail};
 use super::memory_kills::MemoryKill;
 use super::output::Tail;
 use crate::blackbox::Remains;
@@ -62,6 +62,18 @@ impl Death {
         let own = self.usage.map(|usage| usage.peak_memory_kib).filter(|peak| *peak > inherited);
         let said = || remains?.crash.as_ref()?.peak_memory;
         own.and_then(|peak| peak.checked_mul(1024)).or_else(said)
+    }
+}
+
+impl Exit {
+    /// Why it is gone, in words.
+    pub(crate) fn cause(&self) -> String {
+        if let Some(error) = &self.start_error {
+            return error.to_string();
+        }
+        let Self { lived, death: Death { status, stderr, .. }, .. } = self;
+        let tail = tail(&stderr.all);
+        format!("a worker {status} {lived:.1?} after its start, while it had nothing to do{tail}")
     }
 }
 

@@ -310,6 +310,7 @@ impl SupervisorBuilder {
         let packs =
             self.run_in == RunIn::Workers && self.workers.packs() && self.queue_bound.is_none();
         let min_available_memory = self.workers.min_available_memory.unwrap_or(0);
+        let restart_limit = self.workers.restart_limit;
         let process_config = self.workers.process_config(processes);
         let executor = match self.run_in {
             RunIn::Inline => Executor::Inline,
@@ -321,7 +322,9 @@ impl SupervisorBuilder {
                     .build()
                     .map_err(|error| StartError::Thread(error.to_string()))?,
             ),
-            RunIn::Workers => Executor::Workers(Box::new(Workers::new(process_config))),
+            RunIn::Workers => {
+                Executor::Workers(Box::new(Workers::new(process_config, restart_limit)))
+            }
         };
         let settings = Settings {
             packs: packs && self.crash_limit != Some(1),

@@ -36,6 +36,8 @@ pub(crate) enum Executor {
 /// The process pool, which starts with the supervisor or with the first process task.
 pub(crate) struct Workers {
     config: ProcessConfig,
+    /// How many deaths in a row the core bears.
+    restart_limit: u32,
     pool: OnceLock<Processes>,
     starting: Mutex<()>,
     /// What a separate program says it has.
@@ -51,6 +53,8 @@ struct State {
     exits: VecDeque<Arc<Exit>>,
     was_ready: bool,
     start_error: Option<WorkerStartError>,
+    /// Of those that nobody has ended, the one that died last.
+    last_death: Option<Arc<Exit>>,
     failed: bool,
 }
 
@@ -75,9 +79,10 @@ impl State {
 }
 
 impl Workers {
-    pub(crate) fn new(config: ProcessConfig) -> Self {
+    pub(crate) fn new(config: ProcessConfig, restart_limit: u32) -> Self {
         Self {
             config,
+            restart_limit,
             pool: OnceLock::new(),
             starting: Mutex::new(()),
             catalogue: OnceLock::new(),
@@ -372,11 +377,14 @@ impl Executor {
         let Self::Workers(workers) = self else {
             return String::new();
         };
-        match &workers.state.lock().start_error {
-            Some(error) => format!("the process pool has given up starting workers: {error}"),
-            None => "the process pool has given up: its workers keep dying before they run a task"
-                .to_owned(),
-        }
+        let last_death = workers.state.lock().last_death.clone();
+        let cause =
+            last_death.map_or_else(|| "no worker could be started".to_owned(), |it| it.cause());
+        format!(
+            "the process pool has given up starting workers, after {} in a row that died before they ran a task \
+             (`restart_limit`), with growing pauses between them; the last one: {cause}",
+            workers.restart_limit.saturating_add(1)
+        )
     }
 
     pub(crate) fn on_pool_failed(&self) {
@@ -474,6 +482,9 @@ impl Owner for Shared {
         if let Some(error) = &exit.start_error {
             tracing::warn!(target: "atasker::process", worker = worker.0, %error, "worker did not start");
             state.start_error = Some(error.clone());
+        }
+        if exit.signalled.is_none() {
+            state.last_death = Some(Arc::clone(&exit));
         }
         state.exits.push_back(exit);
         if state.exits.len() > EXITS_MAX {

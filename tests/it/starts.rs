@@ -1,12 +1,13 @@
 //! Workers that end while they start leave nothing behind in the program that started them.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
-use atasker::{Limits, Stop, Supervisor};
+use atasker::{Limits, Stop, Supervisor, SupervisorBuilder};
 
 use crate::tasks;
-use crate::watch::{Held, alone, watched};
+use crate::watch::{Held, alone, eventually, send_signal, watched};
 
 #[test]
 fn first_words_without_a_socket_leave_nothing() {
@@ -58,4 +59,120 @@ fn workers_killed_at_any_moment_of_their_start_leave_nothing() {
         }
         before.assert_again();
     });
+}
+
+/// A program that is this test binary as a worker, until the file `broken` is beside it; what it does then is said by
+/// `then`.
+fn fragile(folder: &Path, then: &str) -> SupervisorBuilder {
+    let program = folder.join("fragile");
+    let (broken, own) = (folder.join("broken"), std::env::current_exe().expect("this test binary"));
+    let script = format!(
+        "#!/bin/sh\nif [ -e {} ]; then {then}; fi\nexec {} atasker_worker --exact --nocapture\n",
+        broken.display(),
+        own.display()
+    );
+    std::fs::write(&program, script).expect("a file");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).expect("its owner may");
+    Supervisor::builder().processes(Limits::new(1)).worker_program(program).restart_limit(2)
+}
+
+#[test]
+fn a_program_that_breaks_while_it_is_used_is_given_up_with_its_last_words() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let then = "echo the licence has expired >&2; exit 3";
+        let supervisor = fragile(folder.path(), then).start().expect("it starts");
+        let dying = supervisor.submit(tasks::die::call("abort")).expect("accepted");
+        std::fs::write(folder.path().join("broken"), "").expect("a file");
+        dying.wait().expect_err("it dies");
+        let waiting = supervisor.submit(tasks::add::call(1, 2));
+        let text = match waiting {
+            Ok(task) => task.wait().expect_err("nobody is there to run it").to_string(),
+            Err(error) => error.to_string(),
+        };
+        for part in
+            ["after 3 in a row", "code 3", "without becoming a worker", "the licence has expired"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let refused = supervisor.submit(tasks::add::call(1, 2)).expect_err("it has given up");
+        assert!(refused.to_string().contains("the licence has expired"), "{refused}");
+    });
+}
+
+#[test]
+fn workers_that_die_idle_are_given_up_with_how_they_died() {
+    watched(|| {
+        let builder = Supervisor::builder().processes(Limits::new(1)).restart_limit(1);
+        let supervisor = builder.start().expect("workers start");
+        let mut killed = Vec::new();
+        while killed.len() < 2 {
+            eventually("another worker is ready", || {
+                let workers = supervisor.info().workers;
+                let pid = workers.first().and_then(|worker| worker.pid);
+                pid.filter(|pid| !killed.contains(pid)).map(|pid| killed.push(pid)).is_some()
+            });
+            send_signal(*killed.last().expect("one more"), libc::SIGUSR1);
+        }
+        let mut text = String::new();
+        eventually("the pool gives up", || {
+            let task = supervisor.submit(tasks::add::call(1, 2));
+            match task.map(atasker::TaskHandle::wait) {
+                Ok(Ok(_)) => return false,
+                Ok(Err(error)) => text = error.to_string(),
+                Err(error) => text = error.to_string(),
+            }
+            true
+        });
+        assert!(text.contains("(SIGUSR1)") && text.contains("nothing to do"), "{text}");
+    });
+}
+
+#[test]
+fn a_program_that_was_replaced_or_removed_is_told() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let supervisor = fragile(folder.path(), "true").start().expect("it starts");
+        let dying = supervisor.submit(tasks::die::call("abort")).expect("accepted");
+        std::fs::remove_file(folder.path().join("fragile")).expect("it is there");
+        dying.wait().expect_err("it dies");
+        let text = match supervisor.submit(tasks::add::call(1, 2)) {
+            Ok(task) => task.wait().expect_err("nobody is there to run it").to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(text.contains("fragile") && text.contains("is the path right"), "{text}");
+    });
+}
+
+#[test]
+fn a_lack_of_descriptors_is_told_as_such_and_leaves_nothing() {
+    alone("starts::a_lack_of_descriptors_is_told_as_such_and_leaves_nothing", || {
+        let start = || Supervisor::builder().processes(Limits::new(1)).start();
+        drop(start().expect("there are enough"));
+        let before = Held::count();
+        let open = std::fs::read_dir("/proc/self/fd").expect("procfs").count() as u64;
+        for more in [0, 2, 4] {
+            let limits = set_descriptors_max(open + more);
+            let error = start().expect_err("there are too few").to_string();
+            set_descriptors_max(limits);
+            assert!(error.contains("`ulimit -n`"), "{more} more: {error}");
+        }
+        before.assert_again();
+        let supervisor = start().expect("there are enough again");
+        let sum = supervisor.submit(tasks::add::call(1, 2)).expect("accepted");
+        assert_eq!(sum.wait().expect("it runs"), 3);
+    });
+}
+
+/// The soft limit; what it was before.
+#[expect(unsafe_code, reason = "limits can only be set through libc")]
+fn set_descriptors_max(max: u64) -> u64 {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is valid and lives as long as the call.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits) }, 0);
+    let before = std::mem::replace(&mut limits.rlim_cur, max);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) }, 0);
+    before
 }
