@@ -8,7 +8,8 @@ use crate::failure::{self, Failure};
 /// Show it.
 pub(crate) fn doctor() -> Result<ExitCode, Failure> {
     let facilities = atasker::probe();
-    let text: String = facilities.iter().map(|facility| format!("{facility}\n")).collect();
+    let lines: Vec<_> = facilities.iter().map(ToString::to_string).collect();
+    let text = lines.join("\n") + "\n";
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(|error| Failure::write("standard output", &error))?;

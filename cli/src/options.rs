@@ -71,9 +71,11 @@ What does not apply is left out. status is completed, or failed (the function
 returned an error), panicked, crashed, timed_out, cancelled, expired (its
 queue_timeout passed), rejected (a bad line, an unknown task, wrong
 arguments) or quarantined (so many workers died of it as crash_limit says).
-error has kind and message; after a crash also signal or exit_code, and
-stderr, the last that the worker wrote; of a quarantined job also job, a line
-that does the same again.
+error has kind and message; after a crash also signal or exit_code, stderr,
+the last that the worker wrote, and crash, with likely_cause, fault, address,
+breadcrumbs, progress, peak_memory_bytes, cpu_ms and the like, and with
+--backtraces backtrace; of a quarantined job also job, a line that does the
+same again.
 
 Ctrl-C, SIGTERM or SIGHUP: what runs is finished, what waits is cancelled, and
 nothing more is read. The second kills what runs. What had ended is in the
@@ -143,6 +145,12 @@ pub(crate) struct RunOptions {
     /// Stop after so many failures: what runs is finished, what waits is cancelled
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_fails: Option<u64>,
+
+    /// Add to each crash the functions on its stack, with files and lines
+    ///
+    /// Found in the debug information of the worker program, which takes a moment for each place.
+    #[arg(long)]
+    pub(crate) backtraces: bool,
 
     /// Where to write the results; `-` or nothing: standard output
     #[arg(short, long, value_name = "FILE")]

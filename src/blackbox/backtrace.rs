@@ -1,15 +1,47 @@
 //! From a picture to the functions on the stack: unwinds, finds the names, and leaves out what is not the user's.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::elf::Elf;
 use super::maps::{Module, module_of};
 use super::painting::{Painting, Registers};
 use super::stack::{FRAMES_MAX, Frame};
-use super::symbols::symbols;
+use super::symbols::{Symbol, symbols};
 use super::unwind::{Entered, Tables, step_by_frame_pointer, step_from_nowhere};
+use crate::sync::Mutex;
+
+/// Where crashes were looked up before. Reading debug information takes a large part of a second, and in a batch many
+/// crashes are one bug.
+static KNOWN: Known = Known(Mutex::new(BTreeMap::new()));
+
+struct Known(Mutex<BTreeMap<Place, Vec<Symbol>>>);
+
+/// Path and inode of a file, and an address as it was linked.
+type Place = (PathBuf, u64, u64);
+
+impl Known {
+    /// When there are more, all are forgotten.
+    const PLACES_MAX: usize = 4096;
+
+    fn symbols(&self, elf: &Elf, module: &Module, addresses: &[u64]) -> Vec<Vec<Symbol>> {
+        let place = |address: &u64| (module.path.clone(), module.inode, *address);
+        let known: Option<Vec<_>> = {
+            let known = self.0.lock();
+            addresses.iter().map(|address| known.get(&place(address)).cloned()).collect()
+        };
+        known.unwrap_or_else(|| {
+            let found = symbols(elf, addresses);
+            let mut known = self.0.lock();
+            if known.len() + found.len() > Self::PLACES_MAX {
+                known.clear();
+            }
+            known.extend(addresses.iter().map(place).zip(found.iter().cloned()));
+            found
+        })
+    }
+}
 
 /// The functions on the stack, the innermost first, down to `function`.
 pub(super) fn frames(painting: &Painting, function: &str) -> Vec<Frame> {
@@ -103,8 +135,9 @@ fn name<'a>(addresses: &[u64], modules: &'a [Module], files: &mut Files<'a>) -> 
     for wanted in by_file.into_values() {
         let Some((elf, _)) = files.get(wanted[0].1) else { continue };
         let linked: Vec<u64> = wanted.iter().map(|(.., linked)| *linked).collect();
-        for ((index, module, address), symbols) in wanted.iter().zip(symbols(elf, &linked)) {
-            let frame = |symbol: super::symbols::Symbol| Frame {
+        let found = KNOWN.symbols(elf, wanted[0].1, &linked);
+        for ((index, module, address), symbols) in wanted.iter().zip(found) {
+            let frame = |symbol: Symbol| Frame {
                 function: symbol.function,
                 file: symbol.file,
                 line: symbol.line,

@@ -104,7 +104,9 @@ impl<P: Clone> Core<P> {
         self.begin(slot, now);
         let worker = self.tasks[slot].worker().expect("a staged task is with a worker");
         self.leave_worker(slot, now);
-        self.workers_mut().failures = 0;
+        let workers = self.workers_mut();
+        workers.failures = 0;
+        workers.forget_late(worker);
         self.wear(worker, self.tasks[slot].calls, finish, now, out);
         self.finish(slot, finish, now, out);
     }
@@ -158,6 +160,7 @@ impl<P: Clone> Core<P> {
             let slot = ticket.task.slot;
             self.begin(slot, now);
             self.tasks[slot].progress = Progress::Sure;
+            self.workers_mut().forget_late(worker);
         }
     }
 
@@ -245,15 +248,11 @@ impl<P: Clone> Core<P> {
                 self.on_kill_won(slot, worker, why, now, out);
             }
             Killed::NotBegun => {
-                // A worker that let a whole timeout pass before it took the task up is of no use.
-                if matches!(why, Kill::TimedOut(_)) {
-                    let given = self.tasks[slot].mark;
-                    let deadline = self.workers_mut().config.claim_deadline;
-                    let is_late = deadline.is_some_and(|deadline| now < given + deadline);
-                    let reason = if is_late { SignalReason::Late } else { SignalReason::Stuck };
-                    self.kill_worker(worker, reason, out);
-                }
+                let given = self.tasks[slot].mark;
                 self.leave_worker(slot, now);
+                if matches!(why, Kill::TimedOut(_)) {
+                    self.on_not_taken_up(worker, given, now, out);
+                }
                 let why = match why {
                     Kill::TimedOut(_) | Kill::Memory => Revoke::Requeue,
                     Kill::Cancel(why) => Revoke::Cancel(why),
@@ -262,6 +261,29 @@ impl<P: Clone> Core<P> {
             }
         }
         self.schedule(now, out);
+    }
+
+    /// A worker that let a whole timeout pass before it took the task up may be of no use. But what is behind that
+    /// task may be beginning just now, and would be killed with it: then it is given the time that any worker has.
+    fn on_not_taken_up(
+        &mut self,
+        worker: WorkerId,
+        given: Time,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let workers = self.workers_mut();
+        let Some(held) = workers.get(worker).filter(|worker| !worker.state.is_dying()) else {
+            return;
+        };
+        let has_more = !held.entries.is_empty();
+        let since = workers.note_late(worker, given);
+        let deadline = workers.config.claim_deadline;
+        let is_stuck = deadline.is_none_or(|deadline| since + deadline <= now);
+        if is_stuck || !has_more {
+            let reason = if is_stuck { SignalReason::Stuck } else { SignalReason::Late };
+            self.kill_worker(worker, reason, out);
+        }
     }
 
     fn on_kill_won(

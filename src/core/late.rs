@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::machine::Core;
 use super::task::State;
+use super::workers::Workers;
 use crate::admission::Time;
 
 /// A timer that is so late was not late by chance.
@@ -23,6 +24,8 @@ impl<P: Clone> Core<P> {
             return;
         }
         let lost = now.since(seen);
+        let workers = self.pools.iter_mut().filter_map(|pool| pool.workers.as_mut());
+        workers.for_each(Workers::forget_all_late);
         for slot in 0..self.tasks.slots_end() {
             let record = &mut self.tasks[slot];
             match record.state {

@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) has_run: bool,
     /// Why what it runs is to be killed because of its memory.
     pub(super) excess: Option<MemoryExcess>,
+    /// Since when it has taken up nothing, if it was too late for a task's timeout; else `NEVER`.
+    late_since: Time,
 }
 
 impl Worker {
@@ -92,6 +94,8 @@ pub(super) struct Workers {
     pub(super) memory_check: Time,
     /// When to look again whether an idle worker is of use after all; `NEVER` if there is no need.
     pub(super) balance_check: Time,
+    /// Whether any may be late.
+    any_late: bool,
 }
 
 impl Workers {
@@ -121,6 +125,7 @@ impl Workers {
             claim_check: Time::NEVER,
             memory_check: Time::NEVER,
             balance_check: Time::NEVER,
+            any_late: false,
         }
     }
 
@@ -136,6 +141,7 @@ impl Workers {
             old_from: Time::NEVER,
             has_run: false,
             excess: None,
+            late_since: Time::NEVER,
         });
         self.live += 1;
         self.starting += 1;
@@ -247,6 +253,31 @@ impl Workers {
         if self.memory_check == Time::NEVER {
             self.memory_check = now + super::memory::WEIGH_EVERY;
         }
+    }
+
+    /// It did not take up within the task's timeout what it was given at that time. Since when it is late.
+    pub(super) fn note_late(&mut self, id: WorkerId, given: Time) -> Time {
+        self.any_late = true;
+        self.change(id, |worker| {
+            worker.late_since = worker.late_since.min(given);
+            worker.late_since
+        })
+    }
+
+    /// It has taken something up.
+    #[inline]
+    pub(super) fn forget_late(&mut self, id: WorkerId) {
+        if self.any_late
+            && let Some(at) = self.at(id)
+        {
+            self.all[at].late_since = Time::NEVER;
+        }
+    }
+
+    /// None of them could.
+    pub(super) fn forget_all_late(&mut self) {
+        self.any_late = false;
+        self.all.iter_mut().for_each(|worker| worker.late_since = Time::NEVER);
     }
 
     /// All were weighed that have.

@@ -77,6 +77,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         screen,
         quiet: options.quiet,
         max_fails: options.max_fails,
+        backtraces: options.backtraces,
         input_end: None,
         last_line: 0,
         stopping: false,
@@ -127,6 +128,7 @@ struct Batch {
     screen: Option<Arc<Screen>>,
     quiet: bool,
     max_fails: Option<u64>,
+    backtraces: bool,
     input_end: Option<Result<(), String>>,
     /// The last that was taken from the reader. Every job up to there gets a result.
     last_line: u64,
@@ -233,6 +235,7 @@ impl Batch {
         let Poll::Ready(result) = polled else { return Ok(()) };
         let Some(Running { name, handle, .. }) = self.running.remove(&line) else { return Ok(()) };
         let record = Record::ended(name, &handle.info(), result);
+        let record = if self.backtraces { record } else { record.without_backtrace() };
         if let Some(error) = record.error.as_ref().filter(|error| error.kind == Kind::NoWorkers) {
             self.no_workers.get_or_insert_with(|| error.message.clone());
         }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use atasker::{
-    CrashReport, ExitCause, Quarantine, SubmitError, TaskError, TaskErrorKind, TaskInfo, TimeLimit,
+    CrashReport, ExitCause, Quarantine, Stack, SubmitError, TaskError, TaskErrorKind, TaskInfo,
+    TimeLimit,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::jobs::JobName;
@@ -123,9 +124,78 @@ pub(crate) struct JobError {
     pub(crate) exit_code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stderr: Option<String>,
+    /// After a crash: what is known besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) crash: Option<Box<CrashDetails>>,
     /// Of a quarantined job: a line of a batch file that does the same again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job: Option<Value>,
+}
+
+/// What a report of a crash says, but for what the error says already.
+#[derive(Debug, Serialize)]
+pub(crate) struct CrashDetails {
+    pid: u32,
+    ran_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    likely_cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'static str>,
+    /// In hexadecimal, as everybody writes addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<String>,
+    /// The innermost function first. Found out when it is written, because it takes time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backtrace: Option<Frames>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    panics: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    breadcrumbs: Vec<String>,
+    /// Done and total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<[u64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments_digest: Option<String>,
+}
+
+impl CrashDetails {
+    fn of(report: &CrashReport) -> Self {
+        let CrashReport { fault, arguments, .. } = report;
+        Self {
+            pid: report.pid,
+            ran_ms: report.ran.as_secs_f64() * 1e3,
+            likely_cause: report.likely_cause.clone(),
+            fault: fault.as_ref().and_then(|fault| fault.kind),
+            address: fault.as_ref().and_then(|fault| fault.address).map(|it| format!("{it:#x}")),
+            thread: fault.as_ref().map(|fault| fault.thread.clone()),
+            backtrace: report.stack.clone().map(Frames),
+            panics: report.panics.iter().map(|panic| panic.message.clone()).collect(),
+            breadcrumbs: report.breadcrumbs.clone(),
+            progress: report.progress.map(|progress| [progress.done, progress.total]),
+            peak_memory_bytes: report.peak_memory,
+            cpu_ms: report.cpu_time.map(|time| time.as_secs_f64() * 1e3),
+            arguments_bytes: arguments.map(|arguments| arguments.bytes),
+            arguments_digest: arguments.map(|arguments| format!("{:016x}", arguments.digest)),
+        }
+    }
+}
+
+/// The functions on it, found out when it is written.
+#[derive(Debug)]
+struct Frames(Stack);
+
+impl Serialize for Frames {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.backtrace().frames.iter().map(ToString::to_string))
+    }
 }
 
 /// What kind of error it was, more exactly than the status.
@@ -167,7 +237,7 @@ pub(crate) enum Kind {
 impl JobError {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { kind, message, signal: None, exit_code: None, stderr: None, job: None }
+        Self { kind, message, signal: None, exit_code: None, stderr: None, crash: None, job: None }
     }
 
     /// The worker died.
@@ -183,7 +253,8 @@ impl JobError {
             Some(why) => format!("the worker process {} by the pool, because {why}", report.cause),
         };
         let stderr = (!stderr.is_empty()).then(|| stderr.to_owned());
-        Self { kind, message, signal, exit_code, stderr, job: None }
+        let crash = Some(Box::new(CrashDetails::of(report)));
+        Self { kind, message, signal, exit_code, stderr, crash, job: None }
     }
 
     /// The worker died once too often.
@@ -235,6 +306,14 @@ impl Record {
             other => other.to_string(),
         };
         Self::without_run(name, status, JobError::new(kind, message))
+    }
+
+    /// Leave out what takes long to find out.
+    pub(crate) fn without_backtrace(mut self) -> Self {
+        if let Some(crash) = self.error.as_mut().and_then(|error| error.crash.as_mut()) {
+            crash.backtrace = None;
+        }
+        self
     }
 
     /// Of a task that has ended.

@@ -51,6 +51,27 @@ fn segfault() {
 }
 
 #[test]
+fn a_crash_is_told_with_its_cause_and_place() {
+    check(&json!({"task": "segfault"}), "crashed", "signal", |result| {
+        assert!(result["error"]["crash"].get("backtrace").is_none(), "{result}");
+    });
+    let job = r#"{"task": "segfault"}"#;
+    let done = batch(&["--backtraces"], &[job]);
+    let told = |result: &Value| {
+        let crash = &result["error"]["crash"];
+        let text = |name: &str| crash[name].as_str().unwrap_or_default();
+        assert!(text("likely_cause").contains("null pointer"), "{result}");
+        assert!(text("address").starts_with("0x") && !text("fault").is_empty(), "{result}");
+        let frames = crash["backtrace"].as_array().expect("a list");
+        let is_task =
+            |frame: &Value| frame.as_str().is_some_and(|frame| frame.contains("segfault"));
+        assert!(frames.iter().any(is_task), "{result}");
+        assert!(crash["arguments_digest"].is_string() && crash["ran_ms"].is_f64(), "{result}");
+    };
+    told(&done.results()[0]);
+}
+
+#[test]
 fn abort() {
     check_crash(&json!({"task": "abort"}), "signal", "signal", 6, "");
 }

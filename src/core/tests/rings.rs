@@ -94,6 +94,21 @@ fn a_worker_that_is_late_for_a_short_timeout_says_nothing_of_the_program() {
     story.done("a").is("a finished");
 }
 
+/// What is behind the task may begin in the moment in which that is taken back.
+#[test]
+fn a_worker_that_is_late_is_not_killed_with_more_in_its_ring() {
+    let claims = WorkersConfig { claim_deadline: Some(ms(10)), ..RINGS };
+    let mut story = Story::workers(Limits::new(1), claims);
+    let short = Options { timeout: Some(ms(4)), ..Options::DEFAULT };
+    story.submit("a", short).is("stage a on 1").submit("b", short).is("stage b on 1");
+    story.wait(ms(4)).is("kill a on 1").kill_settled(1, "a", Killed::NotBegun).is("stage a on 1");
+    story.wait(ms(4)).is("kill b on 1").kill_settled(1, "b", Killed::NotBegun).is("stage b on 1");
+    // But not for ever.
+    story.wait(ms(4)).is("kill a on 1").kill_settled(1, "a", Killed::NotBegun);
+    story.is("revoke b on 1, signal 1 Stuck, spawn 2").revoked(1, "b", true).exited(1, &[]);
+    story.ready(2).is("stage a on 2, stage b on 2").done("a").is("a finished");
+}
+
 #[test]
 fn what_is_taken_back_is_taken_from_the_back() {
     let low = || priority(Priority::Low);
