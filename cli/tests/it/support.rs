@@ -37,8 +37,18 @@ pub(crate) fn results_of(text: &str) -> Vec<Value> {
     results
 }
 
+/// Whoever started the tests in the background may have ignored signals, which the command would inherit and keep.
+#[expect(unsafe_code, reason = "only libc sets what a signal does")]
+fn ignore_no_signals() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGTSTP] {
+        // SAFETY: the default is no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// The command, not started yet.
 pub(crate) fn atasker(arguments: &[&str]) -> Command {
+    ignore_no_signals();
     let mut command = Command::new(env!("CARGO_BIN_EXE_atasker"));
     // What a developer has set must not change what is tested.
     command
