@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
-use crate::blackbox::Stack;
 use crate::codec::Encoded;
 use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, Source, Transport, WorkerStartError};
@@ -16,8 +15,7 @@ use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Function, TaskCell};
 use crate::task::error::SubmitError;
-use crate::task::id::{TaskId, Ticket, WorkerId};
-use crate::task::info::Progress;
+use crate::task::id::{Ticket, WorkerId};
 use crate::task::options::Options;
 use crate::transport::frame::OutcomeFrame;
 use crate::transport::{Fate, Kill, Link, Revoke};
@@ -197,7 +195,7 @@ impl Executor {
         }
     }
 
-    fn pool(&self) -> Option<&Processes> {
+    pub(super) fn pool(&self) -> Option<&Processes> {
         match self {
             Self::Workers(workers) => workers.pool.get(),
             _ => None,
@@ -270,45 +268,6 @@ impl Executor {
         if let Some(pool) = self.pool() {
             pool.request_cancel(worker, ticket);
         }
-    }
-
-    /// The worker is long at a task: have it go on if somebody has stopped it, and see whether it is done and has told
-    /// nobody.
-    pub(crate) fn look_after(&self, worker: WorkerId) {
-        if let Some(pool) = self.pool() {
-            pool.look_again();
-        }
-        if self.pool().is_some_and(|pool| pool.continue_if_stopped(worker)) {
-            let pid = self.pid(worker);
-            tracing::warn!(target: "atasker::process", worker = worker.0, pid, "worker was stopped, and goes on");
-        }
-    }
-
-    /// How much CPU time the attempt has used, if that can be told.
-    pub(crate) fn cpu_used(&self, worker: WorkerId, ticket: Ticket) -> Option<Duration> {
-        self.pool()?.cpu_used(worker, ticket)
-    }
-
-    /// Ask a worker where it is, for [`stack`](Self::stack) in a moment.
-    pub(crate) fn inquire(&self, worker: WorkerId) {
-        if let Some(pool) = self.pool() {
-            pool.inquire(worker);
-        }
-    }
-
-    /// Where the worker was when it was last asked, if that was in this task, which has this `function`.
-    pub(crate) fn stack(&self, worker: WorkerId, task: TaskId, function: &str) -> Option<Stack> {
-        let asked = self.pool()?.stack(worker, task).or_else(|| {
-            let exit = self.exit(worker)?;
-            let inquiry = exit.death.remains.as_ref()?.inquiry.clone();
-            inquiry.filter(|inquiry| inquiry.of.0 == task.number())
-        });
-        Some(Stack::new(asked?, function))
-    }
-
-    /// How far the attempt has come, as it says itself.
-    pub(crate) fn progress(&self, worker: WorkerId, ticket: Ticket) -> Option<Progress> {
-        self.pool()?.progress(worker, ticket)
     }
 
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {

@@ -14,6 +14,7 @@ pub(crate) mod error;
 pub(crate) mod executor;
 pub(crate) mod external;
 pub(crate) mod info;
+mod looks;
 #[cfg(feature = "async")]
 pub(crate) mod loops;
 pub(crate) mod map;
