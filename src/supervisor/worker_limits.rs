@@ -23,7 +23,7 @@ impl SupervisorBuilder {
     /// [`recycle_after_tasks`](Self::recycle_after_tasks), and up to a quarter earlier. Not done unless said. A pool that has
     /// nothing to do is left alone.
     ///
-    /// ```
+    /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use atasker::{Limits, Supervisor};
     /// use std::time::Duration;
@@ -61,7 +61,7 @@ impl SupervisorBuilder {
     /// milliseconds between two looks a task can get some ten megabytes, or more where the kernel gives huge pages;
     /// [`address_space_limit`](Self::address_space_limit) has no such gap.
     ///
-    /// ```
+    /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use atasker::{Limits, Supervisor};
     /// let supervisor = Supervisor::builder()

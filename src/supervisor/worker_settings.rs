@@ -159,7 +159,7 @@ impl SupervisorBuilder {
     /// It costs the memory of an idle worker, with all that its initialisers have loaded. Worth it where a start takes
     /// long, or where workers are lost often: one for each that may be lost at about the same time.
     ///
-    /// ```
+    /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use atasker::{Limits, Supervisor};
     /// let supervisor = Supervisor::builder().processes(Limits::new(2)).spares(1).start()?;
