@@ -33,7 +33,7 @@ fn inspect(path: &Path, block: usize) -> TaskResult<usize> {
     let bytes = std::fs::read(path)?;
     let block = bytes.chunks(BLOCK).nth(block).ok_or("the file has become shorter")?;
     let mut words = [17_u64, 4, 8, 15];
-    for _ in 0..2000 {
+    for _ in 0..100 {
         for (index, &byte) in block.iter().enumerate() {
             let word = &mut words[index % 4];
             *word = (*word ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3).rotate_left(29);
@@ -47,7 +47,13 @@ fn inspect(path: &Path, block: usize) -> TaskResult<usize> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().unwrap_or_else(|| ".".to_owned());
-    let blocks = blocks_below(Path::new(&folder))?;
+    let blocks = match blocks_below(Path::new(&folder)) {
+        Ok(blocks) => blocks,
+        Err(error) => {
+            eprintln!("survive: can't read the folder `{folder}`: {error}");
+            std::process::exit(2);
+        }
+    };
     let places = Limits::new(std::thread::available_parallelism()?.get() as u32);
 
     if arguments.next().as_deref() == Some("on-threads") {

@@ -249,7 +249,10 @@ impl JobError {
         };
         let stderr = report.stderr.trim();
         let message = match report.killed_because {
-            None => format!("the worker process {}", report.cause),
+            None => match &report.likely_cause {
+                None => format!("the worker process {}", report.cause),
+                Some(likely) => format!("the worker process {}: {likely}", report.cause),
+            },
             Some(why) => format!("the worker process {} by the pool, because {why}", report.cause),
         };
         let stderr = (!stderr.is_empty()).then(|| stderr.to_owned());
