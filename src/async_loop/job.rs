@@ -119,7 +119,11 @@ impl JobCore {
         let mut run = {
             let mut code = self.code.lock();
             match std::mem::replace(&mut *code, Code::Beginning) {
-                Code::Idle(run) => run,
+                Code::Idle(run) => {
+                    // Under the lock, so that the number is final when a cancel has returned.
+                    self.runs.fetch_add(1, Ordering::Relaxed);
+                    run
+                }
                 Code::Beginning => unreachable!("a job is begun by its loop alone"),
                 Code::Gone => {
                     *code = Code::Gone;
@@ -127,7 +131,6 @@ impl JobCore {
                 }
             }
         };
-        self.runs.fetch_add(1, Ordering::Relaxed);
         let begun = caught(self.name, || run.begin()).unwrap_or_else(|| {
             caught(self.name, || run.forget());
             None
