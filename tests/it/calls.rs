@@ -93,18 +93,19 @@ fn what_an_attribute_declares_holds_by_name_too() {
     watched(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let supervisor = supervisor();
-        let begins = |call: Call<Value>, file: &Path| {
+        let attempts = |call: Call<Value>, file: &Path| {
             let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
             assert_eq!(error.status(), TaskStatus::TimedOut, "{error}");
-            let begins = std::fs::read_to_string(file).expect("it began").lines().count();
-            assert_eq!(error.attempts() as usize, begins);
-            (begins, error.label().map(str::to_owned))
+            // Its time may be over before it can say that it began.
+            let begins = std::fs::read_to_string(file).unwrap_or_default().lines().count();
+            assert!(begins <= error.attempts() as usize, "{begins} begins: {error}");
+            (error.attempts(), error.label().map(str::to_owned))
         };
         let (declared, given) = (folder.path().join("declared"), folder.path().join("given"));
         let call = Call::by_name("impatient", json!([declared]));
-        assert_eq!(begins(call, &declared), (3, Some("declared".to_owned())));
+        assert_eq!(attempts(call, &declared), (3, Some("declared".to_owned())));
         let call = Call::by_name("impatient", json!([given])).retries(1).label("mine");
-        assert_eq!(begins(call, &given), (2, Some("mine".to_owned())));
+        assert_eq!(attempts(call, &given), (2, Some("mine".to_owned())));
     });
 }
 
@@ -167,10 +168,12 @@ fn an_initialiser_that_fails_or_dies_is_reported() {
 fn programs_that_are_no_workers_are_explained() {
     watched(|| {
         let start = |program: &str| {
+            // Only this one would never end.
+            let milliseconds = if program == "/bin/cat" { 300 } else { 60_000 };
             Supervisor::builder()
                 .processes(Limits::new(1))
                 .worker_program(program)
-                .start_timeout(Duration::from_millis(300))
+                .start_timeout(Duration::from_millis(milliseconds))
                 .start()
                 .expect_err("that is no worker")
         };

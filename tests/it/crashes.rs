@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use atasker::{ExitCause, Limits, Stop, Supervisor, TaskErrorKind, TaskStatus, wait_all};
+use atasker::{Call, ExitCause, Limits, Stop, Supervisor, TaskErrorKind, TaskStatus, wait_all};
 
 use crate::tasks;
-use crate::watch::{Held, alone, each_transport, eventually, is_alive, send_signal, watched};
+use crate::watch::{
+    Held, alone, each_transport, eventually, is_alive, long_enough, send_signal, watched,
+};
 
 fn assert_serves(supervisor: &Supervisor) {
     let task = supervisor.submit(tasks::add::call(2, 3)).expect("it is accepted");
@@ -175,21 +177,39 @@ fn cancel_and_completion_race_without_a_third_outcome() {
     });
 }
 
-/// What hangs may do so briefly; what ends by itself may take its time, for a backtrace say.
-fn patience(how: &str) -> Duration {
-    if how == "hang" { Duration::from_millis(100) } else { Duration::from_secs(60) }
+/// Run what notes that it begins and then ends like this. How often it began, and how many attempts there were if it
+/// failed. What hangs needs time to say that it began; what ends by itself may take its time, for a backtrace say.
+fn begins(
+    supervisor: &Supervisor,
+    how: &str,
+    expected: usize,
+    with: impl Fn(Call<Result<u32, String>>) -> Call<Result<u32, String>>,
+) -> (usize, Option<u32>) {
+    let run = |timeout| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("begun");
+        let call = with(tasks::note_and::call(&file, how).timeout(timeout));
+        let attempts = match supervisor.submit(call).expect("accepted").wait() {
+            Ok(returned) => {
+                assert_eq!(returned, Err("as asked".to_owned()));
+                None
+            }
+            Err(error) => Some(error.attempts()),
+        };
+        (std::fs::read_to_string(&file).unwrap_or_default().lines().count(), attempts)
+    };
+    if how != "hang" {
+        return run(Duration::from_secs(60));
+    }
+    long_enough(|timeout| Some(run(timeout)).filter(|(begins, _)| *begins >= expected))
 }
 
 #[test]
 fn what_is_not_declared_retryable_runs_once() {
     each_transport(|supervisor| {
-        let folder = tempfile::tempdir().expect("a folder");
         let supervisor = supervisor(1);
         for how in ["abort", "panic", "fail", "hang"] {
-            let file = folder.path().join(how);
-            let call = tasks::note_and::call(&file, how).timeout(patience(how));
-            let _ended = supervisor.submit(call).expect("accepted").wait();
-            assert_eq!(std::fs::read_to_string(&file).expect("it began"), "begun\n", "{how}");
+            assert_eq!(begins(&supervisor, how, 1, |call| call).0, 1, "{how}");
         }
     });
 }
@@ -198,7 +218,6 @@ fn what_is_not_declared_retryable_runs_once() {
 fn what_is_declared_retryable_runs_again_for_the_named_failures_only() {
     use atasker::RetryOn::{Crash, Error, Panic, Timeout};
     each_transport(|supervisor| {
-        let folder = tempfile::tempdir().expect("a folder");
         let supervisor = supervisor(2);
         for (how, kind, other) in [
             ("abort", Crash, Panic),
@@ -206,23 +225,11 @@ fn what_is_declared_retryable_runs_again_for_the_named_failures_only() {
             ("fail", Error, Timeout),
             ("hang", Timeout, Error),
         ] {
-            for (kinds, begins) in [(vec![kind], 3), (vec![other], 1)] {
-                let file = folder.path().join(format!("{how}{begins}"));
-                let call = tasks::note_and::call(&file, how)
-                    .timeout(patience(how))
-                    .retries(2)
-                    .retry_on(kinds);
-                let task = supervisor.submit(call).expect("accepted");
-                let attempts = match task.wait() {
-                    Ok(returned) => {
-                        assert_eq!(returned, Err("as asked".to_owned()));
-                        None
-                    }
-                    Err(error) => Some(error.attempts()),
-                };
-                let notes = std::fs::read_to_string(&file).expect("it began");
-                assert_eq!(notes.lines().count(), begins, "{how}");
-                assert!(attempts.is_none_or(|attempts| attempts as usize == begins), "{how}");
+            for (kind, expected) in [(kind, 3), (other, 1)] {
+                let retried = |call: Call<_>| call.retries(2).retry_on([kind]);
+                let (begins, attempts) = begins(&supervisor, how, expected, retried);
+                assert_eq!(begins, expected, "{how}");
+                assert!(attempts.is_none_or(|attempts| attempts as usize == expected), "{how}");
             }
         }
     });

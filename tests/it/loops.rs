@@ -175,7 +175,7 @@ fn a_retry_after_a_timeout_waits_until_the_future_is_dropped() {
         let counted = Arc::new(AtomicU32::new(0));
         let alive = Arc::new(AtomicU32::new(0));
         let call = tasks::hangs_once::call(Arc::clone(&counted), Arc::clone(&alive));
-        assert_eq!(supervisor.submit(call).expect("accepted").wait().expect("it ends"), 2);
+        assert!(supervisor.submit(call).expect("accepted").wait().expect("it ends") >= 2);
         assert_eq!(alive.load(Ordering::SeqCst), 0);
     });
 }

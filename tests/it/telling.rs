@@ -117,7 +117,8 @@ fn the_life_of_a_task_in_a_worker_is_told() {
         );
         let task = supervisor.submit(tasks::die::call("hang").timeout(Duration::from_millis(20)));
         let life = kept.life(&task.expect("accepted"));
-        assert!(life.last().unwrap().contains(" status=timed_out "), "{life:?}");
+        let ended = life.last().unwrap();
+        assert!(ended.contains(" status=timed_out "), "{life:?}");
         supervisor.stop(Stop::Drain);
         assert_tells(
             &kept.lines(&["DEBUG atasker::process: ", " worker=1 "]),
@@ -128,9 +129,11 @@ fn the_life_of_a_task_in_a_worker_is_told() {
             ],
         );
         let killed = kept.lines(&["DEBUG atasker::process: worker killed ", " why=TimedOut "]);
+        // It is the third, unless that was too slow to begin it in its time.
+        let number = ended.split(' ').find_map(|word| word.strip_prefix("worker=")).unwrap();
         assert_tells(
             &killed,
-            &["DEBUG atasker::process: worker killed worker=3 pid=# why=TimedOut"],
+            &[&format!("DEBUG atasker::process: worker killed worker={number} pid=# why=TimedOut")],
         );
         let own = kept.lines(&["DEBUG atasker::supervisor: "]);
         let told = |what| own.iter().filter(|line| line.contains(what)).count();
@@ -229,8 +232,10 @@ fn nothing_is_told_of_a_task_above_debug() {
         }
         assert!(supervisor.map((0..1000).map(|n| tasks::add::call(n, 1))).all(|sum| sum.is_ok()));
         supervisor.stop(Stop::Drain);
-        let loud = ["ERROR", "WARN", "INFO"].map(|level| kept.lines(&[level]));
-        assert!(loud.iter().all(Vec::is_empty), "{loud:?}");
+        let mut loud = ["ERROR", "WARN", "INFO"].map(|level| kept.lines(&[level])).concat();
+        // A busy machine may keep this process from running for so long that it takes itself for suspended.
+        loud.retain(|line| !line.contains("this process was suspended"));
+        assert!(loud.is_empty(), "{loud:?}");
         assert!(!kept.lines(&["atasker::task: a pack ended "]).is_empty());
     });
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use atasker::{Call, Limits, Pool, Priority, Supervisor, TaskErrorKind, TaskStatus};
 
 use crate::tasks;
-use crate::watch::{eventually, watched};
+use crate::watch::{eventually, long_enough, watched};
 
 #[test]
 fn io_tasks_take_owned_and_borrowed_arguments() {
@@ -75,9 +75,20 @@ fn a_timed_out_closure_holds_its_place_until_it_returns() {
     watched(|| {
         let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
         let (hold, held) = mpsc::channel::<()>();
-        let call = Call::closure(move || held.recv().is_ok()).timeout(Duration::from_millis(20));
-        let error = supervisor.submit(call).expect("accepted").wait().unwrap_err();
-        assert!(matches!(error.kind(), TaskErrorKind::TimedOut { pid: None, .. }), "{error}");
+        let held = Arc::new(Mutex::new(held));
+        long_enough(|timeout| {
+            let (tell, begun) = mpsc::channel();
+            let held = Arc::clone(&held);
+            let call = Call::closure(move || {
+                tell.send(()).expect("the test listens");
+                held.lock().expect("no panic").recv().is_ok()
+            });
+            let task = supervisor.submit(call.timeout(timeout)).expect("accepted");
+            let error = task.wait().unwrap_err();
+            assert!(matches!(error.kind(), TaskErrorKind::TimedOut { pid: None, .. }), "{error}");
+            // One whose time was over before a thread took it up never runs.
+            begun.recv().ok()
+        });
         assert_eq!(supervisor.info().threads.busy, 1);
         let next = supervisor.spawn_blocking(|| ()).expect("accepted");
         assert_eq!(next.info().status, TaskStatus::Queued);

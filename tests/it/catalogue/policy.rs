@@ -7,7 +7,7 @@ use atasker::{Limits, Priority, Supervisor, TaskStatus, Transport, wait_all};
 
 use super::{BRIEFLY, Scene, cases};
 use crate::tasks;
-use crate::watch::{Held, eventually, send_signal, watched};
+use crate::watch::{Held, eventually, long_enough, send_signal, watched};
 
 cases! {
     everywhere {
@@ -26,10 +26,11 @@ fn begins(scene: &Scene, how: &str, retries: u32) -> (usize, TaskStatus) {
     if how != "hang" {
         return begins_within(scene, how, retries, Duration::from_secs(60));
     }
-    // On a busy machine each attempt needs more time to say that it began.
-    let timeouts = [BRIEFLY, Duration::from_secs(1), Duration::from_secs(10)].into_iter();
-    let mut begun = timeouts.map(|timeout| begins_within(scene, how, retries, timeout));
-    begun.find(|(times, _)| *times > retries as usize).expect("it began so often")
+    // Each attempt needs time to say that it began.
+    long_enough(|timeout| {
+        let begun = begins_within(scene, how, retries, timeout);
+        (begun.0 > retries as usize).then_some(begun)
+    })
 }
 
 fn begins_within(scene: &Scene, how: &str, retries: u32, timeout: Duration) -> (usize, TaskStatus) {

@@ -93,13 +93,16 @@ fn the_watchdog_tells_where_a_test_hangs() {
         let null = std::process::Stdio::null;
         let mut sleep = std::process::Command::new("sleep");
         #[expect(clippy::zombie_processes, reason = "this process does not live to wait for it")]
-        let _child = sleep.arg("10").stdout(null()).stderr(null()).spawn().expect("it is there");
+        let child = sleep.arg("60").stdout(null()).stderr(null()).spawn().expect("it is there");
+        while super::state_of(child.id()) != Some('S') {
+            std::thread::yield_now();
+        }
         return super::watched(stand_still);
     }
     let output = std::process::Command::new(std::env::current_exe().expect("this test binary"))
         .args(["watch::stacks::the_watchdog_tells_where_a_test_hangs", "--exact", "--nocapture"])
         .env(ROLE, "1")
-        .env(super::IMPATIENT, "50")
+        .env(super::IMPATIENT, "500")
         .output()
         .expect("the test binary starts");
     let text = String::from_utf8_lossy(&output.stderr);
