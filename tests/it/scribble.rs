@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use atasker::{Limits, Supervisor, TaskError, TaskHandle, TaskStatus, task};
 
 use crate::tasks;
-use crate::watch::{eventually, watched};
+use crate::watch::{eventually, send_signal, watched};
 
 /// Where entries begin in a ring, how far they are apart, and how many there are.
 const ENTRIES: (usize, usize, usize) = (4096, 128, 1024);
@@ -84,6 +84,7 @@ fn scribbling_on_a_ring_costs_what_was_with_its_worker() {
         let supervisor = Supervisor::builder()
             .processes(Limits::new(2))
             .claim_deadline(Duration::from_millis(100))
+            .restart_limit(1_000_000)
             .start()
             .expect("workers start");
         // A few places in the header and the first entries, many in all entries, and everywhere.
@@ -116,6 +117,11 @@ fn scribbling_on_a_ring_costs_what_was_with_its_worker() {
                 .map(|call| supervisor.submit(call).expect("accepted").wait())
                 .collect();
             assert!(after.iter().all(is_end_of_a_liar), "{after:?}");
+            // Or even later: the next neighbour must not be with it.
+            let pids = || supervisor.info().workers.into_iter().filter_map(|worker| worker.pid);
+            let old: Vec<u32> = pids().collect();
+            old.iter().for_each(|&pid| send_signal(pid, libc::SIGKILL));
+            eventually("others are in their place", || !pids().any(|pid| old.contains(&pid)));
         }
         eventually("the pool serves again", || {
             (0..20).all(|n| {

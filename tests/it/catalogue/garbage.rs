@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use atasker::task;
+use atasker::{SupervisorBuilder, task};
 
 use super::{Scene, cases};
 use crate::scribble::{entry_words, is_end_of_a_liar, ring, segments, write};
@@ -80,9 +80,14 @@ fn overwrite(part: Part, seed: u64, one_in: u64) -> u64 {
     seed
 }
 
+/// Who does not take up what it was given is soon found out; on a busy machine others may be taken for such, too.
+fn impatient(scene: &Scene) -> SupervisorBuilder {
+    scene.builder().claim_deadline(Duration::from_millis(100)).restart_limit(1_000_000)
+}
+
 /// Overwrite a part in one worker while the other runs something, and see that nobody else notices.
 fn overwrite_in_each(scene: &Scene, part: Part) {
-    scene.start(scene.builder().claim_deadline(Duration::from_millis(100)));
+    scene.start(impatient(scene));
     let timeout = Duration::from_millis(200);
     let folder = tempfile::tempdir().expect("a folder");
     for (seed, one_in) in [(1, 1), (2, 5), (3, 50), (4, 500)] {
@@ -175,7 +180,7 @@ fn lie_about_bells(silent: bool) {
 }
 
 fn lie_and_go_on(scene: &Scene, silent: bool) {
-    scene.start(scene.builder().claim_deadline(Duration::from_millis(100)));
+    scene.start(impatient(scene));
     // Where nobody is told, somebody looks when the claim deadline comes.
     scene.run(lie_about_bells::call(silent)).expect("it runs");
     let add = |n| scene.submit(tasks::add::call(n, 1)).expect("accepted");

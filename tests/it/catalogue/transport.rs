@@ -101,6 +101,8 @@ const KILLS: u64 = 12;
 /// While small and large tasks go to and fro, their workers are killed again and again.
 fn deaths_at_any_moment(scene: &Scene) {
     scene.keep_memory();
+    // They may all come before anything has begun.
+    scene.start(scene.builder().restart_limit(1_000_000));
     let large = vec![3; 200_000];
     let done = std::sync::atomic::AtomicBool::new(false);
     let supervisor: &atasker::Supervisor = scene;
