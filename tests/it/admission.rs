@@ -129,13 +129,16 @@ fn handlers_are_called_while_the_task_still_waits() {
 fn a_delayed_task_holds_no_place() {
     watched(|| {
         let supervisor = Supervisor::builder().threads(Limits::new(1)).start().expect("starts");
-        let late = Call::closure(|| 1).delay(Duration::from_millis(50));
-        let late = supervisor.submit(late).expect("accepted");
+        let never = Call::closure(|| 0).delay(Duration::from_secs(3600));
+        let never = supervisor.submit(never).expect("accepted");
         assert_eq!(supervisor.info().threads.busy, 0);
         let now = supervisor.spawn_blocking(|| 2).expect("accepted");
         assert_eq!(now.wait().expect("it runs"), 2);
-        assert_eq!(late.info().status, TaskStatus::Delayed);
+        assert_eq!(never.info().status, TaskStatus::Delayed);
+        let late = Call::closure(|| 1).delay(Duration::from_millis(50));
+        let late = supervisor.submit(late).expect("accepted");
         assert_eq!(late.wait().expect("it runs"), 1);
+        assert!(never.cancel());
     });
 }
 
@@ -183,20 +186,25 @@ fn an_urgent_task_overtakes_ten_thousand_in_the_process_pool() {
     watched(|| {
         let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("held");
+        let [file, low_file] = ["held", "low"].map(|name| folder.path().join(name));
         let first = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
         eventually("it runs", || file.exists());
         let low: Vec<_> = (0..10_000)
             .map(|n| supervisor.submit(tasks::add::call(n, 0).priority(Priority::Low)))
             .collect::<Result<_, _>>()
             .expect("accepted");
+        // The last of them goes on until the urgent one has ended.
+        let last = tasks::hold::call(&low_file).priority(Priority::Low);
+        let last = supervisor.submit(last).expect("accepted");
         let high =
             supervisor.submit(tasks::add::call(7, 0).priority(Priority::High)).expect("accepted");
         std::fs::remove_file(&file).expect("it is there");
         first.wait().expect("it runs");
         assert_eq!(high.wait().expect("it runs"), 7);
-        let done = low.iter().filter(|task| task.is_done()).count();
-        assert!(done < 10_000, "the high one did not wait for all the low ones");
+        assert!(!last.is_done(), "the high one did not wait for all the low ones");
+        eventually("the last of them runs", || low_file.exists());
+        std::fs::remove_file(&low_file).expect("it is there");
+        last.wait().expect("it runs");
         for (n, task) in (0..).zip(low) {
             assert_eq!(task.wait().expect("it runs"), n);
         }

@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use atasker::{Limits, Supervisor};
 
@@ -90,15 +90,7 @@ fn shared_memory() -> Vec<std::ffi::OsString> {
 }
 
 fn check_nothing_left(temporary: &std::path::Path, before: &[std::ffi::OsString]) {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        let left = workers_of(temporary);
-        if left.is_empty() {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{left:?} live on after their coordinator");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    eventually("none of its workers lives on", || workers_of(temporary).is_empty());
     let files: Vec<_> = std::fs::read_dir(temporary).expect("the folder").flatten().collect();
     assert!(files.is_empty(), "left behind: {files:?}");
     let new: Vec<_> = shared_memory().into_iter().filter(|name| !before.contains(name)).collect();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use atasker::{Call, Limits, Stop, SubmitError, Supervisor, TaskErrorKind, TaskStatus};
+use atasker::{Call, Limits, Stop, SubmitError, Supervisor, TaskErrorKind};
 
 use crate::tasks;
 use crate::watch::{eventually, is_alive, watched};
@@ -35,11 +35,18 @@ fn draining_runs_everything_that_was_accepted() {
 fn cancelling_what_is_queued_lets_the_rest_end() {
     watched(|| {
         let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
-        let running = supervisor.submit(tasks::sleep_ms::call(100)).expect("accepted");
-        eventually("it runs", || running.info().status == TaskStatus::Running);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("held");
+        let running = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+        eventually("it runs", || file.exists());
         let queued = supervisor.submit(tasks::sleep_ms::call(1)).expect("accepted");
-        supervisor.stop(Stop::CancelQueued);
-        assert_eq!(running.wait().expect("it ran"), 100);
+        std::thread::scope(|scope| {
+            let stopping = scope.spawn(|| supervisor.stop(Stop::CancelQueued));
+            eventually("what waits is cancelled", || queued.is_done());
+            assert!(!running.is_done() && !stopping.is_finished());
+            std::fs::remove_file(&file).expect("it is there");
+        });
+        running.wait().expect("it ran");
         let error = queued.wait().unwrap_err();
         assert!(matches!(error.kind(), TaskErrorKind::Stopped) && !error.may_have_run(), "{error}");
     });

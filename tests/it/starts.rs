@@ -83,8 +83,8 @@ fn a_program_that_breaks_while_it_is_used_is_given_up_with_its_last_words() {
         let folder = tempfile::tempdir().expect("a folder");
         let then = "echo the licence has expired >&2; exit 3";
         let supervisor = fragile(folder.path(), then).start().expect("it starts");
-        let dying = supervisor.submit(tasks::die::call("abort")).expect("accepted");
         std::fs::write(folder.path().join("broken"), "").expect("a file");
+        let dying = supervisor.submit(tasks::die::call("abort")).expect("accepted");
         dying.wait().expect_err("it dies");
         let waiting = supervisor.submit(tasks::add::call(1, 2));
         let text = match waiting {
@@ -134,8 +134,8 @@ fn a_program_that_was_replaced_or_removed_is_told() {
     watched(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let supervisor = fragile(folder.path(), "true").start().expect("it starts");
-        let dying = supervisor.submit(tasks::die::call("abort")).expect("accepted");
         std::fs::remove_file(folder.path().join("fragile")).expect("it is there");
+        let dying = supervisor.submit(tasks::die::call("abort")).expect("accepted");
         dying.wait().expect_err("it dies");
         let text = match supervisor.submit(tasks::add::call(1, 2)) {
             Ok(task) => task.wait().expect_err("nobody is there to run it").to_string(),

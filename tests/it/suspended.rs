@@ -13,7 +13,8 @@ use crate::watch::{TRANSPORTS, each_transport, eventually, send_signal, state_of
 
 const FOLDER: &str = "ATASKER_TEST_SUSPENDED";
 const CHANNEL: &str = "ATASKER_TEST_SUSPENDED_CHANNEL";
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// Time enough to say that all runs, and for the other to hear it.
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Not a test of its own: what the other suspends. Says when it has noticed, and what became of its tasks.
 #[test]
@@ -102,7 +103,7 @@ fn a_suspended_host_does_not_time_its_tasks_out() {
             both.iter().for_each(|&pid| send_signal(pid, libc::SIGSTOP));
             eventually("both are stopped", || both.iter().all(|&pid| state_of(pid) == Some('T')));
             // Not in order to wait for something: this is what the host is to sleep through.
-            std::thread::sleep(TIMEOUT * 2);
+            std::thread::sleep(TIMEOUT + TIMEOUT / 2);
             both.iter().for_each(|&pid| send_signal(pid, libc::SIGCONT));
             assert_eq!(host.says("over "), "[false, false, false]", "over {transport:?}");
             for file in ["process", "thread"] {
@@ -145,7 +146,7 @@ fn a_stopped_worker_does_not_stop_the_clock() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("held");
         let supervisor = supervisor(1);
-        let call = tasks::hold::call(&file).timeout(Duration::from_secs(1));
+        let call = tasks::hold::call(&file).timeout(TIMEOUT / 2);
         let task = supervisor.submit(call).expect("accepted");
         eventually("it runs", || file.exists());
         let pid = std::fs::read_to_string(&file).expect("written").parse().expect("a pid");
