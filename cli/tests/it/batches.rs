@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Running, atasker, batch, path_text, results_of, run};
+use crate::support::{Held, Running, atasker, batch, path_text, results_of, run};
 
 #[test]
 fn a_good_batch() {
@@ -112,34 +112,44 @@ fn standard_input_is_a_stream() {
     assert_eq!(running.finish().code, Some(0));
 }
 
-/// One worker, and low jobs before high ones: the high ones must not wait for all of the low ones.
+/// One worker, and low jobs before high ones: the high ones wait for none of the low ones.
 #[test]
 fn urgent_jobs_go_first() {
-    let low = r#"{"task": "count_primes", "args": [0, 1000000], "priority": "low"}"#;
-    let high = r#"{"task": "count_primes", "args": [0, 10], "priority": "high"}"#;
-    let mut lines = vec![low; 20];
-    lines.extend([high; 2]);
-    let done = batch(&["-j", "1"], &lines);
-    assert_eq!(done.code, Some(0));
-    let order: Vec<_> = done.stdout.lines().map(|line| line.contains("\"result\":4,")).collect();
-    let last_high = order.iter().rposition(|high| *high).expect("they ran");
-    assert!(last_high < 10, "{order:?}");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let job = Held::new(directory.path(), "pipe");
+    let mut running = Running::start(&mut atasker(&["run", "-j", "1"]));
+    running.send(&job.line());
+    let held = job.wait_for_its_begin();
+    running.send(&"{\"task\": \"hog_memory\", \"args\": [1], \"priority\": \"low\"}\n".repeat(20));
+    let high = "{\"task\": \"count_primes\", \"args\": [0, 10], \"priority\": \"high\"}\n";
+    running.send(&high.repeat(2));
+    // It has its result when it is read, and so have been those before it.
+    running.send("no job\n");
+    assert_eq!(running.result()["line"], 24);
+    drop(held);
+    let done = running.finish();
+    let lines: Vec<Value> =
+        done.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let order = lines.iter().filter_map(|result| result["line"].as_u64());
+    assert!(order.eq([1, 22, 23].into_iter().chain(2..=21)), "{done:?}");
 }
 
 /// With every ordinary place held by a low job, the reserve still serves a normal one.
 #[test]
 fn reserves_are_kept_for_their_class() {
-    let hang = r#"{"task": "hang", "priority": "low", "timeout": "1500ms"}"#;
-    let primes = r#"{"task": "count_primes", "args": [0, 10]}"#;
-    let done = batch(&["-j", "1", "--reserve-normal", "1"], &[hang, hang, primes]);
-    assert_eq!(done.code, Some(1));
-    let first: Value = done
-        .stdout
-        .lines()
-        .next()
-        .and_then(|line| serde_json::from_str(line).ok())
-        .expect("a result");
-    assert_eq!(first["line"], 3);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let jobs = ["one", "other"].map(|name| Held::new(directory.path(), name));
+    let jobs = jobs.map(|job| job.with("priority", "low"));
+    let mut running = Running::start(&mut atasker(&["run", "-j", "1", "--reserve-normal", "1"]));
+    for job in &jobs {
+        running.send(&job.line());
+    }
+    running.send("{\"task\": \"count_primes\", \"args\": [0, 10]}\n");
+    assert_eq!(running.result()["line"], 3);
+    jobs.into_iter().for_each(Held::release);
+    let done = running.finish();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(done.results().len(), 2);
 }
 
 #[test]

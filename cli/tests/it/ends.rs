@@ -1,37 +1,32 @@
 //! Batches that end before their time: by the user, by failures, because nobody reads, by force.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::{
-    Running, atasker, batch, children_of, path_text, results_of, state_of, wait_until,
+    Held, Running, atasker, batch, children_of, path_text, results_of, state_of, wait_until,
 };
 
 const PRIMES: &str = "{\"task\": \"count_primes\", \"args\": [0, 10]}\n";
 
-/// A job that has certainly begun when its file exists, and then takes a while.
-fn drawing(file: &Path, side: u32) -> String {
-    let job = json!({"task": "mandelbrot", "args": [path_text(file), side, side]});
-    format!("{job}\n")
-}
-
-/// One worker has finished a job and draws; many jobs wait.
-fn start_drawing(directory: &Path, side: u32) -> Running {
-    let picture = directory.join("m.png");
+/// One worker has finished a job, and another runs until the file is dropped; many jobs wait.
+fn start_held(directory: &Path) -> (Running, File) {
+    let job = Held::new(directory, "pipe");
     let mut running = Running::start(&mut atasker(&["run", "-j", "1"]));
     running.send(PRIMES);
     assert_eq!(running.result()["status"], "completed");
-    running.send(&drawing(&picture, side));
-    wait_until("the drawing begins", || picture.exists());
-    for _ in 0..20 {
-        running.send(PRIMES);
-    }
-    running
+    running.send(&job.line());
+    let held = job.wait_for_its_begin();
+    running.send(&PRIMES.repeat(20));
+    // It has its result when it is read, and so have been those before it.
+    running.send("no job\n");
+    assert_eq!(running.result()["line"], 23);
+    (running, held)
 }
 
 fn statuses(results: &[Value]) -> Vec<&str> {
@@ -42,16 +37,17 @@ fn statuses(results: &[Value]) -> Vec<&str> {
 fn the_first_signal_lets_finish_what_runs() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut running = start_drawing(directory.path(), 700);
+        let (mut running, held) = start_held(directory.path());
         running.signal(signal);
         running.stderr_until("interrupted: finishing what runs");
+        let waiting: Vec<Value> = (0..20).map(|_| running.result()).collect();
+        drop(held);
         let done = running.finish();
         assert_eq!(done.code, Some(130), "{done:?}");
         let results = done.results();
-        assert_eq!(results[0]["line"], 2, "the drawing is the next after the one that was read");
-        assert_eq!(results[0]["status"], "completed", "{}", results[0]);
-        let waiting = &results[1..];
-        assert!(statuses(waiting).iter().all(|status| *status == "cancelled"), "{done:?}");
+        assert_eq!(results[0]["line"], 2, "what ran is the next after the one that was read");
+        assert_eq!(statuses(&results), ["completed"], "{done:?}");
+        assert_eq!(statuses(&waiting), ["cancelled"; 20], "{waiting:?}");
         for result in waiting {
             assert!(result.get("attempts").is_none(), "it never began: {result}");
         }
@@ -61,8 +57,7 @@ fn the_first_signal_lets_finish_what_runs() {
 #[test]
 fn the_second_signal_kills_what_runs() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    // Would take minutes.
-    let mut running = start_drawing(directory.path(), 16_384);
+    let (mut running, _held) = start_held(directory.path());
     let workers = children_of(running.pid());
     assert!(!workers.is_empty());
     running.signal(Signal::INT);
@@ -109,12 +104,12 @@ fn a_signal_that_was_ignored_from_the_start_stays_ignored() {
 #[test]
 fn the_workers_are_suspended_and_go_on_with_the_command() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let picture = directory.path().join("m.png");
+    let job = Held::new(directory.path(), "pipe");
     let mut running = Running::start(&mut atasker(&["run", "-j", "1", "--timeout", "60s"]));
     running.send(PRIMES);
     assert_eq!(running.result()["status"], "completed");
-    running.send(&drawing(&picture, 700));
-    wait_until("the drawing begins", || picture.exists());
+    running.send(&job.line());
+    let held = job.wait_for_its_begin();
     let mut all = children_of(running.pid());
     assert_eq!(all.len(), 1, "there is one worker");
     all.push(running.pid());
@@ -122,9 +117,9 @@ fn the_workers_are_suspended_and_go_on_with_the_command() {
         running.signal(Signal::TSTP);
         wait_until("all are stopped", || all.iter().all(|pid| state_of(*pid) == Some('T')));
         running.signal(Signal::CONT);
-        // The last that is there may have ended by then.
         wait_until("all go on", || all.iter().all(|pid| state_of(*pid) != Some('T')));
     }
+    drop(held);
     assert_eq!(running.result()["status"], "completed");
     running.send(PRIMES);
     assert_eq!(running.result()["status"], "completed", "a new one too");
@@ -135,21 +130,17 @@ fn the_workers_are_suspended_and_go_on_with_the_command() {
 #[test]
 fn no_job_times_out_because_the_command_was_suspended() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let fifo = directory.path().join("fifo");
-    let made = Command::new("mkfifo").arg(&fifo).status().expect("there is mkfifo");
-    assert!(made.success());
+    let job = Held::new(directory.path(), "pipe").with("timeout", "5s");
     let mut running = Running::start(&mut atasker(&["run", "-j", "2"]));
     running.send(PRIMES);
     assert_eq!(running.result()["status"], "completed");
-    let job = json!({"task": "sha256_file", "args": [path_text(&fifo)], "timeout": "3s"});
-    running.send(&format!("{job}\n"));
-    // Opened as soon as the job reads, which goes on until this is closed.
-    let held = fs::OpenOptions::new().write(true).open(&fifo).expect("the job opens it");
+    running.send(&job.line());
+    let held = job.wait_for_its_begin();
     running.signal(Signal::TSTP);
     // After its workers, but for one that may still be starting.
     wait_until("it is stopped", || state_of(running.pid()) == Some('T'));
     // Not to wait for something: it is what the command is to sleep through.
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(6));
     running.signal(Signal::CONT);
     // When this has ended, what is due has come to pass.
     running.send(PRIMES);
@@ -162,8 +153,7 @@ fn no_job_times_out_because_the_command_was_suspended() {
 #[test]
 fn a_signal_while_it_is_suspended_is_answered_afterwards() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    // Would take minutes.
-    let mut running = start_drawing(directory.path(), 16_384);
+    let (mut running, _held) = start_held(directory.path());
     let worker = children_of(running.pid())[0];
     running.signal(Signal::TSTP);
     wait_until("it is stopped", || state_of(running.pid()) == Some('T'));
@@ -177,15 +167,27 @@ fn a_signal_while_it_is_suspended_is_answered_afterwards() {
 
 #[test]
 fn max_fails_cancels_the_rest() {
-    let done = batch(&["-j", "1", "--max-fails", "3"], &vec![r#"{"task": "segfault"}"#; 2000]);
-    assert_eq!(done.code, Some(1));
-    let results = done.results();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let job = Held::new(directory.path(), "pipe");
+    let jobs = directory.path().join("jobs");
+    let text = "{\"task\": \"segfault\"}\n".repeat(3) + &job.line() + &PRIMES.repeat(2000);
+    fs::write(&jobs, text).expect("it can be written");
+    let arguments = ["run", "-j", "1", "--max-fails", "3", path_text(&jobs)];
+    let mut running = Running::start(&mut atasker(&arguments));
+    running.stderr_until("stopping after 3 failures (--max-fails)");
+    let mut results: Vec<Value> = (0..4).map(|_| running.result()).collect();
+    assert_eq!(statuses(&results), ["crashed", "crashed", "crashed", "cancelled"]);
+    // All are cancelled that waited then.
+    job.release();
+    let done = running.finish();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    results.extend(done.results());
     assert!(results.len() < 2000, "what follows is not even read");
-    let crashed = statuses(&results).iter().filter(|status| **status == "crashed").count();
-    // One more may have begun when the third had failed.
-    assert!((3..=4).contains(&crashed), "{crashed}");
-    assert!(statuses(&results).iter().all(|status| ["crashed", "cancelled"].contains(status)));
-    assert!(done.stderr.contains("stopping after 3 failures (--max-fails)"), "{}", done.stderr);
+    for result in &results[3..] {
+        // The held one may have begun.
+        let is_right = result["status"] == "cancelled" || result["line"] == 4;
+        assert!(is_right, "{result}");
+    }
 }
 
 #[test]
@@ -209,25 +211,16 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 
 #[test]
 fn a_worker_killed_from_outside_is_a_crash() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let job = Held::new(directory.path(), "pipe");
     let mut running = Running::start(&mut atasker(&["run", "-j", "1"]));
-    running.send(PRIMES);
-    assert_eq!(running.result()["status"], "completed", "the worker is ready");
-    running.send("{\"task\": \"hang\"}\n");
-    running.close_stdin();
-    // A worker killed before it got the job costs nothing, so as long as it takes.
-    let pid = running.pid();
-    let killer = std::thread::spawn(move || {
-        wait_until("the command ends", || {
-            std::thread::sleep(Duration::from_millis(200));
-            let workers = children_of(pid);
-            for worker in &workers {
-                kill_process(*worker, Signal::KILL).ok();
-            }
-            workers.is_empty()
-        });
-    });
+    running.send(&job.line());
+    // A worker killed before it has begun the job costs nothing.
+    let _held = job.wait_for_its_begin();
+    for worker in children_of(running.pid()) {
+        kill_process(worker, Signal::KILL).expect("it runs");
+    }
     let done = running.finish();
-    killer.join().expect("it ends");
     assert_eq!(done.code, Some(1), "{done:?}");
     let results = done.results();
     assert_eq!(results[0]["status"], "crashed", "{done:?}");

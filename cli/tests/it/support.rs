@@ -1,17 +1,18 @@
 //! Starting the command, watching over it, and reading what it says.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Whatever takes longer hangs.
-pub(crate) const WATCHDOG: Duration = Duration::from_mins(2);
+/// Whatever takes longer hangs, on a busy machine too.
+pub(crate) const WATCHDOG: Duration = Duration::from_mins(5);
 
 /// The command has ended.
 #[derive(Debug)]
@@ -229,6 +230,44 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A job that reads from a pipe, and so goes on until somebody has opened and closed the other end, see fifo(7).
+pub(crate) struct Held {
+    pipe: PathBuf,
+    job: Value,
+}
+
+impl Held {
+    /// A pipe of this name.
+    pub(crate) fn new(directory: &Path, name: &str) -> Self {
+        let pipe = directory.join(name);
+        let made = Command::new("mkfifo").arg(&pipe).status().expect("there is mkfifo");
+        assert!(made.success());
+        let job = json!({"task": "sha256_file", "args": [path_text(&pipe)]});
+        Self { pipe, job }
+    }
+
+    /// Say more of the job.
+    pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
+        self.job[key] = value.into();
+        self
+    }
+
+    pub(crate) fn line(&self) -> String {
+        format!("{}\n", self.job)
+    }
+
+    /// Wait until it runs. It goes on until the file is dropped.
+    pub(crate) fn wait_for_its_begin(&self) -> File {
+        let pipe = self.pipe.clone();
+        watched(move || File::options().write(true).open(pipe).expect("the job opens it"))
+    }
+
+    /// Let it end, should it ever begin.
+    pub(crate) fn release(self) {
+        std::thread::spawn(move || File::options().write(true).open(self.pipe));
     }
 }
 

@@ -40,7 +40,7 @@ fn progress_is_shown_on_a_terminal_only() {
     let text = concat!(
         "{\"task\": \"count_primes\", \"args\": [0, 10]}\n",
         "{\"task\": \"panic\", \"args\": [\"out of cheese\"]}\n",
-        "{\"task\": \"hang\", \"timeout\": \"500ms\"}\n",
+        "{\"task\": \"hang\", \"timeout\": \"3s\"}\n",
     );
     std::fs::write(&jobs, text).expect("it can be written");
     let jobs = crate::support::path_text(&jobs);
