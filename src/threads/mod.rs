@@ -217,9 +217,9 @@ mod tests {
     }
 
     fn wait_for(mut done: impl FnMut() -> bool) {
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        let deadline = std::time::Instant::now() + Duration::from_mins(4);
         while !done() {
-            assert!(std::time::Instant::now() < deadline, "waited 30 s in vain");
+            assert!(std::time::Instant::now() < deadline, "waited in vain");
             std::thread::yield_now();
         }
     }

@@ -35,7 +35,7 @@ use crate::transport::{CallFrame, Fate, Link, OutcomeFrame};
 crate::test_worker!();
 
 /// Longer than anything here takes, however slow the machine.
-const PATIENCE: Duration = Duration::from_secs(50);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Makes tests of these functions, one for each transport.
 macro_rules! on_every_transport {
@@ -69,7 +69,7 @@ impl Watchdog {
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         let place = std::panic::Location::caller();
         std::thread::spawn(move || {
-            if receiver.recv_timeout(Duration::from_mins(1))
+            if receiver.recv_timeout(Duration::from_mins(5))
                 == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
             {
                 eprintln!("the test at {place} hangs");

@@ -195,7 +195,7 @@ fn watched_as(name: String, test: impl FnOnce()) {
     let (done, ended) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || {
         let timeout = std::sync::mpsc::RecvTimeoutError::Timeout;
-        if ended.recv_timeout(Duration::from_mins(2)) == Err(timeout) {
+        if ended.recv_timeout(Duration::from_mins(5)) == Err(timeout) {
             eprintln!("{name} hangs");
             std::process::abort();
         }
