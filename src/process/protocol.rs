@@ -8,7 +8,7 @@ use crate::registry::FunctionInfo;
 use crate::transport::channel::WorkerEndpoints;
 
 /// Raised with every change of anything that crosses.
-pub(crate) const PROTOCOL_VERSION: u32 = 6;
+pub(crate) const PROTOCOL_VERSION: u32 = 7;
 pub(crate) const CRATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The variable that makes a process a worker.

@@ -7,7 +7,8 @@
 //! outcome  kind u8 = 3 · variant u8 · 0 u16 · slot u32 · attempt u32 · number u64 · ran_ns u64
 //!          · texts of the variant · value
 //! end      kind u8 = 4
-//! large    kind u8 = 5; the next message is of more than one fragment
+//! large    kind u8 = 5; the next message, an outcome, is of more than one fragment
+//! parts    kind u8 = 6 · length u64; the next messages are together a call of this length
 //! text     length u32 · UTF-8
 //! ```
 //!
@@ -23,6 +24,7 @@ const RETIRE: u8 = 2;
 const OUTCOME: u8 = 3;
 const END: u8 = 4;
 const LARGE: u8 = 5;
+const PARTS: u8 = 6;
 
 const HEAD: usize = 20;
 const OUTCOME_HEAD: usize = HEAD + 8;
@@ -35,7 +37,7 @@ pub(super) const RETIRE_MESSAGE: [u8; 1] = [RETIRE];
 /// What the coordinator sends itself behind a dead worker's last outcome.
 pub(super) const END_MESSAGE: [u8; 1] = [END];
 
-/// Announces a message of more than one fragment, in both directions.
+/// Announces an outcome that is a message of more than one fragment.
 pub(super) const LARGE_MESSAGE: [u8; 1] = [LARGE];
 
 /// A result shorter than this is copied out of the buffer it came in, which is two hundred kilobytes
@@ -72,6 +74,19 @@ pub(super) fn encode_call(ticket: Ticket, call: CallFrame<'_>) -> Option<Vec<u8>
     bytes.extend(call.function.as_bytes());
     bytes.extend(call.arguments);
     Some(bytes)
+}
+
+/// Announces a call of this length that comes in parts.
+pub(super) fn encode_parts(length: u64) -> [u8; 9] {
+    let mut bytes = [PARTS; 9];
+    bytes[1..].copy_from_slice(&length.to_le_bytes());
+    bytes
+}
+
+/// The length of the call that is announced, if this is such an announcement.
+pub(super) fn decode_parts(bytes: &[u8]) -> Option<u64> {
+    let length = bytes.strip_prefix(&[PARTS])?;
+    Some(u64::from_le_bytes(length.try_into().ok()?))
 }
 
 pub(super) fn decode_to_worker(bytes: &[u8]) -> Result<ToWorker<'_>, LayoutError> {
@@ -201,6 +216,13 @@ mod tests {
             let ToWorker::Call { ticket: got, codec, function: name, arguments: rest } =
                 decode_to_worker(&bytes).expect("a call") else { panic!("a call") };
             prop_assert_eq!((got, codec, name, rest), (ticket, CodecId::Postcard as u8, &*function, &*arguments));
+        }
+
+        #[test]
+        fn a_length_comes_back_and_is_no_call(length: u64) {
+            let bytes = encode_parts(length);
+            prop_assert_eq!(decode_parts(&bytes), Some(length));
+            prop_assert!(decode_to_worker(&bytes).is_err());
         }
 
         #[test]

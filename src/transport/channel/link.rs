@@ -269,7 +269,7 @@ fn next(inbox: &mut Inbox) -> Result<Option<FromWorker>, String> {
 }
 
 impl Shared {
-    /// ipc-channel waits while a message of more than one fragment is being read, so a thread does that.
+    /// What is more than fits into the channel waits for its reader, so a thread does that.
     fn send_without_waiting(self: &Arc<Self>, calls: IpcBytesSender, bytes: Vec<u8>) {
         if messages::is_small(bytes.len()) {
             send(&calls, &bytes);

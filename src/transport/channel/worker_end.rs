@@ -45,7 +45,7 @@ impl From<WorkerEndpoints> for WorkerEnd {
 impl WorkerEnd {
     /// Wait for the next message and leave it in `buffer`.
     pub(crate) fn receive<'a>(&self, buffer: &'a mut Vec<u8>) -> Incoming<'a> {
-        match messages::receive(&self.calls) {
+        match messages::receive_from_host(&self.calls) {
             Ok(bytes) => *buffer = bytes,
             Err(Closed) => return Incoming::Retired,
         }

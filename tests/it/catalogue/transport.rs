@@ -17,6 +17,7 @@ cases! {
         deaths_at_any_moment,
         full_in_both_directions,
         more_calls_than_entries_again_and_again,
+        a_large_call_then_death,
         a_large_result_then_death,
         wake_ups_for_nothing,
     }
@@ -260,6 +261,23 @@ fn more_calls_than_entries_again_and_again(scene: &Scene) {
             (0..1500).map(|n| scene.submit(tasks::add::call(n, n)).expect("accepted")).collect();
         let results = wait_all(tasks, None).expect("without a timeout");
         assert!((0..).zip(results).all(|(n, result)| result.expect("it ran") == 2 * n));
+    }
+}
+
+/// What is sent when nobody will ever read it leaves no thread behind that waits for that.
+fn a_large_call_then_death(scene: &Scene) {
+    scene.start(scene.builder().processes(atasker::Limits::new(1)));
+    let sent = vec![1; 9_000_000];
+    for _ in 0..3 {
+        let pid = scene.run(tasks::pid::call()).expect("it runs");
+        send_signal(pid, libc::SIGSTOP);
+        eventually("it stands still", || state_of(pid) == Some('T'));
+        let large = scene.submit(tasks::reverse::call(&sent)).expect("accepted");
+        send_signal(pid, libc::SIGKILL);
+        // Over a channel what was sent counts as begun; in a ring it lay there, and the next worker has it.
+        if let Err(error) = large.wait() {
+            assert_eq!(error.status(), TaskStatus::Crashed);
+        }
     }
 }
 
