@@ -181,7 +181,7 @@ impl Admission {
         self.line_mut(class).advance(nodes, level);
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, atasker_sabotage))]
     /// Everything that waits in `class`, the front first.
     pub(crate) fn iter<'a>(
         &self,

@@ -181,7 +181,7 @@ impl Line {
         self.calls -= weight as usize;
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, atasker_sabotage))]
     pub(super) fn iter<'a>(&self, nodes: &'a Nodes) -> impl Iterator<Item = u32> + use<'a> {
         std::iter::successors(some(self.head), |&at| some(nodes.at(at).next))
     }

@@ -54,7 +54,7 @@ impl<P: Clone> Core<P> {
             return true;
         }
         let waits = shortage.is_short && !nothing_runs;
-        #[cfg(test)]
+        #[cfg(any(test, atasker_sabotage))]
         let waits = waits && !forgets;
         if waits {
             shortage.look_at = shortage.known_until;
