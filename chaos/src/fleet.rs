@@ -85,9 +85,9 @@ impl Fleet {
         self.with(|state| state.living.entry(pid).or_default().stopped = true);
     }
 
-    /// Those that have ended in this life, in order.
-    pub(crate) fn deaths(&self) -> Vec<Death> {
-        self.with(|state| state.deaths.clone())
+    /// Those that have ended since this was asked, in order.
+    pub(crate) fn take_deaths(&self) -> Vec<Death> {
+        self.with(|state| std::mem::take(&mut state.deaths))
     }
 
     fn on_event(&self, event: Told) {

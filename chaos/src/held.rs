@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use atasker::SharedSlice;
 
 use crate::mischief::children;
+use crate::watchdog;
 
 /// What this process holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,8 @@ impl Held {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(format!("{self:?} before, but {now:?} after"));
+                let threads = watchdog::threads().join(", ");
+                return Err(format!("{self:?} before, but {now:?} after; threads: {threads}"));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -56,12 +58,4 @@ impl Held {
 pub(crate) fn fill_pool_of_buffers() {
     let buffers: Vec<_> = (0..200).map(|_| SharedSlice::<u8>::zeroed(1)).collect();
     drop(buffers);
-}
-
-/// The memory of this process that is in use, in KiB, without what it shares: of that, buffers are kept.
-pub(crate) fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
-    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-    kib.expect("the kernel tells the memory of every process")
 }

@@ -52,7 +52,7 @@ pub(crate) struct Lane<'a> {
 
 impl<'a> Lane<'a> {
     pub(crate) fn new(shared: &'a Shared, supervisor: &'a Supervisor, lane: u64) -> Self {
-        let stream = shared.plan.life << 8 | lane << 1;
+        let stream = shared.plan.life << 16 | lane << 1;
         let mut dice = Dice::of(shared.plan.seed, stream);
         let window_max = dice.pick(&[1, 4, 30, 120]);
         let end = LaneEnd::default();
@@ -218,10 +218,12 @@ impl<'a> Lane<'a> {
         let priority = self.dice.pick(&plan::PRIORITIES);
         let first = self.index;
         self.index += count;
-        let number = |index| plan::number(self.ordinal, first + index, true);
+        let lane = self.ordinal;
+        let number = |index| plan::number(lane, first + index, true);
+        let shared = self.shared;
         let calls = (0..count).map(|index| {
             let number = number(index);
-            tasks::value::call(number, self.shared.plan.task(number).conduct).priority(priority)
+            tasks::value::call(number, shared.plan.task(number).conduct).priority(priority)
         });
         self.shared.trace.note_of(number(0), Happened::Mapped { calls: count });
         let results = self.supervisor.map(calls).take(read as usize);
@@ -237,6 +239,7 @@ impl<'a> Lane<'a> {
                 self.shared.on_settled(number, &observed);
                 break;
             }
+            self.pay_kills();
             let told = Told { number, id: None, cancelled: Cancelled::No, observed };
             self.shared.on_settled(number, &told.observed);
             self.end.told.push(told);

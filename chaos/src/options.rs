@@ -20,9 +20,15 @@ pub(crate) struct Options {
     /// How many tasks.
     #[arg(long)]
     pub(crate) tasks: Option<u64>,
-    /// With --tasks: how many workers to kill meanwhile.
+    /// With --tasks: how many workers to kill meanwhile, at the least.
     #[arg(long, requires = "tasks")]
     pub(crate) kills: Option<u64>,
+    /// After how many tasks a worker is killed; by the seed unless given.
+    #[arg(long, conflicts_with = "kills")]
+    pub(crate) tasks_per_kill: Option<u64>,
+    /// How many chapters each life has; by the seed unless given.
+    #[arg(long)]
+    pub(crate) chapters: Option<u64>,
     /// Only this life of the seed, again and again.
     #[arg(long)]
     pub(crate) life: Option<u64>,

@@ -35,7 +35,9 @@ pub(crate) struct LifePlan {
     pub(crate) limits: Limits,
     /// How many threads submit.
     pub(crate) lanes: u64,
-    /// About how many tasks are submitted before it ends.
+    /// At the end of each but the last it has nothing more to do, and goes on.
+    pub(crate) chapters: u64,
+    /// About how many tasks are submitted in each.
     pub(crate) tasks: u64,
     /// A worker is killed from outside for so many tasks.
     pub(crate) tasks_per_kill: u64,
@@ -44,7 +46,7 @@ pub(crate) struct LifePlan {
     pub(crate) recycles_on_panic: bool,
     pub(crate) queue_bound: Option<usize>,
     pub(crate) end: End,
-    /// Whether every task has ended before the supervisor does.
+    /// Whether every task of the last chapter has ended before the supervisor does.
     pub(crate) settled: bool,
 }
 
@@ -53,7 +55,8 @@ pub(crate) struct LifePlan {
 pub(crate) struct Wish {
     pub(crate) transport: Option<Transport>,
     pub(crate) tasks_per_kill: Option<u64>,
-    /// At most so many tasks.
+    pub(crate) chapters: Option<u64>,
+    /// At most about so many tasks, not none.
     pub(crate) tasks_max: u64,
 }
 
@@ -62,14 +65,16 @@ impl LifePlan {
         let dice = &mut Dice::of(seed, life << 1 | 1);
         let rarely_channel = if dice.one_in(5) { Transport::Channel } else { Transport::Ring };
         let tasks_per_kill = dice.pick(&[40, 100, 400, 100_000]);
-        let tasks = dice.pick(&[300, 1_000, 4_000, 12_000]);
+        let tasks = dice.pick(&[300, 1_000, 4_000, 12_000]).min(wish.tasks_max);
+        let chapters = dice.pick(&[1, 1, 1, 1, 1, 2, 4, 30]);
         Self {
             seed,
             life,
             transport: wish.transport.unwrap_or(rarely_channel),
             limits: limits(dice),
             lanes: dice.pick(&[1, 2, 2, 3, 4]),
-            tasks: tasks.min(wish.tasks_max),
+            chapters: wish.chapters.unwrap_or(chapters).min(wish.tasks_max / tasks).max(1),
+            tasks,
             tasks_per_kill: wish.tasks_per_kill.unwrap_or(tasks_per_kill),
             stops_workers: dice.one_in(2),
             recycles_on_panic: dice.one_in(4),

@@ -1,7 +1,8 @@
 //! What really ran: a file to which every attempt in every worker appends its begin and its end.
 //!
 //! Appending is one system call, which the kernel does as a whole, so lines of several processes never mix and
-//! their order is the order of time; and what was written stays when its process is killed. An attempt at a task that
+//! their order is the order of time; and what was written stays when its process is killed. (A SIGKILL does cut a
+//! write short, but only between two pages, and no line is in two.) An attempt at a task that
 //! may be repeated has the lock of a file of its own as well: the kernel lets go of it when the process is gone, so
 //! that an attempt which finds it taken proves that two of them overlap.
 
@@ -12,7 +13,8 @@ use std::sync::OnceLock;
 
 use rustix::time::{ClockId, clock_gettime};
 
-const LINE_BYTES: usize = 40;
+/// A page is a multiple of it.
+const LINE_BYTES: usize = 64;
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +111,15 @@ impl Record {
         Ok(bytes.chunks_exact(LINE_BYTES).map(Line::from_bytes).collect())
     }
 
-    /// Forget every line. Nobody may be writing.
+    /// Forget every line and every count of attempts. What is still written is about attempts that were given up.
     pub(crate) fn clear(&mut self) -> std::io::Result<()> {
+        let record = record_in(self.folder());
+        for entry in std::fs::read_dir(self.folder())? {
+            let path = entry?.path();
+            if path != record {
+                std::fs::remove_file(path)?;
+            }
+        }
         self.file.set_len(0)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use atasker::Transport;
+
 use crate::life::Shared;
 use crate::oracle::Attempt;
 use crate::plan::LifePlan;
@@ -41,6 +43,11 @@ impl Violation {
         Self { what: format!("task {number}: {what}"), details, command }
     }
 
+    /// About no task.
+    pub(crate) fn of_life(shared: &Shared, what: String) -> Self {
+        Self::new(shared, 0, &[], what)
+    }
+
     pub(crate) fn with(mut self, more: Vec<String>) -> Self {
         self.details.extend(more);
         self
@@ -60,9 +67,11 @@ impl fmt::Display for Violation {
 impl LifePlan {
     /// How to have this life again.
     pub(crate) fn command(&self) -> String {
-        let Self { seed, life, .. } = self;
+        let Self { seed, life, tasks_per_kill, chapters, .. } = self;
+        let transport = if self.transport == Transport::Channel { "channel" } else { "ring" };
         format!(
-            "to try it again: cargo run --release -p atasker-chaos -- --seed {seed} --life {life} --for 60s"
+            "to try it again: cargo run --release -p atasker-chaos -- --seed {seed} --life {life} \
+             --transport {transport} --tasks-per-kill {tasks_per_kill} --chapters {chapters} --for 5m"
         )
     }
 }

@@ -85,6 +85,11 @@ impl Trace {
         events.push_back(Event { at_ns: now_ns(), number, what });
     }
 
+    /// Forget what has happened so far.
+    pub(crate) fn forget(&self) {
+        *self.events.lock().unwrap_or_else(PoisonError::into_inner) = VecDeque::new();
+    }
+
     /// Milliseconds since the begin of this life.
     pub(crate) fn since_start(&self, at_ns: u64) -> Moment {
         Moment(at_ns as f64 / 1e6 - self.started_ns as f64 / 1e6)

@@ -51,8 +51,7 @@ fn dump(shared: &Shared, supervisor: impl Fn() -> Option<String>) {
         eprintln!("  {line}");
     }
     eprintln!("threads:");
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    tasks.for_each(|task| eprintln!("  {}", state_in(&task.path())));
+    threads().iter().for_each(|thread| eprintln!("  {thread}"));
     eprintln!("workers:");
     for pid in children() {
         eprintln!("  {pid}: {}", state_in(format!("/proc/{pid}").as_ref()));
@@ -62,6 +61,12 @@ fn dump(shared: &Shared, supervisor: impl Fn() -> Option<String>) {
     if let Some(text) = supervisor() {
         eprintln!("{text}");
     }
+}
+
+/// The threads of this process, for people: name, state, and where in the kernel each waits.
+pub(crate) fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    tasks.map(|task| state_in(&task.path())).collect()
 }
 
 fn state_in(folder: &std::path::Path) -> String {
