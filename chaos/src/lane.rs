@@ -1,11 +1,12 @@
 //! A thread that submits, cancels, waits and makes mischief, as its dice say.
 
+use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use atasker::TrySubmitError;
-use atasker::{Call, Pool, SealedSlice, SharedSlice, SubmitError, Supervisor, TaskHandle};
+use atasker::{Call, Pool, SealedSlice, SharedSlice, SubmitError, Supervisor, TaskHandle, TaskId};
 use rustix::process::Signal;
 
 use crate::dice::{Dice, mix};
@@ -14,13 +15,15 @@ use crate::mischief::{Victim, children};
 use crate::oracle::{Cancelled, Told};
 use crate::pending::{Check, Observed, Pending, block_on, pending};
 use crate::plan::{self, TaskPlan, Work};
+use crate::record::now_ns;
 use crate::tasks;
 use crate::trace::Happened;
 
 /// What a lane has under way.
 pub(crate) struct UnderWay {
     number: u64,
-    id: u64,
+    id: TaskId,
+    submitted_ns: u64,
     pending: Box<dyn Pending>,
     /// At which move of the lane it is cancelled.
     cancelled_at: Option<u64>,
@@ -46,6 +49,8 @@ pub(crate) struct Lane<'a> {
     index: u64,
     moves: u64,
     window_max: usize,
+    /// Some that have ended, the last of them.
+    ended: VecDeque<TaskId>,
     end: LaneEnd,
     over: bool,
 }
@@ -64,6 +69,7 @@ impl<'a> Lane<'a> {
             index: 0,
             moves: 0,
             window_max,
+            ended: VecDeque::new(),
             end,
             over: false,
         }
@@ -84,6 +90,14 @@ impl<'a> Lane<'a> {
                     self.shrink(0);
                     std::thread::sleep(self.dice.micros(50, 4_000));
                 }
+                // One after another, so that both sides go to sleep, and nobody else wakes them.
+                8 => {
+                    for _ in 0..self.dice.between(2, 25) {
+                        self.shrink(0);
+                        self.submit();
+                    }
+                }
+                9..=12 => self.cancel_ended(),
                 6 if self.dice.one_in(5) => self.resize(),
                 7 if self.shared.plan.stops_workers && self.dice.one_in(4) => self.stop_one(),
                 _ => self.submit(),
@@ -102,13 +116,15 @@ impl<'a> Lane<'a> {
         let number = plan::number(self.ordinal, self.index, false);
         self.index += 1;
         let plan = self.shared.plan.task(number);
+        let submitted_ns = now_ns();
         match self.submit_as_planned(number, &plan) {
             Ok(pending) => {
                 let id = pending.id();
-                self.shared.on_submitted(number, Some(id));
+                self.shared.on_submitted(number, Some(id.number()));
                 self.end.window.push(UnderWay {
                     number,
                     id,
+                    submitted_ns,
                     pending,
                     cancelled_at: plan.cancelled_after.map(|after| self.moves + after),
                     cancelled: Cancelled::No,
@@ -181,6 +197,15 @@ impl<'a> Lane<'a> {
         if let Some(timeout) = plan.timeout {
             call = call.timeout(timeout);
         }
+        if let Some(timeout) = plan.soft_timeout {
+            call = call.soft_timeout(timeout);
+        }
+        if let Some(limit) = plan.cpu_limit {
+            call = call.cpu_limit(limit);
+        }
+        if let Some(limit) = plan.crash_limit {
+            call = call.crash_limit(limit);
+        }
         if let Some(timeout) = plan.queue_timeout {
             call = call.queue_timeout(timeout);
         }
@@ -240,7 +265,8 @@ impl<'a> Lane<'a> {
                 break;
             }
             self.pay_kills();
-            let told = Told { number, id: None, cancelled: Cancelled::No, observed };
+            let (id, submitted_ns, cancelled) = (None, 0, Cancelled::No);
+            let told = Told { number, id, submitted_ns, cancelled, observed };
             self.shared.on_settled(number, &told.observed);
             self.end.told.push(told);
         }
@@ -255,9 +281,8 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// A worker from outside, one that runs something if possible.
-    fn victim(&mut self) -> Option<Victim> {
-        let any = self.dice.one_in(10);
+    /// A worker from outside, one that runs something if possible. `any`: any child, ready or not.
+    fn victim(&mut self, any: bool) -> Option<Victim> {
         let mut pids = if any {
             children()
         } else {
@@ -277,7 +302,8 @@ impl<'a> Lane<'a> {
 
     fn pay_kills(&mut self) {
         while self.shared.owes_kill() {
-            let Some(victim) = self.victim() else { return };
+            let any = self.dice.one_in(10);
+            let Some(victim) = self.victim(any) else { return };
             self.shared.fleet.mark_killed(victim.pid);
             self.shared.trace.note(Happened::Killed { pid: victim.pid });
             if victim.signal(Signal::KILL) {
@@ -287,8 +313,11 @@ impl<'a> Lane<'a> {
     }
 
     fn stop_one(&mut self) {
-        let Some(victim) = self.victim() else { return };
+        let for_good = self.shared.plan.copes_with_stopped() && self.dice.one_in(10);
+        let any = !for_good && self.dice.one_in(10);
+        let Some(victim) = self.victim(any) else { return };
         let time = match self.dice.below(8) {
+            _ if for_good => Duration::from_secs(86_400),
             0 => Duration::from_secs(5),
             _ => self.dice.micros(100, 200_000),
         };
@@ -311,6 +340,15 @@ impl<'a> Lane<'a> {
         }
     }
 
+    /// What has ended stays as it is, and nobody else is meant, whoever is where it was.
+    fn cancel_ended(&mut self) {
+        let Some(id) = self.ended.pop_front() else { return };
+        if self.supervisor.cancel(id) {
+            let what = format!("a task that had ended was cancelled, in the supervisor {id}");
+            self.shared.complain(0, what);
+        }
+    }
+
     /// Wait until no more are under way.
     fn shrink(&mut self, left: usize) {
         while self.end.window.len() > left {
@@ -318,17 +356,23 @@ impl<'a> Lane<'a> {
             // Mostly the oldest, so that none is left for good.
             let next = if self.dice.one_in(4) { self.dice.below(last) } else { 0 };
             let under_way = self.end.window.remove(next as usize);
-            self.end.told.push(under_way.settle(self.shared));
+            let id = under_way.id;
+            let told = under_way.settle(self.shared);
+            if !matches!(told.observed, Observed::Nothing) {
+                self.ended.push_back(id);
+                self.ended.truncate(8);
+            }
+            self.end.told.push(told);
         }
     }
 }
 
 impl UnderWay {
     pub(crate) fn settle(self, shared: &Shared) -> Told {
-        let Self { number, id, pending, cancelled, .. } = self;
+        let Self { number, id, submitted_ns, pending, cancelled, .. } = self;
         let observed = pending.settle();
         shared.on_settled(number, &observed);
-        Told { number, id: Some(id), cancelled, observed }
+        Told { number, id: Some(id.number()), submitted_ns, cancelled, observed }
     }
 }
 

@@ -16,12 +16,11 @@ use crate::pending::Observed;
 use crate::plan::{End, LifePlan};
 use crate::record::Record;
 use crate::report::Violation;
+use crate::staff;
 use crate::trace::{Happened, Trace};
 use crate::verdict::{Counted, Ledger, Over, in_order, judge};
 use crate::watchdog;
 
-/// Shorter than the library's own, so that a worker that was never woken is noticed soon.
-const CLAIM_DEADLINE: Duration = Duration::from_secs(3);
 /// How long what a supervisor held may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 /// For so many chapters a supervisor may still get what it keeps.
@@ -43,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) stop_begun: AtomicBool,
     pub(crate) outstanding: Mutex<BTreeMap<u64, Option<u64>>>,
     pub(crate) stopped: Mutex<Stopped>,
+    /// What the end of a chapter waits for.
+    pub(crate) awaited: Mutex<String>,
     pub(crate) complaints: Mutex<Vec<(u64, String)>>,
     until: Option<Instant>,
 }
@@ -63,6 +64,7 @@ impl Shared {
             stop_begun: AtomicBool::default(),
             outstanding: Mutex::default(),
             stopped: Mutex::default(),
+            awaited: Mutex::default(),
             complaints: Mutex::default(),
             until,
         }
@@ -141,7 +143,8 @@ fn start(plan: &LifePlan, record: &Record) -> Supervisor {
     let mut builder = Supervisor::builder()
         .transport(plan.transport)
         .processes(plan.limits)
-        .claim_deadline(CLAIM_DEADLINE)
+        .spares(plan.spares)
+        .claim_deadline(plan.claim_deadline)
         .worker_output(Output::Silent)
         .worker_data(&record.folder().to_owned())
         .start_timeout(Duration::from_secs(60))
@@ -149,6 +152,15 @@ fn start(plan: &LifePlan, record: &Record) -> Supervisor {
         .restart_limit(1_000_000);
     if plan.recycles_on_panic {
         builder = builder.recycle_on_panic();
+    }
+    if let Some(tasks) = plan.recycled_after_tasks {
+        builder = builder.recycle_after_tasks(tasks);
+    }
+    if let Some(age) = plan.recycled_after {
+        builder = builder.recycle_after(age);
+    }
+    if let Some(limit) = plan.crash_limit {
+        builder = builder.crash_limit(limit);
     }
     if let Some(bound) = plan.queue_bound {
         builder = builder.queue_bound(bound);
@@ -198,6 +210,7 @@ fn run_chapter(
     }
     let over = Over { told: end.told, unread: end.unread, is_last: false };
     judge(shared, &over, record, ledger)?;
+    staff::await_complete(shared, supervisor, ledger);
     record.clear().expect("the record can be cleared");
     shared.trace.forget();
     shared.progress.fetch_add(1, Ordering::Relaxed);

@@ -28,6 +28,7 @@ mod plan;
 mod race;
 mod record;
 mod report;
+mod staff;
 mod tasks;
 mod trace;
 mod verdict;
@@ -100,7 +101,7 @@ fn run(options: &Options, seed: u64, fleet: &Arc<Fleet>) {
         }
         let Options { transport, chapters, .. } = *options;
         let transport = transport.map(Into::into);
-        let wish = Wish { transport, tasks_per_kill, tasks_max, chapters };
+        let wish = Wish { transport, tasks_per_kill, chapters, tasks_max };
         let plan = LifePlan::of(seed, options.life.unwrap_or(sums.lives), wish);
         let again = plan.command();
         let held = between.as_ref().map(|(held, _)| held);

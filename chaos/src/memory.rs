@@ -5,7 +5,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 /// How much more than at first may be allocated between two lives, in KiB. Nothing of a supervisor is left then.
 const ALLOCATED_BETWEEN_LIVES: u64 = 1 << 10;
@@ -20,7 +20,7 @@ const RESIDENT_BETWEEN_LIVES: u64 = 16 << 10;
 const ALLOCATOR_KEEPS: libc::c_int = 128 << 10;
 
 /// In bytes. Threads may give back what others have taken.
-static ALLOCATED: AtomicI64 = AtomicI64::new(0);
+static ALLOCATED: AtomicIsize = AtomicIsize::new(0);
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -56,7 +56,8 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 fn count(taken: usize, given_back: usize) {
-    ALLOCATED.fetch_add(taken as i64 - given_back as i64, Ordering::Relaxed);
+    let grown = taken.cast_signed() - given_back.cast_signed();
+    ALLOCATED.fetch_add(grown, Ordering::Relaxed);
 }
 
 /// Have the allocator give back what is not in use. To be called before there are other threads.
@@ -81,7 +82,7 @@ impl Memory {
     pub(crate) fn now() -> Self {
         // SAFETY: it has no preconditions.
         unsafe { libc::malloc_trim(0) };
-        let allocated = ALLOCATED.load(Ordering::Relaxed).max(0) as u64 >> 10;
+        let allocated = ALLOCATED.load(Ordering::Relaxed).max(0).cast_unsigned() as u64 >> 10;
         let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
         let line = status.lines().find(|line| line.starts_with("RssAnon:"));
         let resident = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());

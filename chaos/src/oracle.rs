@@ -1,12 +1,13 @@
 //! The oracle: what may have become of a task, given what was declared, what was done to it, and what really ran.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use atasker::{CrashReport, RetryOn, TaskError, TaskErrorKind};
+use atasker::{CrashReport, Quarantine, RetryOn, TaskError, TaskErrorKind, TimeLimit};
 
 use crate::fleet::Death;
 use crate::pending::Observed;
-use crate::plan::{End, TaskPlan, Work};
+use crate::plan::{End, MUCH_TOO_LATE, TaskPlan, Work};
 use crate::record::{Line, What};
 use crate::tasks::Deed;
 
@@ -16,6 +17,8 @@ pub(crate) struct Told {
     pub(crate) number: u64,
     /// Its number in the supervisor, if known.
     pub(crate) id: Option<u64>,
+    /// Just before it was.
+    pub(crate) submitted_ns: u64,
     pub(crate) cancelled: Cancelled,
     pub(crate) observed: Observed,
 }
@@ -42,6 +45,8 @@ pub(crate) struct Attempt {
     count_told: u32,
     overlapped: bool,
     garbled: bool,
+    /// When it was seen that it had been asked to end.
+    asked_ns: Option<u64>,
 }
 
 /// What ran, by the tasks' numbers.
@@ -62,6 +67,7 @@ impl Ran {
                     count_told: line.attempt,
                     overlapped: false,
                     garbled: false,
+                    asked_ns: None,
                 });
                 continue;
             }
@@ -73,6 +79,7 @@ impl Ran {
                 What::Panicked => attempt.ended = Some((line.at_ns, true)),
                 What::Overlapped => attempt.overlapped = true,
                 What::Garbled => attempt.garbled = true,
+                What::Asked => attempt.asked_ns = Some(line.at_ns),
             }
         }
         Self(all)
@@ -97,6 +104,8 @@ pub(crate) struct Circumstances {
     pub(crate) end: End,
     /// Every task had ended before the supervisor did.
     pub(crate) settled: bool,
+    /// Of tasks that have none of their own.
+    pub(crate) crash_limit: Option<u32>,
     pub(crate) deaths: HashMap<u32, Vec<Death>>,
 }
 
@@ -172,6 +181,7 @@ impl Case<'_> {
             expect(!attempt.garbled, || "its arguments were not those that were sent".to_owned())?;
             let id = self.told.id.unwrap_or(attempt.id);
             expect(attempt.id == id, || format!("it ran as task {}, not {id}", attempt.id))?;
+            self.judge_asked(attempt)?;
             let least = index as u32 + 1;
             expect(attempt.count_told >= least, || {
                 format!("attempt {least} was told to be {}", attempt.count_told)
@@ -179,6 +189,7 @@ impl Case<'_> {
         }
         for (index, pair) in self.attempts.windows(2).enumerate() {
             self.judge_retry(index, &pair[0], &pair[1])?;
+            self.judge_tries_after_crashes(&self.attempts[..=index])?;
         }
         match self.error() {
             Some(error) if !error.may_have_run() => {
@@ -189,6 +200,42 @@ impl Case<'_> {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Only a soft timeout asks, and not before its time.
+    fn judge_asked(&self, attempt: &Attempt) -> Verdict {
+        let Some(asked_ns) = attempt.asked_ns else { return Ok(()) };
+        let timeout = self.plan.soft_timeout;
+        let since = Duration::from_nanos(asked_ns.saturating_sub(self.told.submitted_ns));
+        expect(timeout.is_some_and(|timeout| since >= timeout), || {
+            format!(
+                "it was asked to end {since:?} after its submission, its soft timeout is {timeout:?}"
+            )
+        })
+    }
+
+    fn crash_limit(&self) -> Option<u32> {
+        self.plan.crash_limit.or(self.life.crash_limit)
+    }
+
+    /// How many of these attempts have certainly been held against the task.
+    fn certain_crashes(&self, attempts: &[Attempt]) -> u32 {
+        let may_be_killed = self.plan.timeout.is_some()
+            || self.plan.cpu_limit.is_some()
+            || self.told.cancelled != Cancelled::No
+            || self.life.may_be_stopped();
+        let has_crashed = |attempt: &&Attempt| {
+            let death = self.life.death_after(attempt);
+            attempt.ended.is_none() && death.is_some_and(|death| death.killed_because.is_none())
+        };
+        if may_be_killed { 0 } else { attempts.iter().filter(has_crashed).count() as u32 }
+    }
+
+    fn judge_tries_after_crashes(&self, attempts: &[Attempt]) -> Verdict {
+        let (crashes, limit) = (self.certain_crashes(attempts), self.crash_limit());
+        expect(limit.is_none_or(|limit| crashes < limit), || {
+            format!("it was not quarantined after {crashes} crashes, the limit is {limit:?}")
+        })
     }
 
     /// Why there was an attempt after this one, and whether this one was over.
@@ -207,7 +254,8 @@ impl Case<'_> {
             return Err(format!("attempt {} ran again though nothing had failed", index + 1));
         };
         // It may have died of itself just when its kill was won.
-        let timed_out = self.plan.timeout.is_some() && !death.killed_from_outside;
+        let limited = self.plan.timeout.is_some() || self.plan.cpu_limit.is_some();
+        let timed_out = limited && !death.killed_from_outside;
         let crashed = death.killed_from_outside || deed.is_deadly();
         let timed_out = timed_out || death.killed_because.as_deref() == Some("TimedOut");
         let allowed = (timed_out && on.contains(&RetryOn::Timeout))
@@ -263,12 +311,23 @@ impl Case<'_> {
             }
             TaskErrorKind::Crashed(report) => {
                 self.judge_crash(report)?;
+                self.judge_tries_after_crashes(self.attempts)?;
                 self.judge_end_of_retries(RetryOn::Crash, attempts)
             }
-            TaskErrorKind::TimedOut { ran, .. } => {
+            TaskErrorKind::Quarantined(quarantine) => self.judge_quarantine(quarantine),
+            TaskErrorKind::TimedOut { ran, limit: TimeLimit::Timeout, .. } => {
                 let timeout = self.plan.timeout;
                 expect(timeout.is_some_and(|timeout| *ran >= timeout), || {
                     format!("it timed out after {ran:?}, its timeout is {timeout:?}")
+                })?;
+                expect(timeout != Some(MUCH_TOO_LATE), || {
+                    "it ran until its timeout, though it should have been ended before".to_owned()
+                })?;
+                self.judge_end_of_retries(RetryOn::Timeout, attempts)
+            }
+            TaskErrorKind::TimedOut { limit: TimeLimit::Cpu, .. } => {
+                expect(self.plan.cpu_limit.is_some(), || {
+                    "it has used more CPU time than it may, though there was no limit".to_owned()
                 })?;
                 self.judge_end_of_retries(RetryOn::Timeout, attempts)
             }
@@ -296,16 +355,30 @@ impl Case<'_> {
         }
     }
 
+    fn judge_quarantine(&self, quarantine: &Quarantine) -> Verdict {
+        let (crashes, limit) = (quarantine.crashes(), self.crash_limit());
+        expect(limit == Some(crashes.len() as u32), || {
+            format!("{} crashes are held against it, its limit is {limit:?}", crashes.len())
+        })?;
+        let function = format!("::{}", self.plan.work.function());
+        expect(quarantine.function().ends_with(&function), || {
+            format!("what is kept is a call of {}, not of {function}", quarantine.function())
+        })?;
+        crashes.iter().try_for_each(|report| self.judge_crash(report))
+    }
+
     fn judge_crash(&self, report: &CrashReport) -> Verdict {
         let by_the_pool = report.killed_because.filter(|_| !self.life.may_be_stopped());
         expect(by_the_pool.is_none(), || format!("the pool killed it: {report}"))?;
         if self.life.killed_from_outside(report.pid) || self.life.may_be_stopped() {
             return Ok(());
         }
-        let Some((last, deed)) = self.last() else {
-            return Err(format!("a crash of what never ran: {report}"));
-        };
-        let own = last.pid == report.pid && last.ended.is_none() && deed.is_deadly();
+        let mut attempts = self.attempts.iter().enumerate();
+        let (index, there) = attempts
+            .rfind(|(_, attempt)| attempt.pid == report.pid)
+            .ok_or_else(|| format!("a crash of what never ran there: {report}"))?;
+        let deed = self.plan.conduct.in_attempt(index as u64 + 1);
+        let own = there.ended.is_none() && deed.is_deadly();
         expect(own, || format!("a crash that it did not cause: {report}"))?;
         let cause = report.cause.to_string();
         let wanted = match deed {

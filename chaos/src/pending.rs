@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use atasker::{TaskError, TaskHandle};
+use atasker::{TaskError, TaskHandle, TaskId};
 
 use crate::plan::Way;
 
@@ -33,7 +33,8 @@ pub(crate) type Check<T> = Box<dyn FnOnce(T) -> Observed + Send>;
 
 /// A task under way.
 pub(crate) trait Pending: Send {
-    fn id(&self) -> u64;
+    /// In the supervisor.
+    fn id(&self) -> TaskId;
 
     fn cancel(&self) -> bool;
 
@@ -49,7 +50,7 @@ pub(crate) fn pending<T: Send + 'static>(
 ) -> Box<dyn Pending> {
     match way {
         Way::Callback => Box::new(Called::new(handle, check)),
-        Way::Detach => Box::new(Detached(handle.id().number())),
+        Way::Detach => Box::new(Detached(handle.id())),
         _ => Box::new(Held { handle, way, check }),
     }
 }
@@ -61,8 +62,8 @@ struct Held<T> {
 }
 
 impl<T: Send + 'static> Pending for Held<T> {
-    fn id(&self) -> u64 {
-        self.handle.id().number()
+    fn id(&self) -> TaskId {
+        self.handle.id()
     }
 
     fn cancel(&self) -> bool {
@@ -92,13 +93,13 @@ impl<T: Send + 'static> Pending for Held<T> {
 
 /// Its callback sends what came of it.
 struct Called {
-    id: u64,
+    id: TaskId,
     outcome: mpsc::Receiver<Observed>,
 }
 
 impl Called {
     fn new<T: Send + 'static>(handle: TaskHandle<T>, check: Check<T>) -> Self {
-        let id = handle.id().number();
+        let id = handle.id();
         let (tell, outcome) = mpsc::channel();
         handle.on_complete(move |outcome| {
             let observed = outcome.map_or_else(Observed::Failed, check);
@@ -109,7 +110,7 @@ impl Called {
 }
 
 impl Pending for Called {
-    fn id(&self) -> u64 {
+    fn id(&self) -> TaskId {
         self.id
     }
 
@@ -122,10 +123,10 @@ impl Pending for Called {
     }
 }
 
-struct Detached(u64);
+struct Detached(TaskId);
 
 impl Pending for Detached {
-    fn id(&self) -> u64 {
+    fn id(&self) -> TaskId {
         self.0
     }
 

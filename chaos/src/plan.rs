@@ -43,7 +43,14 @@ pub(crate) struct LifePlan {
     pub(crate) tasks_per_kill: u64,
     /// Whether workers are stopped and continued.
     pub(crate) stops_workers: bool,
+    /// Looking after workers heals much. Where it comes late, what it would heal is a hang.
+    pub(crate) claim_deadline: Duration,
     pub(crate) recycles_on_panic: bool,
+    pub(crate) recycled_after_tasks: Option<u32>,
+    pub(crate) recycled_after: Option<Duration>,
+    pub(crate) spares: u32,
+    /// Of tasks that have none of their own.
+    pub(crate) crash_limit: Option<u32>,
     pub(crate) queue_bound: Option<usize>,
     pub(crate) end: End,
     /// Whether every task of the last chapter has ended before the supervisor does.
@@ -65,19 +72,33 @@ impl LifePlan {
         let dice = &mut Dice::of(seed, life << 1 | 1);
         let rarely_channel = if dice.one_in(5) { Transport::Channel } else { Transport::Ring };
         let tasks_per_kill = dice.pick(&[40, 100, 400, 100_000]);
-        let tasks = dice.pick(&[300, 1_000, 4_000, 12_000]).min(wish.tasks_max);
+        let recycled_after_tasks = dice.one_in(4).then(|| dice.pick(&[1, 8, 60, 400]));
+        let mut tasks = dice.pick(&[200, 600, 2_000, 8_000]);
         let chapters = dice.pick(&[1, 1, 1, 1, 1, 2, 4, 30]);
+        if chapters > 4 {
+            tasks = tasks.min(2_000);
+        }
+        if let Some(each) = recycled_after_tasks {
+            // No life is to consist of nothing but the start of workers.
+            tasks = tasks.min(u64::from(each) * 50);
+        }
+        tasks = tasks.min(wish.tasks_max);
         Self {
             seed,
             life,
             transport: wish.transport.unwrap_or(rarely_channel),
             limits: limits(dice),
-            lanes: dice.pick(&[1, 2, 2, 3, 4]),
+            lanes: dice.pick(&[1, 1, 2, 2, 3, 4]),
             chapters: wish.chapters.unwrap_or(chapters).min(wish.tasks_max / tasks).max(1),
             tasks,
             tasks_per_kill: wish.tasks_per_kill.unwrap_or(tasks_per_kill),
             stops_workers: dice.one_in(2),
+            claim_deadline: dice.pick(&[SOON, SOON, Duration::from_secs(600)]),
             recycles_on_panic: dice.one_in(4),
+            recycled_after_tasks,
+            recycled_after: dice.one_in(6).then(|| dice.micros(100_000, 1_500_000)),
+            spares: dice.pick(&[0, 0, 0, 1, 2]),
+            crash_limit: dice.one_in(4).then(|| dice.between(1, 3) as u32),
             queue_bound: dice.one_in(4).then(|| dice.between(1, 40) as usize),
             end: match dice.below(8) {
                 0..=2 => End::Drain,
@@ -91,15 +112,27 @@ impl LifePlan {
         }
     }
 
+    /// Whether the pool itself continues a worker that was stopped, or does without it.
+    pub(crate) fn copes_with_stopped(&self) -> bool {
+        self.transport == Transport::Ring && self.claim_deadline == SOON
+    }
+
     /// The task of this number.
     pub(crate) fn task(&self, number: u64) -> TaskPlan {
         TaskPlan::of(self, number)
     }
 }
 
+/// Shorter than the library's own, so that a worker that was never woken is noticed soon.
+const SOON: Duration = Duration::from_secs(3);
+
 /// The limits of a pool of few workers.
 pub(crate) fn limits(dice: &mut Dice) -> Limits {
-    let limits = Limits::new(dice.between(1, 3) as u32);
+    let limits = Limits::new(dice.pick(&[1, 1, 2, 3]));
+    // Where there is but one worker, nobody does what it neglects.
+    if dice.one_in(2) {
+        return limits.reserve_normal(0).reserve_high(0);
+    }
     limits.reserve_normal(dice.below(2) as u32).reserve_high(dice.below(2) as u32)
 }
 
@@ -113,6 +146,19 @@ pub(crate) enum Work {
     Lent(usize),
     /// Words that are handed over for reading.
     Sealed(usize),
+}
+
+impl Work {
+    /// The name of the function.
+    pub(crate) fn function(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Fallible => "fallible",
+            Self::Bytes(_) => "bytes",
+            Self::Lent(_) => "lent",
+            Self::Sealed(_) => "sealed",
+        }
+    }
 }
 
 /// How its outcome is awaited.
@@ -141,6 +187,9 @@ pub(crate) struct TaskPlan {
     pub(crate) conduct: Conduct,
     pub(crate) priority: Priority,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) soft_timeout: Option<Duration>,
+    pub(crate) cpu_limit: Option<Duration>,
+    pub(crate) crash_limit: Option<u32>,
     pub(crate) queue_timeout: Option<Duration>,
     pub(crate) delay: Option<Duration>,
     pub(crate) retries: Option<Retries>,
@@ -178,6 +227,9 @@ impl TaskPlan {
             conduct: Conduct { deed, bad_attempts: None },
             priority: Priority::Normal,
             timeout: None,
+            soft_timeout: None,
+            cpu_limit: None,
+            crash_limit: None,
             queue_timeout: None,
             delay: None,
             retries: None,
@@ -198,6 +250,9 @@ impl TaskPlan {
                 1 => dice.micros(5_000, 100_000),
                 _ => Duration::from_secs(300),
             }),
+            soft_timeout: dice.one_in(20).then(|| dice.micros(100, 5_000)),
+            cpu_limit: dice.one_in(40).then(|| dice.micros(1_000, 50_000)),
+            crash_limit: dice.one_in(8).then(|| dice.between(1, 3) as u32),
             queue_timeout: dice.one_in(16).then(|| match dice.below(3) {
                 0 => Duration::from_secs(300),
                 _ => dice.micros(0, 5_000),
@@ -210,12 +265,24 @@ impl TaskPlan {
         if plan.retries.is_some() {
             plan.conduct.bad_attempts = Some(dice.between(1, 3));
         }
-        if matches!(deed, Deed::HangWithMib(_)) {
-            plan.timeout = Some(dice.micros(500, 60_000));
+        match deed {
+            Deed::HangWithMib(_) => plan.timeout = Some(dice.micros(500, 60_000)),
+            Deed::Burn => {
+                plan.cpu_limit = Some(dice.micros(1_000, 40_000));
+                plan.timeout = Some(MUCH_TOO_LATE);
+            }
+            Deed::Heed => {
+                plan.soft_timeout = Some(dice.micros(100, 30_000));
+                plan.timeout = Some(MUCH_TOO_LATE);
+            }
+            _ => {}
         }
         plan
     }
 }
+
+/// The timeout of what another limit ends, or asks to end.
+pub(crate) const MUCH_TOO_LATE: Duration = Duration::from_secs(20);
 
 pub(crate) const PRIORITIES: [Priority; 8] = [
     Priority::Normal,
@@ -264,6 +331,8 @@ fn deed(dice: &mut Dice, work: Work) -> Deed {
         940..=964 => deadly(dice),
         965..=979 => Deed::HangWithMib(dice.pick(&[0, 0, 0, 30, 100])),
         980..=989 => Deed::HogMib(dice.between(1, 20)),
+        990..=992 => Deed::Burn,
+        993..=997 => Deed::Heed,
         _ => Deed::Return,
     }
 }

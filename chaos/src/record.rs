@@ -29,11 +29,14 @@ pub(crate) enum What {
     Overlapped = 4,
     /// What it was given is not what was sent.
     Garbled = 5,
+    /// It was asked to end, as was seen when it ended.
+    Asked = 6,
 }
 
 impl What {
     fn of(code: u64) -> Option<Self> {
-        let all = [Self::Began, Self::Ended, Self::Panicked, Self::Overlapped, Self::Garbled];
+        use What::{Asked, Began, Ended, Garbled, Overlapped, Panicked};
+        let all = [Began, Ended, Panicked, Overlapped, Garbled, Asked];
         all.into_iter().find(|what| *what as u64 == code)
     }
 }
@@ -191,6 +194,9 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        if atasker::current().is_cancelled() {
+            write(self.number, What::Asked);
+        }
         write(self.number, if std::thread::panicking() { What::Panicked } else { What::Ended });
     }
 }

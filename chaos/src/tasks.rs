@@ -34,6 +34,10 @@ pub(crate) enum Deed {
     KillItself,
     /// Never return, with so much memory that the end of the process takes its time.
     HangWithMib(u64),
+    /// Never return, and use CPU time.
+    Burn,
+    /// Return when asked to end.
+    Heed,
 }
 
 impl Deed {
@@ -45,8 +49,8 @@ impl Deed {
 
     /// Whether the function comes to its end by itself, with a value.
     pub(crate) fn returns(self) -> bool {
-        use Deed::{Fail, HogMib, Return, SleepMicros, SpinMicros};
-        matches!(self, Return | SleepMicros(_) | SpinMicros(_) | HogMib(_) | Fail)
+        use Deed::{Fail, Heed, HogMib, Return, SleepMicros, SpinMicros};
+        matches!(self, Return | SleepMicros(_) | SpinMicros(_) | HogMib(_) | Fail | Heed)
     }
 }
 
@@ -166,6 +170,14 @@ fn do_deed(deed: Deed, number: u64) {
             let _held = hog(mib);
             loop {
                 std::thread::park();
+            }
+        }
+        Deed::Burn => loop {
+            black_box(number);
+        },
+        Deed::Heed => {
+            while !atasker::current().is_cancelled() {
+                std::thread::sleep(Duration::from_micros(100));
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::pending::Observed;
 use crate::plan::LifePlan;
 use crate::record::Record;
 use crate::report::Violation;
+use crate::staff::Served;
 
 /// The terminal states, as they are counted.
 pub(crate) const STATES: [TaskStatus; 8] = [
@@ -52,7 +53,7 @@ pub(crate) struct Over {
 }
 
 /// The numbers of a life, chapter added to chapter.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     /// Tasks that were accepted, as far as known.
     pub(crate) accepted: u64,
@@ -63,15 +64,16 @@ pub(crate) struct Ledger {
     pub(crate) deaths: u64,
     /// How tasks have ended, as far as known.
     pub(crate) seen: Counted,
+    pub(crate) served: Served,
 }
 
 impl Ledger {
     /// Exactly one terminal state each, by the supervisor's own count.
     pub(crate) fn check_against(&self, counted: &Counted) -> Result<(), String> {
-        let Self { accepted, unread, seen, .. } = *self;
+        let Self { accepted, unread, seen, .. } = self;
         let all: u64 = counted.iter().sum();
-        let enough = counted.iter().zip(seen).all(|(counted, seen)| *counted >= seen);
-        if enough && (accepted..=accepted + unread).contains(&all) {
+        let enough = counted.iter().zip(seen).all(|(counted, seen)| counted >= seen);
+        if enough && (*accepted..=accepted + unread).contains(&all) {
             return Ok(());
         }
         Err(format!(
@@ -80,6 +82,7 @@ impl Ledger {
         ))
     }
 
+    /// But for what is known of processes.
     pub(crate) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         self.unread += other.unread;
@@ -108,8 +111,9 @@ pub(crate) fn judge(
     for death in &deaths {
         by_pid.entry(death.pid).or_default().push(death.clone());
     }
-    let LifePlan { end, settled, .. } = shared.plan;
-    let life = Circumstances { end, settled: settled || !over.is_last, deaths: by_pid };
+    let LifePlan { end, settled, crash_limit, .. } = shared.plan;
+    let settled = settled || !over.is_last;
+    let life = Circumstances { end, settled, crash_limit, deaths: by_pid };
     for told in &over.told {
         let (plan, attempts) = (shared.plan.task(told.number), ran.attempts(told.number));
         let case = Case { plan: &plan, told, attempts, life: &life };
@@ -120,12 +124,14 @@ pub(crate) fn judge(
     }
     check_deaths(shared, &deaths, &ran)?;
     check_repetitions(shared, &ran)?;
+    ledger.served.add(&ran, &life.deaths);
     ledger.add(&Ledger {
         accepted: over.told.len() as u64,
         unread: over.unread,
         attempts: ran.attempt_count() as u64,
         deaths: deaths.len() as u64,
         seen: count(&over.told),
+        served: Served::default(),
     });
     Ok(())
 }

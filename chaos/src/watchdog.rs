@@ -13,10 +13,13 @@ use crate::report::EXIT_HUNG;
 use crate::trace::Happened;
 
 const TICK: Duration = Duration::from_millis(5);
+/// What a tick counts at most: while this thread gets no processor, others may get none either.
+const COUNTED_MAX: Duration = Duration::from_millis(20);
 
 /// Keep watch until the other end is dropped.
 pub(crate) fn watch(shared: &Shared, supervisor: impl Fn() -> Option<String>, over: &Receiver<()>) {
-    let (mut seen, mut since) = (0, Instant::now());
+    let (mut seen, mut nothing_for) = (0, Duration::ZERO);
+    let mut ticked = Instant::now();
     while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         let continued =
             shared.stopped.lock().unwrap_or_else(PoisonError::into_inner).continue_due();
@@ -24,10 +27,12 @@ pub(crate) fn watch(shared: &Shared, supervisor: impl Fn() -> Option<String>, ov
             shared.trace.note(Happened::Continued { pid });
         }
         let progress = shared.progress.load(Ordering::Relaxed);
+        let elapsed = std::mem::replace(&mut ticked, Instant::now()).elapsed();
+        nothing_for += elapsed.min(COUNTED_MAX);
         if progress != seen {
-            (seen, since) = (progress, Instant::now());
+            (seen, nothing_for) = (progress, Duration::ZERO);
         }
-        if since.elapsed() > shared.patience {
+        if nothing_for > shared.patience {
             dump(shared, supervisor);
             std::process::exit(EXIT_HUNG);
         }
@@ -38,6 +43,10 @@ pub(crate) fn watch(shared: &Shared, supervisor: impl Fn() -> Option<String>, ov
 fn dump(shared: &Shared, supervisor: impl Fn() -> Option<String>) {
     let patience = shared.patience;
     eprintln!("HUNG: nothing has come to an end for {patience:?}");
+    let awaited = shared.awaited.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if !awaited.is_empty() {
+        eprintln!("at the end of a chapter: {awaited}");
+    }
     let outstanding = shared.outstanding.lock().unwrap_or_else(PoisonError::into_inner).clone();
     eprintln!("{} tasks outstanding; the first:", outstanding.len());
     for (number, id) in outstanding.iter().take(5) {
@@ -51,7 +60,9 @@ fn dump(shared: &Shared, supervisor: impl Fn() -> Option<String>) {
         eprintln!("  {line}");
     }
     eprintln!("threads:");
-    threads().iter().for_each(|thread| eprintln!("  {thread}"));
+    for thread in threads() {
+        eprintln!("  {thread}");
+    }
     eprintln!("workers:");
     for pid in children() {
         eprintln!("  {pid}: {}", state_in(format!("/proc/{pid}").as_ref()));
