@@ -118,11 +118,11 @@ impl RingLink {
     /// Wake the worker if it sleeps.
     pub(super) fn wake_sleeper(&self) {
         let flag = self.segment().u32_at(ASLEEP);
-        #[cfg(atasker_sabotage)]
-        if sabotage::strikes(Bug::WakeUpDropped, 300) {
-            return;
-        }
         if sleep::lower(flag) {
+            #[cfg(atasker_sabotage)]
+            if sabotage::strikes(Bug::WakeUpDropped, 100) {
+                return;
+            }
             futex::wake_one(flag);
         }
     }
