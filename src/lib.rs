@@ -189,7 +189,7 @@ pub use supervisor::schedulers::{Scheduler, SchedulerError};
 pub use supervisor::stop::Stop;
 pub use task::call::Call;
 pub use task::cause::ExitCause;
-pub use task::crash::{ArgumentsInfo, CrashReport, Fault, MemoryExcess};
+pub use task::crash::{ArgumentsInfo, Crash, CrashReport, Fault, MemoryExcess};
 pub use task::current::{Current, current, progress};
 pub use task::error::{PanicReport, SubmitError, TaskError, TaskErrorKind, TrySubmitError};
 pub use task::failure::{FailureError, TaskFailure, TaskResult};

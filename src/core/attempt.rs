@@ -137,17 +137,21 @@ impl<P: Clone> Core<P> {
         now: Time,
         out: &mut Vec<Effect<P>>,
     ) {
-        let unwanted = matches!(
-            self.tasks[slot].state,
-            State::Killing(Kill::Cancel(_)) | State::Revoking(Revoke::Cancel(_))
-        );
-        match failure.filter(|&why| !unwanted && self.may_retry(slot, why)) {
+        match failure.filter(|&why| !self.is_unwanted(slot) && self.may_retry(slot, why)) {
             Some(why) => {
                 self.end(slot, now);
                 self.retry(slot, why, now, out);
             }
             None => self.resolve(slot, ending, now, out),
         }
+    }
+
+    /// Whether it was to be cancelled.
+    pub(super) fn is_unwanted(&self, slot: u32) -> bool {
+        matches!(
+            self.tasks[slot].state,
+            State::Killing(Kill::Cancel(_)) | State::Revoking(Revoke::Cancel(_))
+        )
     }
 
     /// The worker was seen to have begun the attempt.

@@ -96,6 +96,8 @@ pub(crate) enum SignalReason {
     Late,
     Memory(MemoryExcess),
     Stopping,
+    /// It goes on without the thread that runs tasks. Not for the core to say.
+    Deserted,
 }
 
 /// By what a worker had too much memory when it was killed, in bytes.

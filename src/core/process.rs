@@ -4,7 +4,7 @@ use super::effect::{Effect, Ending, PoolId, SignalReason};
 use super::machine::Core;
 #[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
-use super::task::{Kill, Revoke, State};
+use super::task::{Kill, Progress, Revoke, State};
 use super::workers::WorkerState;
 use crate::admission::Time;
 use crate::task::id::{Ticket, WorkerId};
@@ -42,6 +42,83 @@ impl<P: Clone> Core<P> {
         if self.worker_state(worker).is_some() {
             self.kill_worker(worker, SignalReason::Corrupt, out);
             self.schedule(now, out);
+        }
+    }
+
+    /// The worker's thread that runs tasks is gone and its process dies, though other threads of it may not be through;
+    /// every outcome that it had committed has been reported. `begun`: what it had begun beside those.
+    ///
+    /// What it had begun has crashed, and ends now, unless it is tried again, or looked at more closely: for that the
+    /// death must be certain. Its exit follows.
+    pub(crate) fn on_worker_doomed(
+        &mut self,
+        now: Time,
+        worker_id: WorkerId,
+        begun: &[Ticket],
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let Some(state) = self.worker_state(worker_id) else { return };
+        let worker = self.workers_mut().get(worker_id).expect("it has a state");
+        let entries: Vec<u32> = worker.entries.iter().copied().collect();
+        let was_busy = worker.is_busy();
+        if !state.is_dying() {
+            // It is counted here, and not once more when it exits.
+            let counted = WorkerState::Dying { on_its_own_fault: false };
+            self.workers_mut().set_state(worker_id, counted);
+        }
+        if was_busy {
+            self.pool_mut(PoolId::Processes).admission.vacate();
+        }
+        for slot in entries {
+            match self.tasks[slot].state {
+                State::AwaitingEnd | State::Crashing => {}
+                _ => self.on_entry_doomed(slot, begun, worker_id, now, out),
+            }
+        }
+        if !state.is_dying() {
+            self.count_death(state, !begun.is_empty(), now, out);
+        }
+        self.schedule(now, out);
+    }
+
+    fn on_entry_doomed(
+        &mut self,
+        slot: u32,
+        begun: &[Ticket],
+        worker: WorkerId,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let has_begun = begun.contains(&self.tasks.ticket(slot)) || self.tasks[slot].surely_begun();
+        if !has_begun {
+            let why = self.why_given_back(slot);
+            self.leave_worker(slot, now);
+            return self.put_back(slot, why, now, out);
+        }
+        self.begin(slot, now);
+        let counts_crashes =
+            self.tasks[slot].rare.as_ref().is_some_and(|rare| rare.crash_limit.is_some());
+        #[cfg(any(test, atasker_sabotage))]
+        if self.is_sabotaged(Sabotage::RetryOfTheDoomed) && self.may_retry(slot, RetryOn::Crash) {
+            self.leave_worker(slot, now);
+            return self.on_crashed(slot, worker, now, out);
+        }
+        if counts_crashes || (self.may_retry(slot, RetryOn::Crash) && !self.is_unwanted(slot)) {
+            self.set_alarm(slot, Time::NEVER);
+            let record = &mut self.tasks[slot];
+            (record.state, record.progress) = (State::Crashing, Progress::Sure);
+        } else {
+            self.leave_worker(slot, now);
+            self.resolve(slot, Ending::Crashed { worker }, now, out);
+        }
+    }
+
+    /// What becomes of a task that its worker will never begin.
+    fn why_given_back(&self, slot: u32) -> Revoke {
+        match self.tasks[slot].state {
+            State::Revoking(why) => why,
+            State::Killing(Kill::Cancel(why)) => Revoke::Cancel(why),
+            _ => Revoke::Requeue,
         }
     }
 
@@ -97,11 +174,7 @@ impl<P: Clone> Core<P> {
             self.begin(slot, now);
             self.on_crashed(slot, worker, now, out);
         } else {
-            let why = match state {
-                State::Revoking(why) => why,
-                State::Killing(Kill::Cancel(why)) => Revoke::Cancel(why),
-                _ => Revoke::Requeue,
-            };
+            let why = self.why_given_back(slot);
             self.put_back(slot, why, now, out);
         }
     }

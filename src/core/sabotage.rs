@@ -44,12 +44,14 @@ pub(super) enum Sabotage {
     RetiredWithoutReplacement,
     /// What is with a worker that had too much memory is killed, though it has come later.
     MemoryKillHitsTheNext,
+    /// A task is tried again while its worker is still dying.
+    RetryOfTheDoomed,
     /// Tasks start though the machine is short of memory.
     ShortageForgotten,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
@@ -69,6 +71,7 @@ impl Sabotage {
         Self::SoftTimeoutForgotten,
         Self::RetiredWithoutReplacement,
         Self::MemoryKillHitsTheNext,
+        Self::RetryOfTheDoomed,
         Self::ShortageForgotten,
     ];
 }

@@ -11,12 +11,13 @@ use ipc_channel::IpcError;
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 
 use super::config::Transport;
-use super::incarnation::{Incarnation, Readiness, StartFailure};
+use super::incarnation::{Incarnation, Readiness};
 use super::processes::Shared;
 use super::protocol::{
     ANNOUNCEMENT_BYTES_MAX, Announcement, CRATE_VERSION, FromWorker, PROTOCOL_VERSION, Welcome,
 };
 use super::spawn::Connection;
+use super::start_failure::StartFailure;
 use crate::registry::FunctionInfo;
 use crate::sys::descriptors::{IfNotReady, receive_with_descriptors, wait_readable};
 use crate::transport::channel::{self, Receiver};

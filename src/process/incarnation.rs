@@ -1,19 +1,17 @@
 //! What the threads of a pool know together about one life of a worker, and the order in which its owner
 //! hears of it: ready before outcomes, outcomes before the exit, each once.
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use ipc_channel::ipc::IpcSender;
 
-use super::config::Launch;
 use super::end_markers::EndMarkers;
-use super::error::WorkerStartError;
 use super::exit::{Death, Exit};
-use super::processes::{Owner, Shared};
-use super::protocol::{CRATE_VERSION, FromWorker, PROTOCOL_VERSION};
+use super::processes::{Owner, RingEnd, Shared};
+use super::protocol::FromWorker;
+use super::start_failure::{StartFailure, start_error};
 use crate::blackbox::BlackBox;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
@@ -70,6 +68,8 @@ struct State {
     /// Nothing more will be said over the control channel, or nobody listens any more.
     control_ended: bool,
     link_ended: bool,
+    /// The owner is being told that it is doomed, which its exit must not overtake.
+    telling: bool,
     /// What it had begun when it died.
     fates: Vec<Fate>,
     corrupt: bool,
@@ -108,17 +108,6 @@ pub(super) struct Awaited {
     pub(super) control: bool,
     /// That its exit is told.
     pub(super) exit: bool,
-}
-
-/// What went wrong before a worker was ready.
-#[derive(Debug)]
-pub(super) enum StartFailure {
-    Spawn(io::Error),
-    Resources(io::Error),
-    TimedOut,
-    Version { protocol: u32, crate_version: String },
-    Initialiser { reason: String },
-    Handshake { what: String },
 }
 
 /// Whether a worker that says it is ready can still be used.
@@ -169,11 +158,38 @@ impl Incarnation {
 
     /// It is dead: deliver what it had committed, then say that nothing more will come.
     pub(super) fn end_ring(&self, link: &RingLink) {
-        if let Some(shared) = self.shared.upgrade() {
-            let fates = shared.end_ring(link);
+        if let Some(shared) = self.shared.upgrade()
+            && let Some(fates) = shared.end_ring(link, RingEnd::Dead)
+        {
             self.state.lock().fates = fates;
         }
         self.state.lock().link_ended = true;
+        self.report_if_complete();
+    }
+
+    /// Its thread that runs tasks has ended. If the process dies of a signal, the owner is told at once: the kernel may
+    /// be long at taking down what it had of memory. If not, it goes on without that thread, or ends by itself.
+    pub(super) fn on_thread_lost(&self, link: &RingLink) {
+        {
+            let mut state = self.state.lock();
+            let Some(child) = state.child.as_ref().filter(|_| state.phase == Phase::Started) else {
+                return;
+            };
+            let is_dying = child.dies_of_signal();
+            // To one that is dying for certain this does nothing.
+            child.kill_group();
+            if !is_dying {
+                state.signalled.get_or_insert(SignalReason::Deserted);
+                return;
+            }
+            state.telling = true;
+        }
+        if let Some(shared) = self.shared.upgrade()
+            && let Some(fates) = shared.end_ring(link, RingEnd::ThreadLost)
+        {
+            self.tell(|owner| owner.on_doomed(self.id, fates));
+        }
+        self.state.lock().telling = false;
         self.report_if_complete();
     }
 
@@ -392,7 +408,7 @@ impl Incarnation {
                 Phase::Announcing => false,
                 Phase::Started => state.link_ended,
             };
-            if !told || state.reported {
+            if !told || state.reported || state.telling {
                 return;
             }
             let Some(death) = state.death.take() else {
@@ -422,13 +438,16 @@ impl Incarnation {
         let shared = self.shared.upgrade();
         let start_error = shared
             .filter(|_| !started && (state.failure.is_some() || state.signalled.is_none()))
-            .map(|shared| start_error(shared.launch(), state.failure.take(), state.phase, &death));
+            .map(|shared| {
+                let was_silent = state.phase == Phase::Silent;
+                start_error(shared.launch(), state.failure.take(), was_silent, &death)
+            });
         Exit {
             worker: self.id,
             pid: state.pid,
             started,
             start_error,
-            signalled: state.signalled,
+            signalled: state.signalled.filter(|why| is_why(*why, &death)),
             lived: state.spawned.map(|spawned| death.at - spawned).unwrap_or_default(),
             death,
         }
@@ -442,6 +461,11 @@ impl Incarnation {
             tracing::error!(target: "atasker::process", worker = self.id.0, "a callback panicked");
         }
     }
+}
+
+/// Whether this is why it died. One without the thread that runs tasks may have ended by itself.
+fn is_why(why: SignalReason, death: &Death) -> bool {
+    why != SignalReason::Deserted || death.status == ExitCause::Signal(libc::SIGKILL)
 }
 
 impl Sink for Incarnation {
@@ -458,42 +482,5 @@ impl Sink for Incarnation {
     fn on_link_ended(&self, _worker: WorkerId) {
         self.state.lock().link_ended = true;
         self.report_if_complete();
-    }
-}
-
-fn start_error(
-    launch: &Launch,
-    failure: Option<StartFailure>,
-    phase: Phase,
-    death: &Death,
-) -> WorkerStartError {
-    let program = launch.name.clone();
-    let stderr = death.stderr.all.clone();
-    match failure {
-        Some(StartFailure::Spawn(source)) => {
-            let program = launch.path.display().to_string();
-            WorkerStartError::Spawn { program, source: Arc::new(source) }
-        }
-        Some(StartFailure::Resources(source)) => {
-            WorkerStartError::Resources { source: Arc::new(source) }
-        }
-        Some(StartFailure::TimedOut) => {
-            WorkerStartError::TimedOut { program, waited: launch.start_timeout, stderr }
-        }
-        Some(StartFailure::Version { protocol, crate_version }) => WorkerStartError::Version {
-            program,
-            ours: format!("{CRATE_VERSION} (protocol {PROTOCOL_VERSION})"),
-            theirs: format!("{crate_version} (protocol {protocol})"),
-        },
-        Some(StartFailure::Initialiser { reason }) => {
-            WorkerStartError::Initialiser { program, reason, stderr }
-        }
-        Some(StartFailure::Handshake { what }) => {
-            WorkerStartError::Handshake { program, what, stderr }
-        }
-        None if phase == Phase::Silent => {
-            WorkerStartError::NotAWorker { program, status: death.status, stderr }
-        }
-        None => WorkerStartError::Died { program, status: death.status, stderr },
     }
 }

@@ -22,6 +22,7 @@ mod output;
 mod processes;
 pub(crate) mod protocol;
 mod spawn;
+mod start_failure;
 mod threads;
 mod worker_log;
 

@@ -49,6 +49,11 @@ pub(crate) trait Owner: Send + Sync {
         link: Arc<dyn Link>,
     );
 
+    /// The worker's thread that runs tasks is gone and its process dies, which may take the kernel a while yet: other
+    /// threads of it may not be through. Everything that it had committed was told. `fates`: what it had begun beside.
+    /// Its exit follows, with no fates any more.
+    fn on_doomed(&self, worker: WorkerId, fates: Vec<Fate>);
+
     /// The worker sent what no worker sends.
     fn on_corrupt(&self, worker: WorkerId, what: String);
 
@@ -351,17 +356,23 @@ impl Shared {
                 incarnation.on_corrupt(what);
             }
         }
+        for link in links.iter().filter(|link| link.take_loss()) {
+            if let Some(incarnation) = self.find(link.worker()) {
+                incarnation.on_thread_lost(link);
+            }
+        }
         told
     }
 
-    /// The worker of this ring is dead: deliver what it had committed, and say what it had begun beside.
-    pub(super) fn end_ring(&self, link: &RingLink) -> Vec<Fate> {
-        let mut dead = DeadRing { link, fates: Vec::new() };
+    /// Nobody serves this ring any more: deliver what was committed, and say what was begun beside. `None`: that was
+    /// said before.
+    pub(super) fn end_ring(&self, link: &RingLink, end: RingEnd) -> Option<Vec<Fate>> {
+        let mut ended = EndedRing { link, end, fates: None };
         match self.owner.upgrade() {
-            Some(owner) => _ = owner.collect(true, &mut dead),
-            None => dead.begun(&mut Vec::new()),
+            Some(owner) => _ = owner.collect(true, &mut ended),
+            None => ended.begun(&mut Vec::new()),
         }
-        let fates = dead.fates;
+        let fates = ended.fates;
         if let Some(collector) = &self.collector {
             collector.remove(link.worker());
         }
@@ -450,17 +461,30 @@ impl Source for Rings<'_> {
     }
 }
 
-/// What a dead worker left in its ring.
-struct DeadRing<'a> {
-    link: &'a RingLink,
-    fates: Vec<Fate>,
+/// Why nobody serves a ring any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RingEnd {
+    /// The thread that did is gone, and its process dies.
+    ThreadLost,
+    /// The worker is dead for certain.
+    Dead,
 }
 
-impl Source for DeadRing<'_> {
+/// What is left in a ring that nobody serves any more.
+struct EndedRing<'a> {
+    link: &'a RingLink,
+    end: RingEnd,
+    fates: Option<Vec<Fate>>,
+}
+
+impl Source for EndedRing<'_> {
     fn committed(&mut self, _deliveries: &mut Vec<Delivery>) {}
 
     fn begun(&mut self, deliveries: &mut Vec<Delivery>) {
-        self.fates = self.link.on_worker_died(deliveries);
+        self.fates = match self.end {
+            RingEnd::ThreadLost => self.link.close(deliveries),
+            RingEnd::Dead => self.link.on_worker_died(deliveries),
+        };
     }
 
     fn has_begun(&self) -> bool {

@@ -65,6 +65,14 @@ impl Memory {
         unsafe { word.as_ref() }
     }
 
+    /// `N` words of half that size from this offset on.
+    pub(super) fn u32s_at<const N: usize>(&self, offset: usize) -> &[AtomicU32; N] {
+        let words = self.at(offset, size_of::<[AtomicU32; N]>()).cast::<[AtomicU32; N]>();
+        assert!(words.is_aligned(), "words at an odd offset");
+        // SAFETY: as in `u32_at`.
+        unsafe { words.as_ref() }
+    }
+
     /// `N` words from this offset on.
     #[inline]
     pub(super) fn words_at<const N: usize>(&self, offset: usize) -> &[AtomicU64; N] {

@@ -130,6 +130,10 @@ impl Segment {
         self.memory().u32_at(offset)
     }
 
+    pub(crate) fn u32s_at<const N: usize>(&self, offset: usize) -> &[AtomicU32; N] {
+        self.memory().u32s_at(offset)
+    }
+
     #[inline]
     pub(crate) fn u64_at(&self, offset: usize) -> &AtomicU64 {
         self.memory().u64_at(offset)

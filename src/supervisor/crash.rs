@@ -1,7 +1,8 @@
 //! The report of a crash: what is known of a worker's end, put together and into words.
 
+use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::shared::Shared;
@@ -10,53 +11,90 @@ use crate::core::{History, MemoryExcess, MemoryLimit, SignalReason};
 use crate::process::{Death, Exit, MemoryKill};
 use crate::task::cause::ExitCause;
 use crate::task::cell::TaskCell;
-use crate::task::crash::{self, ArgumentsInfo, CrashReport, Fault};
+use crate::task::crash::{self, ArgumentsInfo, Crash, CrashReport, Fault};
 use crate::task::error::PanicReport;
-use crate::task::id::TaskId;
+use crate::task::id::{TaskId, WorkerId};
 
 /// What a report is about.
-pub(super) struct Crashed<'a> {
+pub(super) struct Crashed {
     /// The numbers of the calls that the task stands for.
     pub(super) numbers: Range<u64>,
     /// The full path.
-    pub(super) function: &'a str,
+    pub(super) function: Cow<'static, str>,
     pub(super) ran: Duration,
     pub(super) arguments: Option<ArgumentsInfo>,
 }
 
+/// A report that can't be written yet. If it never can be it says that nothing is known.
+pub(super) struct Draft {
+    pub(super) worker: WorkerId,
+    about: Crashed,
+    report: Arc<OnceLock<CrashReport>>,
+}
+
+impl Draft {
+    /// The worker has ended so.
+    pub(super) fn finish(self, exit: &Exit) {
+        if let Some(report) = report(exit, &self.about) {
+            let set = self.report.set(report);
+            debug_assert!(set.is_ok(), "a draft is finished once");
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Who looks into it may be waiting.
+        let _written = self.report.set(CrashReport::unknown(self.about.ran));
+    }
+}
+
 impl Shared {
-    /// Of the last attempt at a task, which may be a pack.
+    /// That the last attempt at a task, which may be a pack, has crashed.
+    pub(super) fn crash(&self, task: TaskId, cell: &TaskCell, history: History) -> Crash {
+        let (crash, report) = Crash::pending();
+        let about = crashed(task, cell, history);
+        if let Some(worker) = history.worker {
+            self.executor.report(Draft { worker, about, report });
+        } else {
+            let _new = report.set(CrashReport::unknown(about.ran));
+        }
+        crash
+    }
+
+    /// The same, of a worker whose death is certain.
     pub(super) fn crash_report(
         &self,
         task: TaskId,
         cell: &TaskCell,
         history: History,
     ) -> CrashReport {
-        let ran = history.ran;
-        let call = cell.with_encoded(|call| {
-            // Those of a pack stand behind their length.
-            let arguments =
-                if call.is_pack { call.arguments.get(2..) } else { Some(call.arguments) };
-            let is_one = call.calls == 1;
-            (call.calls, arguments.filter(|_| is_one).map(ArgumentsInfo::of))
-        });
-        let (calls, arguments) = call.unwrap_or((1, None));
-        let numbers = task.number()..task.number() + u64::from(calls);
-        let function = &*cell.name.function;
         let exit = history.worker.and_then(|worker| self.executor.exit(worker));
-        let crashed = Crashed { numbers, function, ran, arguments };
-        exit.and_then(|exit| report(&exit, crashed)).unwrap_or_else(|| CrashReport::unknown(ran))
+        let report = exit.and_then(|exit| report(&exit, &crashed(task, cell, history)));
+        report.unwrap_or_else(|| CrashReport::unknown(history.ran))
     }
+}
+
+fn crashed(task: TaskId, cell: &TaskCell, history: History) -> Crashed {
+    let call = cell.with_encoded(|call| {
+        // Those of a pack stand behind their length.
+        let arguments = if call.is_pack { call.arguments.get(2..) } else { Some(call.arguments) };
+        let is_one = call.calls == 1;
+        (call.calls, arguments.filter(|_| is_one).map(ArgumentsInfo::of))
+    });
+    let (calls, arguments) = call.unwrap_or((1, None));
+    let numbers = task.number()..task.number() + u64::from(calls);
+    Crashed { numbers, function: cell.name.function.clone(), ran: history.ran, arguments }
 }
 
 /// Addresses below are those of a null pointer with an offset.
 const NULL_END: u64 = 64 << 10;
 
 /// The report of `crashed`, which ran in a worker that ended so. `None` if there never was a process.
-pub(super) fn report(exit: &Exit, crashed: Crashed<'_>) -> Option<CrashReport> {
+fn report(exit: &Exit, crashed: &Crashed) -> Option<CrashReport> {
     let death = &exit.death;
     let remains = death.remains.as_ref();
-    let Crashed { numbers, function, ran, arguments } = crashed;
+    let &Crashed { ref numbers, ref function, ran, arguments } = crashed;
     // Of a pack the worker knows which call ran, if what it says is one of them. What else stands in the box is of
     // another task then.
     let remains = remains.filter(|remains| numbers.contains(&remains.running.0));
@@ -125,6 +163,10 @@ fn why_killed(why: SignalReason) -> &'static str {
             "the task had taken more memory than its `memory_limit`"
         }
         SignalReason::Stopping => "the supervisor stopped",
+        SignalReason::Deserted => {
+            "its thread that runs tasks had ended, or run another program: a task must return, and neither end its \
+             thread nor call exec"
+        }
         SignalReason::TimedOut | SignalReason::Cancelled => "another task of it was ended",
     }
 }

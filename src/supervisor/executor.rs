@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use super::crash::Draft;
 use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
@@ -49,6 +50,8 @@ struct State {
     live: BTreeMap<WorkerId, u32>,
     /// Why workers died, in the order of their deaths. Kept as long as a task may still ask.
     exits: VecDeque<Arc<Exit>>,
+    /// Reports that wait for an exit.
+    drafts: Vec<Draft>,
     was_ready: bool,
     start_error: Option<WorkerStartError>,
     /// Of those that nobody has ended, the one that died last.
@@ -331,6 +334,21 @@ impl Executor {
         workers.state.lock().exit_of(worker).cloned()
     }
 
+    /// Finish the draft, now or when its worker's exit is told.
+    pub(super) fn report(&self, draft: Draft) {
+        let Self::Workers(workers) = self else { return };
+        let mut state = workers.state.lock();
+        match state.exit_of(draft.worker).cloned() {
+            Some(exit) => {
+                drop(state);
+                draft.finish(&exit);
+            }
+            None if state.live.contains_key(&draft.worker) => state.drafts.push(draft),
+            // It died so long ago that nothing is known of it any more.
+            None => {}
+        }
+    }
+
     /// Why no worker starts any more.
     pub(crate) fn failure_reason(&self) -> String {
         let Self::Workers(workers) = self else {
@@ -417,6 +435,17 @@ impl Owner for Shared {
         self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
     }
 
+    fn on_doomed(&self, worker: WorkerId, fates: Vec<Fate>) {
+        let begun: Vec<Ticket> = fates.iter().map(|fate| fate.ticket).collect();
+        tracing::debug!(target: "atasker::process", worker = worker.0, pid = self.executor.pid(worker), "worker dies");
+        let mut effects = Effects::default();
+        self.tell_driven(&mut effects, |driven, now, told| {
+            driven.on_fates(now, &fates, told);
+            driven.on_worker_doomed(now, worker, &begun, told);
+        });
+        self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
+    }
+
     fn on_corrupt(&self, worker: WorkerId, what: String) {
         tracing::error!(target: "atasker::process", worker = worker.0, what, "worker sent garbage");
         self.drive(|core, now, effects| core.on_worker_corrupt(now, worker, effects));
@@ -445,11 +474,14 @@ impl Owner for Shared {
         if exit.signalled.is_none() {
             state.last_death = Some(Arc::clone(&exit));
         }
-        state.exits.push_back(exit);
+        state.exits.push_back(Arc::clone(&exit));
         if state.exits.len() > EXITS_MAX {
             state.exits.pop_front();
         }
+        let drafts: Vec<_> =
+            state.drafts.extract_if(.., |draft| draft.worker == worker).collect();
         drop(state);
+        drafts.into_iter().for_each(|draft| draft.finish(&exit));
         workers.changed.notify_all();
         let begun: Vec<Ticket> = fates.iter().map(|fate| fate.ticket).collect();
         let mut effects = Effects::default();

@@ -224,9 +224,7 @@ impl Shared {
         match ending {
             Ending::Finished => unreachable!("an outcome is no error"),
             Ending::Quarantined { .. } => unreachable!("a pack is not quarantined"),
-            Ending::Crashed { .. } => {
-                TaskErrorKind::Crashed(Box::new(self.crash_report(task, cell, history)))
-            }
+            Ending::Crashed { .. } => TaskErrorKind::Crashed(self.crash(task, cell, history)),
             Ending::TimedOut { worker, limit } => {
                 let stack = worker
                     .and_then(|worker| self.executor.stack(worker, task, &cell.name.function));

@@ -5,6 +5,7 @@
 //! stands what takes several steps, or what only `libc` has.
 
 pub(crate) mod crash;
+pub(crate) mod death_mark;
 pub(crate) mod descriptors;
 pub(crate) mod environment;
 #[cfg(test)]

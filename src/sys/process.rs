@@ -97,12 +97,24 @@ impl Child {
         (!has_ended).then_some(used)
     }
 
+    /// Whether the kernel has begun to end the child because of a signal, one of whose threads is known to have ended. To
+    /// be called before `reap` only.
+    pub(crate) fn dies_of_signal(&self) -> bool {
+        // `exit_code`, the last field, which stands before the thread gives anything up (`do_exit` in the kernel).
+        let code = self.stat().rsplit(' ').next().and_then(|code| code.trim_end().parse::<i32>().ok());
+        code.is_some_and(|code| code & 0x7f != 0)
+    }
+
+    /// proc_pid_stat(5). Empty if it can't be read.
+    fn stat(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default()
+    }
+
     /// Whether somebody had stopped the child by a signal. It goes on now. A debugger that holds it goes on holding it.
     pub(crate) fn continue_if_stopped(&self) -> bool {
         // Not of another process with its number: that would have to be another child of this one, which would have to
         // be stopped, and what is sent goes by the pidfd.
-        let stat =
-            std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        let stat = self.stat();
         // After the name, which may have anything in it (proc(5)).
         let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
         state == Some('T') && rustix::process::pidfd_send_signal(&self.pidfd, Signal::CONT).is_ok()

@@ -1,6 +1,8 @@
 //! Why a worker died under a task, as far as it can be told.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::cause::ExitCause;
@@ -10,6 +12,41 @@ use crate::blackbox::{Backtrace, Stack};
 
 /// `Display` shows so much of what the worker wrote; all of it is in [`CrashReport::stderr`].
 const SHOWN_CHARACTERS_MAX: usize = 160;
+
+/// That a task crashed: that its worker process died under it. Why is in the [`CrashReport`] that this derefs to.
+///
+/// Of a death the caller is told at once. The report can only be written when the kernel is through with the process,
+/// some tenths of a millisecond later, or milliseconds if it had much memory: whoever looks into it before waits for
+/// that. Then nothing of the process runs any more. Cheap to clone.
+#[derive(Clone)]
+pub struct Crash(Arc<OnceLock<CrashReport>>);
+
+impl Crash {
+    /// What is written when the report can be.
+    pub(crate) fn pending() -> (Self, Arc<OnceLock<CrashReport>>) {
+        let report = Arc::default();
+        (Self(Arc::clone(&report)), report)
+    }
+
+    /// The report if it has been written.
+    pub(crate) fn written(&self) -> Option<&CrashReport> {
+        self.0.get()
+    }
+}
+
+impl Deref for Crash {
+    type Target = CrashReport;
+
+    fn deref(&self) -> &CrashReport {
+        self.0.wait()
+    }
+}
+
+impl fmt::Debug for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
 
 /// Everything known about why a worker died under a task.
 ///

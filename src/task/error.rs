@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::cell::Name;
-use super::crash::CrashReport;
+use super::crash::{Crash, CrashReport};
 use super::id::TaskId;
 use super::info::{Pool, TaskStatus};
 use super::options::TimeLimit;
@@ -44,7 +44,7 @@ pub enum TaskErrorKind {
     /// The function panicked. The pool goes on.
     Panicked(PanicReport),
     /// The worker process died while the task ran.
-    Crashed(Box<CrashReport>),
+    Crashed(Crash),
     /// It has killed its worker process as often as its [crash limit](crate::Call::crash_limit) allows, and is not
     /// tried again.
     Quarantined(Quarantine),
@@ -163,7 +163,9 @@ impl TaskError {
         self.0.attempts > 0
     }
 
-    /// The crash report, if the task crashed; if it is quarantined, that of its last crash.
+    /// The crash report, if the task crashed; if it is quarantined, that of its last crash. Waits until the worker is
+    /// gone for certain, which takes the kernel some tenths of a millisecond from the crash on, or milliseconds if the
+    /// worker had much memory. So does `Display`.
     pub fn crash(&self) -> Option<&CrashReport> {
         match &self.0.kind {
             TaskErrorKind::Crashed(report) => Some(report),
@@ -173,10 +175,13 @@ impl TaskError {
     }
 
     /// What `Display` says, for logs: threads of the pool write them, which must not read debug information to find
-    /// the place of a crash.
+    /// the place of a crash, nor wait for its report.
     pub(crate) fn for_log(&self) -> impl fmt::Display {
         fmt::from_fn(|f| match &self.0.kind {
-            TaskErrorKind::Crashed(report) => self.write(f, &report.without_place()),
+            TaskErrorKind::Crashed(crash) => match crash.written() {
+                Some(report) => self.write(f, &report.without_place()),
+                None => self.write(f, &"crashed"),
+            },
             TaskErrorKind::Quarantined(_) => self.write(f, &"is quarantined"),
             kind => self.write(f, kind),
         })

@@ -16,6 +16,7 @@ pub(super) type Payload = Arc<u64>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     Finished(Vec<Ticket>),
+    Doomed(WorkerId),
     Exited(WorkerId),
     /// What was first with the worker, and how many bytes that had.
     Weighed(Option<Ticket>, u64),
@@ -207,6 +208,20 @@ impl Oracle {
         let known = self.task(ticket.task);
         if known.alive.is_some_and(|(alive, _)| alive == ticket) {
             known.alive = None;
+        }
+    }
+
+    /// It dies, and nothing but what it has `begun` may still be running there.
+    pub(super) fn on_doomed(&mut self, worker: WorkerId, begun: &[Ticket]) {
+        self.census.insert(format!("A doomed worker, with a task: {}", !begun.is_empty()));
+        self.leave_fleet(worker);
+        // It may have been signalled before.
+        self.dying.insert(worker);
+        for known in self.known.values_mut() {
+            let at = |(ticket, at)| at == Some(worker) && !begun.contains(&ticket);
+            if known.alive.is_some_and(at) {
+                known.alive = None;
+            }
         }
     }
 

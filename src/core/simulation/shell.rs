@@ -25,6 +25,7 @@ pub(super) enum Event {
     MemorySeen(bool),
     Ready(WorkerId),
     Corrupt(WorkerId),
+    Doomed(WorkerId, Vec<Ticket>),
     Exited(WorkerId, Vec<Ticket>),
 }
 
@@ -55,6 +56,8 @@ pub(super) struct Process {
     pub(super) signalled: bool,
     pub(super) retired: bool,
     pub(super) dead: bool,
+    /// That was told before it was certain.
+    pub(super) doomed: bool,
     /// It has ended because it was told to retire.
     pub(super) ended: bool,
     /// It takes up nothing any more.
@@ -149,6 +152,13 @@ impl World {
                     self.drain(worker, event);
                     true
                 }
+                None if process.spawned
+                    && process.ready
+                    && !(process.doomed || process.ended || self.config.staged_is_begun)
+                    && dice.one_in(2) =>
+                {
+                    self.doom(worker)
+                }
                 None => self.exit(worker),
             };
         }
@@ -233,8 +243,27 @@ impl World {
         true
     }
 
+    /// Its death is told before it is certain.
+    fn doom(&mut self, worker: WorkerId) -> bool {
+        let begun = self.tell_last(worker);
+        let process = self.processes.get_mut(&worker).expect("it has not exited");
+        (process.doomed, process.entries) = (true, VecDeque::new());
+        self.tell(Event::Doomed(worker, begun));
+        true
+    }
+
     fn exit(&mut self, worker: WorkerId) -> bool {
-        // What a pack had not begun is told before the death.
+        let begun = self.tell_last(worker);
+        let process = self.processes.remove(&worker).expect("a process exits once");
+        if process.ended && self.config.staged_is_begun {
+            self.oracle.on_ended(worker);
+        }
+        self.tell(Event::Exited(worker, begun));
+        true
+    }
+
+    /// What a pack had not begun is told before the death. What was begun is told with it.
+    fn tell_last(&mut self, worker: WorkerId) -> Vec<Ticket> {
         let process = self.processes.get_mut(&worker).expect("a process exits once");
         let packs = process.entries.iter_mut().filter(|entry| entry.begun > 0 && !entry.committed);
         for entry in packs.filter(|entry| entry.begun < entry.limit) {
@@ -242,14 +271,9 @@ impl World {
             self.splits.push_back((worker, entry.ticket, entry.begun));
         }
         while self.tell_split(|split| split.0 == worker) {}
-        let process = self.processes.remove(&worker).expect("a process exits once");
+        let process = &self.processes[&worker];
         let lost = process.entries.iter().filter(|entry| entry.begun > 0 && !entry.committed);
-        let begun = lost.map(|entry| entry.ticket).collect();
-        if process.ended && self.config.staged_is_begun {
-            self.oracle.on_ended(worker);
-        }
-        self.tell(Event::Exited(worker, begun));
-        true
+        lost.map(|entry| entry.ticket).collect()
     }
 }
 

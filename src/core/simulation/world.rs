@@ -403,6 +403,7 @@ impl World {
                 }
             }
             Event::Ready(worker) => self.oracle.on_ready(*worker),
+            Event::Doomed(worker, begun) => self.oracle.on_doomed(*worker, begun),
             Event::Exited(worker, _) => self.oracle.on_exited(*worker),
             _ => {}
         }
@@ -416,6 +417,7 @@ impl World {
         }
         let cause = match &event {
             Event::Finished(all) => Cause::Finished(all.iter().map(|it| it.ticket).collect()),
+            Event::Doomed(worker, _) => Cause::Doomed(*worker),
             Event::Exited(worker, _) => Cause::Exited(*worker),
             Event::Weighed(_, ticket, bytes) => Cause::Weighed(*ticket, *bytes),
             _ => Cause::Other,
@@ -458,6 +460,7 @@ impl World {
             }
             Event::Ready(worker) => core.on_worker_ready(now, worker, &mut out),
             Event::Corrupt(worker) => core.on_worker_corrupt(now, worker, &mut out),
+            Event::Doomed(worker, begun) => core.on_worker_doomed(now, worker, &begun, &mut out),
             Event::Exited(worker, begun) => core.on_worker_exited(now, worker, &begun, &mut out),
         }
         self.take(cause, out);

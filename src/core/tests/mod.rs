@@ -330,6 +330,11 @@ impl Story {
         self
     }
 
+    fn doomed(&mut self, worker: u64, begun: &[Name]) -> &mut Self {
+        let begun: Vec<Ticket> = begun.iter().map(|name| self.tickets[name]).collect();
+        self.event(|core, now, out| core.on_worker_doomed(now, WorkerId(worker), &begun, out))
+    }
+
     fn exited(&mut self, worker: u64, begun: &[Name]) -> &mut Self {
         let begun: Vec<Ticket> = begun.iter().map(|name| self.tickets[name]).collect();
         self.event(|core, now, out| core.on_worker_exited(now, WorkerId(worker), &begun, out))

@@ -41,6 +41,51 @@ fn a_crash_costs_one_task_and_the_worker_is_replaced() {
 }
 
 #[test]
+fn who_crashes_for_good_is_told_before_the_death_is_certain() {
+    let mut story = Story::workers(Limits::new(1), RINGS);
+    story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT).is("stage b on 1");
+    story.doomed(1, &["a"]).is("a crashed in 1, spawn 2").ready(2).is("stage b on 2");
+    story.exited(1, &[]).is("").done("b").is("b finished").doomed(2, &[]).is("spawn 3");
+    story.exited(2, &[]).is("").doomed(2, &[]).is("");
+}
+
+#[test]
+fn who_is_tried_again_or_counted_waits_for_the_certain_death() {
+    let mut story = Story::workers(Limits::new(1), WORKERS);
+    story.submit("a", retry(1, RetryOn::Crash)).doomed(1, &["a"]).is("spawn 2");
+    story.ready(2).is("").exited(1, &[]).is("a again after Crash, stage a on 2");
+    story.doomed(2, &["a"]).is("a crashed in 2, spawn 3").exited(2, &[]).is("").ready(3);
+    let options = Options { crash_limit: Some(1), ..Options::DEFAULT };
+    story.submit("b", options).is("stage b on 3").doomed(3, &["b"]).is("spawn 4");
+    story.exited(3, &[]).is("b quarantined in 3");
+}
+
+#[test]
+fn while_its_death_is_not_certain_a_task_can_be_cancelled() {
+    let mut story = Story::workers(Limits::new(1), WORKERS);
+    story.submit("a", retry(1, RetryOn::Crash)).doomed(1, &["a"]).is("spawn 2");
+    story.cancel("a", Cancel::Resolved).is("a cancelled (Requested)").exited(1, &[]).is("");
+    story.ready(2).submit("b", Options::DEFAULT).cancel("b", Cancel::InProgress).is("kill b on 2");
+    story.doomed(2, &["b"]).is("b crashed in 2, spawn 3").killed(2, "b", true).is("");
+}
+
+#[test]
+fn a_kill_that_was_won_stays_won_when_the_worker_is_doomed() {
+    let mut story = Story::workers(Limits::new(1), WORKERS);
+    let options = Options { timeout: Some(ms(5)), ..retry(1, RetryOn::Timeout) };
+    story.submit("a", options).wait(ms(5)).killed(1, "a", true).is("signal 1 TimedOut, spawn 2");
+    story.doomed(1, &["a"]).is("").exited(1, &[]).is("a again after Timeout");
+}
+
+#[test]
+fn workers_that_die_idle_again_and_again_are_given_up_also_if_that_is_told_early() {
+    let config = WorkersConfig { restart_limit: 1, ..WORKERS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.doomed(1, &[]).is("spawn 2").exited(1, &[]).is("").ready(2);
+    story.doomed(2, &[]).is("pool failed").exited(2, &[]).is("");
+}
+
+#[test]
 fn a_crash_is_retried_at_the_old_position() {
     let mut story = Story::workers(Limits::new(1), WORKERS);
     story.submit("a", retry(1, RetryOn::Crash)).submit("b", Options::DEFAULT);

@@ -1,5 +1,6 @@
 //! An owner that remembers what it was told.
 
+use std::collections::BTreeMap;
 use std::sync::Condvar;
 
 use super::*;
@@ -23,6 +24,7 @@ pub(in crate::process) struct Recorder {
     told: Mutex<Vec<(WorkerId, Told)>>,
     more: Condvar,
     links: Mutex<Vec<(WorkerId, Arc<dyn Link>)>>,
+    doomed: Mutex<BTreeMap<WorkerId, Vec<Fate>>>,
     /// Held while deliveries are taken and told, as an owner must.
     deliveries: Mutex<Vec<Delivery>>,
 }
@@ -118,11 +120,19 @@ impl Owner for Recorder {
         self.tell(worker, Told::Ready { pid });
     }
 
+    fn on_doomed(&self, worker: WorkerId, fates: Vec<Fate>) {
+        let before = self.doomed.lock().insert(worker, fates);
+        assert!(before.is_none(), "{worker} is doomed once");
+    }
+
     fn on_corrupt(&self, worker: WorkerId, what: String) {
         self.tell(worker, Told::Corrupt(what));
     }
 
     fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>, fates: Vec<Fate>) {
-        self.tell(worker, Told::Exited(exit, fates));
+        // What is told first of some deaths is told of all when they are over.
+        let doomed = self.doomed.lock().get(&worker).cloned();
+        assert!(doomed.is_none() || fates.is_empty(), "fates are told once");
+        self.tell(worker, Told::Exited(exit, doomed.unwrap_or(fates)));
     }
 }

@@ -247,6 +247,7 @@ impl Owner for Holder {
         drop(self.processes.lock().take());
         let _ = self.done.lock().send(());
     }
+    fn on_doomed(&self, _: WorkerId, _: Vec<Fate>) {}
     fn on_corrupt(&self, _: WorkerId, _: String) {}
     fn on_exited(&self, _: WorkerId, _: Arc<Exit>, _: Vec<Fate>) {
         let _ = self.done.lock().send(());

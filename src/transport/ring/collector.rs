@@ -292,7 +292,9 @@ impl Collector {
                 continue;
             };
             let Turn { delivers, ticks } = self.role.take_turn(&view.links);
-            if delivers && (view.has_news() || (curious && view.runs_packs())) {
+            // A death is dealt with, whoever waits for what.
+            let bereft = view.has_losses() && !self.role.is_held();
+            if bereft || (delivers && (view.has_news() || (curious && view.runs_packs()))) {
                 match self.try_role() {
                     Some(_role) if gather(&view.links, true) => {}
                     // Whoever has it looks before leaving it, or delivers what a dead worker left.
@@ -361,6 +363,10 @@ impl View {
         self.links.iter().any(|link| link.has_news())
     }
 
+    fn has_losses(&self) -> bool {
+        self.links.iter().any(|link| link.has_loss())
+    }
+
     fn runs_packs(&self) -> bool {
         self.links.iter().any(|link| link.runs_pack())
     }
@@ -386,13 +392,16 @@ impl View {
         if version.load(Ordering::SeqCst) != seen {
             return None;
         }
-        // Two places for the words that are no bells.
-        let bells_max = futex::WAIT_ANY_MAX - 2;
-        let bells = self.links.iter().take(bells_max).map(|link| link.bell(who));
+        // Two places for the words that are neither bells nor marks.
+        let places = futex::WAIT_ANY_MAX - 2;
+        let bells = self.links.iter().take(places).map(|link| link.bell(who));
+        // A death that is not heard of in this way is seen by the monitor, if later.
+        let marks = self.links.iter().filter_map(|link| link.mark(who));
+        let heard = bells.chain(marks).take(places);
         // Acquire: pairs with the release of the ringing.
-        let mut words: Vec<_> = bells.map(|bell| (bell, bell.load(Ordering::Acquire))).collect();
+        let mut words: Vec<_> = heard.map(|word| (word, word.load(Ordering::Acquire))).collect();
         words.push((version, seen));
-        Some((words, self.links.len() <= bells_max))
+        Some((words, self.links.len() <= places))
     }
 }
 

@@ -327,7 +327,7 @@ impl Game {
 
     fn end(mut self) {
         let mut deliveries = Vec::new();
-        let fates = self.link.on_worker_died(&mut deliveries);
+        let fates = self.link.on_worker_died(&mut deliveries).expect("it is closed once");
         assert!(!self.corrupt || deliveries.is_empty(), "after a lie nothing is believed");
         self.on_deliveries(deliveries);
         for fate in fates {

@@ -11,6 +11,8 @@
 //! with small outcomes. What does not fit stands in the slot that the entry names. A slot's memory is
 //! allocated when it is first used.
 
+use crate::sys::death_mark;
+
 /// How many entries a ring has.
 pub(crate) const ENTRIES: usize = 1024;
 
@@ -38,6 +40,10 @@ pub(super) const RETIRED: usize = 192;
 pub(super) const CALLING: usize = 196;
 /// There is something for the coordinator to read from there: `u32`.
 pub(super) const ANSWERING: usize = 256;
+/// Marked by the kernel when the worker's serving thread ends: see [`sys::death_mark`](crate::sys::death_mark). One for
+/// each kind of [listener](super::sleep::Listener), because the kernel wakes only one of those who sleep on a mark.
+pub(super) const COLLECTOR_MARK: usize = 320;
+pub(super) const WAITER_MARK: usize = COLLECTOR_MARK + death_mark::WORDS * 4;
 
 /// Arguments up to this length stand in the entry.
 pub(super) const ARGUMENTS_INLINE: usize = 24;
@@ -99,6 +105,7 @@ impl Entry {
     }
 }
 
+const _: () = assert!(WAITER_MARK + death_mark::WORDS * 4 <= HEADER_BYTES);
 const _: () = assert!(40 + ARGUMENTS_INLINE == 64 && 80 + OUTCOMES_INLINE == ENTRY_BYTES);
 
 /// Where the halves of a slot stand.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, MutexGuard};
 
 use super::collector::Collector;
+use super::ending::Loss;
 use super::extended;
 use super::layout::{
     AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, COLLECTOR_BELL, Entry, Form, Head, LISTENING,
@@ -26,7 +27,7 @@ use crate::sync::Mutex;
 use crate::sys::futex;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::frame::{CallFrame, Outcome, OutcomeFrame};
-use crate::transport::{Delivery, Fate, Outcomes, Staged};
+use crate::transport::{Delivery, Outcomes, Staged};
 
 /// The coordinator's end of one worker's ring.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub(crate) struct RingLink {
     parcels: Parcels,
     state: Mutex<Ring>,
     /// Entries that are outstanding. For looks without the lock.
-    outstanding: AtomicUsize,
+    pub(super) outstanding: AtomicUsize,
     /// Where the word of the oldest of them stands.
     head_word: AtomicUsize,
     head_is_pack: AtomicBool,
@@ -48,6 +49,7 @@ pub(crate) struct RingLink {
     pub(super) is_deaf: AtomicBool,
     /// A call waits for a parcel that nobody makes yet.
     pub(super) is_wanting: AtomicBool,
+    pub(super) loss: Loss,
 }
 
 #[derive(Debug)]
@@ -61,9 +63,9 @@ pub(super) struct Ring {
     pub(super) inbox: Inbox,
     /// Calls that could not be staged.
     refused: Vec<Delivery>,
-    corrupt: bool,
+    pub(super) corrupt: bool,
     /// Its worker is dead.
-    over: bool,
+    pub(super) over: bool,
     /// Given to it too late for the worker to hear of: certainly never begun.
     pub(super) unheard: Vec<Ticket>,
 }
@@ -106,6 +108,7 @@ impl RingLink {
             is_busy: AtomicBool::new(false),
             is_deaf: AtomicBool::new(false),
             is_wanting: AtomicBool::new(false),
+            loss: Loss::default(),
         });
         let weak = Arc::downgrade(&link);
         link.parcels.peer().set_urge(move || {
@@ -130,13 +133,14 @@ impl RingLink {
         self.outstanding.load(Ordering::Acquire) != 0
     }
 
-    /// Whether there is something to drain that is in no entry.
+    /// Whether there is something to do that is in no entry.
     fn has_more(&self) -> bool {
         self.is_busy.load(Ordering::Relaxed)
+            || self.has_loss()
             || (self.is_answering() && !self.is_deaf.load(Ordering::Relaxed))
     }
 
-    /// Whether there is something to [`drain`](Self::drain).
+    /// Whether there is something to [`drain`](Self::drain), or a [loss](Self::take_loss).
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
         (self.has_entries() && word::look(self.word(self.head_offset())).is_done())
@@ -180,7 +184,7 @@ impl RingLink {
         drained
     }
 
-    fn drain_locked(
+    pub(super) fn drain_locked(
         &self,
         state: &mut Ring,
         partly: bool,
@@ -309,37 +313,6 @@ impl RingLink {
         Ok((place + consumed, end - consumed))
     }
 
-    /// The worker is dead for certain. Delivers what it had committed; says what it had begun beside that.
-    /// Nothing is delivered afterwards.
-    pub(crate) fn on_worker_died(&self, deliveries: &mut Vec<Delivery>) -> Vec<Fate> {
-        let mut state = self.state.lock();
-        // What it had committed before a lie counts; a lie now costs what is behind it.
-        let _lie = self.drain_locked(&mut state, true, deliveries);
-        state.over = true;
-        let unheard: Vec<Ticket> = state.pending.drain(..).map(|call| call.ticket).collect();
-        state.unheard.extend(unheard);
-        state.lent.clear();
-        // After all that it had committed was read.
-        self.parcels.peer().on_died();
-        self.outstanding.store(0, Ordering::Relaxed);
-        let mut believed = !state.corrupt;
-        let mut fates = Vec::new();
-        // What was taken back or killed has been settled.
-        let staged = state.records.iter().filter(|(_, record)| record.state == State::Staged);
-        for (position, record) in staged.clone() {
-            match check_word(word::look(self.word(Entry::at(position).word())), record) {
-                Ok(word) if word.begun() == 0 => {}
-                Ok(word) => fates.push(Fate { ticket: record.ticket, begun: word.begun() }),
-                Err(_lie) => believed = false,
-            }
-        }
-        if !believed {
-            // What a liar says of its entries is worth nothing: all may have begun.
-            fates = staged.map(|(_, record)| record.in_doubt()).collect();
-        }
-        fates
-    }
-
     /// Put a call at the tail, or keep it until there is room. Whether the worker must be woken for it.
     pub(super) fn put_or_keep(
         &self,
@@ -450,13 +423,13 @@ impl RingLink {
         self.head_word.load(Ordering::Acquire)
     }
 
-    fn word(&self, offset: usize) -> &AtomicU64 {
+    pub(super) fn word(&self, offset: usize) -> &AtomicU64 {
         self.segment.u64_at(offset)
     }
 }
 
 /// What the worker can have made of the word of an entry.
-fn check_word(word: Word, record: &Record) -> Result<Word, CorruptRing> {
+pub(super) fn check_word(word: Word, record: &Record) -> Result<Word, CorruptRing> {
     let skipped = record.state == State::Skipped;
     let limit = if skipped { 0 } else { record.calls };
     let fits = word.has_generation(record.generation)

@@ -9,6 +9,7 @@
 
 mod collector;
 mod decide;
+mod ending;
 mod extended;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;

@@ -2,12 +2,13 @@
 //! and announces.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::layout::{
     AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_BELL, ENTRIES, Entry, Form, Head,
-    LISTENING, OUTCOMES_INLINE, RETIRED, Slot, WAITER_BELL,
+    COLLECTOR_MARK, LISTENING, OUTCOMES_INLINE, RETIRED, Slot, WAITER_BELL, WAITER_MARK,
 };
 use super::outcomes::{HEAD_BYTES, head};
 use super::parcels::{Inbox, Parcels};
@@ -20,6 +21,7 @@ use crate::sabotage::{self, Bug};
 use crate::shm::Segment;
 use crate::shm::attachment::Attachment;
 use crate::shm::peer::Trust;
+use crate::sys::death_mark::DeathMark;
 use crate::sys::futex;
 use crate::transport::frame::{Outcome, Ran};
 use crate::transport::outcome;
@@ -43,7 +45,7 @@ const _: () = assert!(HEAD_BYTES + 4 + NO_MEMORY.len() <= OUTCOMES_INLINE);
 #[derive(Debug)]
 pub(crate) struct RingEnd {
     unkilled: fn(),
-    pub(super) segment: Segment,
+    pub(super) segment: Arc<Segment>,
     pub(super) parcels: Parcels,
     pub(super) inbox: Inbox,
     position: u64,
@@ -89,7 +91,7 @@ impl RingEnd {
     pub(crate) fn new(segment: Segment, parcels: OwnedFd, unkilled: fn()) -> Self {
         Self {
             unkilled,
-            segment,
+            segment: Arc::new(segment),
             parcels: Parcels::new(parcels, Trust::Trusted),
             inbox: Inbox::default(),
             position: 0,
@@ -105,6 +107,9 @@ impl RingEnd {
 
     /// Run calls until no more will come. `run` gets an empty buffer, in which it may leave a plain value.
     pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, &mut Bytes) -> Ran) {
+        let segment = Arc::clone(&self.segment);
+        // Without them the coordinator learns of the death of this thread when that of the process is over.
+        let _marks = [COLLECTOR_MARK, WAITER_MARK].map(|mark| DeathMark::leave(segment.u32s_at(mark)));
         while let Some(word) = self.next() {
             self.serve_entry(word, &mut run);
         }

@@ -39,7 +39,7 @@ fn change(segment: &Segment, position: u64, change: impl Fn(u64) -> u64) {
 /// Both calls may have begun.
 fn assert_all_in_doubt(link: &RingLink) {
     let mut deliveries = Vec::new();
-    let fates = link.on_worker_died(&mut deliveries);
+    let fates = link.on_worker_died(&mut deliveries).expect("it is closed once");
     let expected = [Fate { ticket: ticket(1), begun: 3 }, Fate { ticket: ticket(9), begun: 1 }];
     assert_eq!(fates, expected);
     assert!(deliveries.is_empty());
@@ -137,7 +137,7 @@ fn a_lie_about_any_entry_puts_all_in_doubt() {
     change(&there, 1, |word| word ^ (1 << 40));
     assert_eq!(link.drain(false, &mut Vec::new()), Ok(()), "it is not looked at yet");
     let mut deliveries = Vec::new();
-    let fates = link.on_worker_died(&mut deliveries);
+    let fates = link.on_worker_died(&mut deliveries).expect("it is closed once");
     assert_eq!(deliveries.len(), 1, "what came before the lie counts");
     let expected = [Fate { ticket: ticket(1), begun: 3 }, Fate { ticket: ticket(9), begun: 1 }];
     assert_eq!(fates, expected);

@@ -328,7 +328,7 @@ fn run(steps: Vec<Step>, permits: usize, end: End) {
         worker.finish(&model.link)
     };
     let mut deliveries = Vec::new();
-    let fates = model.link.on_worker_died(&mut deliveries);
+    let fates = model.link.on_worker_died(&mut deliveries).expect("it is closed once");
     for delivery in deliveries {
         model.on_delivery(delivery);
     }
