@@ -478,8 +478,7 @@ impl Owner for Shared {
         if state.exits.len() > EXITS_MAX {
             state.exits.pop_front();
         }
-        let drafts: Vec<_> =
-            state.drafts.extract_if(.., |draft| draft.worker == worker).collect();
+        let drafts: Vec<_> = state.drafts.extract_if(.., |draft| draft.worker == worker).collect();
         drop(state);
         drafts.into_iter().for_each(|draft| draft.finish(&exit));
         workers.changed.notify_all();

@@ -51,7 +51,8 @@ impl<'a> DeathMark<'a> {
         let mark = Self { words, not_send: PhantomData };
         // Which word it is the C libraries do not say. It is the first that has the thread's number.
         let holder = super::process::thread_id();
-        let place = words[..PLACE].iter().position(|word| word.load(Ordering::Relaxed) == holder)?;
+        let place =
+            words[..PLACE].iter().position(|word| word.load(Ordering::Relaxed) == holder)?;
         // The kernel wakes nobody where nobody has said that he waits.
         words[place].fetch_or(libc::FUTEX_WAITERS, Ordering::Relaxed);
         // Release: pairs with the load in `futex`.
@@ -70,7 +71,10 @@ impl Drop for DeathMark<'_> {
 
 fn mutex_in(words: &[AtomicU32; WORDS]) -> *mut libc::pthread_mutex_t {
     let mutex = words.as_ptr().cast_mut().cast::<libc::pthread_mutex_t>();
-    assert!(mutex.is_aligned() && mutex.addr().is_multiple_of(8), "a mark stands at a multiple of eight");
+    assert!(
+        mutex.is_aligned() && mutex.addr().is_multiple_of(8),
+        "a mark stands at a multiple of eight"
+    );
     mutex
 }
 

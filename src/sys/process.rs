@@ -101,7 +101,8 @@ impl Child {
     /// be called before `reap` only.
     pub(crate) fn dies_of_signal(&self) -> bool {
         // `exit_code`, the last field, which stands before the thread gives anything up (`do_exit` in the kernel).
-        let code = self.stat().rsplit(' ').next().and_then(|code| code.trim_end().parse::<i32>().ok());
+        let code =
+            self.stat().rsplit(' ').next().and_then(|code| code.trim_end().parse::<i32>().ok());
         code.is_some_and(|code| code & 0x7f != 0)
     }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::layout::{
-    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_BELL, ENTRIES, Entry, Form, Head,
-    COLLECTOR_MARK, LISTENING, OUTCOMES_INLINE, RETIRED, Slot, WAITER_BELL, WAITER_MARK,
+    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_BELL, COLLECTOR_MARK, ENTRIES, Entry,
+    Form, Head, LISTENING, OUTCOMES_INLINE, RETIRED, Slot, WAITER_BELL, WAITER_MARK,
 };
 use super::outcomes::{HEAD_BYTES, head};
 use super::parcels::{Inbox, Parcels};
@@ -109,7 +109,8 @@ impl RingEnd {
     pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, &mut Bytes) -> Ran) {
         let segment = Arc::clone(&self.segment);
         // Without them the coordinator learns of the death of this thread when that of the process is over.
-        let _marks = [COLLECTOR_MARK, WAITER_MARK].map(|mark| DeathMark::leave(segment.u32s_at(mark)));
+        let _marks =
+            [COLLECTOR_MARK, WAITER_MARK].map(|mark| DeathMark::leave(segment.u32s_at(mark)));
         while let Some(word) = self.next() {
             self.serve_entry(word, &mut run);
         }

@@ -1,6 +1,6 @@
 //! Deaths in a task.
 
-use atasker::{ExitCause, TaskErrorKind, TaskStatus, wait_all};
+use atasker::{ExitCause, TaskError, TaskErrorKind, TaskStatus, wait_all};
 
 use super::misdeeds::{allocate, in_c, panics};
 use super::{Scene, cases};
@@ -42,6 +42,8 @@ cases! {
         a_long_jump_in_c,
     }
     on_rings {
+        a_task_that_becomes_a_program_that_stays,
+        a_task_that_ends_its_thread,
         death_in_the_middle_of_a_map,
     }
 }
@@ -162,7 +164,25 @@ fn a_task_that_kills_its_group(scene: &Scene) {
 }
 
 fn a_task_that_becomes_another_program(scene: &Scene) {
-    scene.dies_of(in_c::call("become another program"), &[ExitCause::Code(0)]);
+    // Over a ring it is killed as soon as it is noticed, which that program may not live to see.
+    let causes = [ExitCause::Code(0), ExitCause::Signal(libc::SIGKILL)];
+    scene.dies_of(in_c::call("become another program"), &causes);
+}
+
+fn a_task_that_becomes_a_program_that_stays(scene: &Scene) {
+    is_deserted(&scene.crash(in_c::call("become a program that stays")));
+}
+
+fn a_task_that_ends_its_thread(scene: &Scene) {
+    is_deserted(&scene.crash(in_c::call("end the thread")));
+}
+
+/// Nobody would ever end it.
+fn is_deserted(error: &TaskError) {
+    let crash = error.crash().expect("it crashed");
+    assert_eq!(crash.cause, ExitCause::Signal(libc::SIGKILL), "{error}");
+    let why = crash.killed_because.unwrap_or_default();
+    assert!(why.contains("its thread that runs tasks had ended"), "{error}");
 }
 
 /// They cost not even the worker.
