@@ -480,7 +480,9 @@ impl Owner for Shared {
         }
         let drafts: Vec<_> = state.drafts.extract_if(.., |draft| draft.worker == worker).collect();
         drop(state);
-        drafts.into_iter().for_each(|draft| draft.finish(&exit));
+        for draft in drafts {
+            draft.finish(&exit);
+        }
         workers.changed.notify_all();
         let begun: Vec<Ticket> = fates.iter().map(|fate| fate.ticket).collect();
         let mut effects = Effects::default();

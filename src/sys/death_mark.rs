@@ -1,11 +1,13 @@
 //! A word in shared memory that the kernel marks when a thread ends, whatever it ends of: that of a robust mutex, which
-//! the thread holds all its life (get_robust_list(2), and "robust futexes" in the kernel's documentation).
+//! the thread holds all its life (`get_robust_list(2)`, and "robust futexes" in the kernel's documentation).
 //!
 //! This is the first thing that anybody else can learn of a death: the kernel marks the word, and wakes who sleeps on it,
 //! before it takes the process's memory down, and so long before a pidfd tells.
 #![expect(unsafe_code, reason = "neither std nor rustix has robust mutexes")]
 
+use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How many words a mark needs, from an address on that is a multiple of eight.
@@ -33,19 +35,7 @@ impl<'a> DeathMark<'a> {
     ///
     /// If the words do not stand at a multiple of eight bytes.
     pub(crate) fn leave(words: &'a [AtomicU32; WORDS]) -> Option<Self> {
-        let mutex = mutex_in(words);
-        let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-        let attributes = attributes.as_mut_ptr();
-        // SAFETY: the attributes are this frame's and initialised first; the mutex has room and alignment, by the
-        // assertions above and in `mutex_in`, and nobody uses these words otherwise.
-        let locked = unsafe {
-            libc::pthread_mutexattr_init(attributes) == 0
-                && libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) == 0
-                && libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) == 0
-                && libc::pthread_mutex_init(mutex, attributes) == 0
-                && libc::pthread_mutex_lock(mutex) == 0
-        };
-        if !locked {
+        if !lock(mutex_in(words)) {
             return None;
         }
         let mark = Self { words, not_send: PhantomData };
@@ -69,13 +59,32 @@ impl Drop for DeathMark<'_> {
     }
 }
 
+/// Make a mutex of what stands there, and lock it. Whether that went well.
+fn lock(mutex: *mut libc::pthread_mutex_t) -> bool {
+    let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    let attributes = attributes.as_mut_ptr();
+    // SAFETY: the attributes are this frame's.
+    let failed = unsafe { libc::pthread_mutexattr_init(attributes) };
+    if failed != 0 {
+        return false;
+    }
+    // SAFETY: they were just initialised, as for the next one.
+    let shared =
+        unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) };
+    // SAFETY: as above.
+    let robust =
+        unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) };
+    // SAFETY: the mutex has room and alignment, by the assertions above and in `mutex_in`, and nobody uses these
+    // words otherwise.
+    let made = unsafe { libc::pthread_mutex_init(mutex, attributes) };
+    // SAFETY: it was just made, if it was.
+    [shared, robust, made] == [0; 3] && unsafe { libc::pthread_mutex_lock(mutex) } == 0
+}
+
 fn mutex_in(words: &[AtomicU32; WORDS]) -> *mut libc::pthread_mutex_t {
-    let mutex = words.as_ptr().cast_mut().cast::<libc::pthread_mutex_t>();
-    assert!(
-        mutex.is_aligned() && mutex.addr().is_multiple_of(8),
-        "a mark stands at a multiple of eight"
-    );
-    mutex
+    let mutex = words.as_ptr().cast_mut().cast::<c_void>();
+    assert!(mutex.addr().is_multiple_of(8), "a mark stands at a multiple of eight bytes");
+    mutex.cast()
 }
 
 /// Of the words of a mark, the index of the one that will be marked, if a mark has been left there.

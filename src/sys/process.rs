@@ -106,7 +106,7 @@ impl Child {
         code.is_some_and(|code| code & 0x7f != 0)
     }
 
-    /// proc_pid_stat(5). Empty if it can't be read.
+    /// `proc_pid_stat(5)`. Empty if it can't be read.
     fn stat(&self) -> String {
         std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default()
     }

@@ -157,12 +157,6 @@ static int become_another_program(void)
     return execv("/bin/true", arguments);
 }
 
-static int become_a_program_that_stays(void)
-{
-    char *arguments[] = {"sleep", "1000", 0};
-    return execv("/bin/sleep", arguments);
-}
-
 /* The process goes on, with its other threads. */
 static int end_the_thread(void)
 {
@@ -293,7 +287,6 @@ int misdeed(const char *name)
         {"smashed stack", smashed_stack},
         {"kill own group", kill_own_group},
         {"become another program", become_another_program},
-        {"become a program that stays", become_a_program_that_stays},
         {"end the thread", end_the_thread},
         {"out of CPU time", out_of_cpu_time},
         {"out of address space", out_of_address_space},

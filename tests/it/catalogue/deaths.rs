@@ -1,6 +1,6 @@
 //! Deaths in a task.
 
-use atasker::{ExitCause, TaskError, TaskErrorKind, TaskStatus, wait_all};
+use atasker::{Call, ExitCause, TaskError, TaskErrorKind, TaskStatus, wait_all};
 
 use super::misdeeds::{allocate, in_c, panics};
 use super::{Scene, cases};
@@ -170,7 +170,20 @@ fn a_task_that_becomes_another_program(scene: &Scene) {
 }
 
 fn a_task_that_becomes_a_program_that_stays(scene: &Scene) {
-    is_deserted(&scene.crash(in_c::call("become a program that stays")));
+    let stranger = scene.builder().worker_program(env!("CARGO_BIN_EXE_stranger"));
+    let pool = stranger.start().expect("it is a worker");
+    let call = Call::by_name("become_a_sleeper", serde_json::json!([]));
+    let error = pool
+        .submit(call)
+        .expect("it has that")
+        .wait()
+        .expect_err("its worker is no worker any more");
+    is_deserted(&error);
+    let call = Call::by_name("double", serde_json::json!([21]));
+    assert_eq!(
+        pool.submit(call).expect("accepted").wait().expect("by another"),
+        serde_json::json!(42)
+    );
 }
 
 fn a_task_that_ends_its_thread(scene: &Scene) {
