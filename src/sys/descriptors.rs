@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -65,7 +66,7 @@ pub(crate) fn wait_readable(
         let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
         match rustix::event::poll(&mut polled, timeout.as_ref()) {
             Ok(_) => return Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect()),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -153,7 +154,7 @@ pub(crate) fn receive_with_descriptors(
             IfNotReady::Fail => RecvFlags::DONTWAIT,
         };
     let mut descriptors = Vec::new();
-    let received = rustix::io::retry_on_intr(|| {
+    let mut receive = || {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(bytes)];
         let received = rustix::net::recvmsg(socket, &mut parts, &mut control, flags)?;
@@ -163,7 +164,15 @@ pub(crate) fn receive_with_descriptors(
             }
         }
         Ok(received)
-    })?;
+    };
+    // Who closes such a socket with something unread in it resets it. The other side is told that once, and before
+    // what had been sent to it, which can still be received.
+    let received = loop {
+        match receive() {
+            Err(Errno::INTR | Errno::CONNRESET) => {}
+            received => break received?,
+        }
+    };
     if received.flags.contains(ReturnFlags::TRUNC) || descriptors.len() > descriptors_max {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -276,6 +285,22 @@ mod tests {
         while receive().is_ok() {}
         drop(here);
         // A child that another test has just started may have its copy until it runs its program.
+        let end = receive_with_descriptors(there.as_fd(), &mut bytes, 0, IfNotReady::Wait);
+        assert_eq!(end.expect("the end").length, 0);
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_is_received_though_the_sender_had_not_read_all() {
+        let (here, there) = packet_sockets().expect("sockets");
+        send_with_descriptors(there.as_fd(), b"news", &[], IfNotReady::Fail).expect("room");
+        let null = null();
+        send_with_descriptors(here.as_fd(), b"last", &[null.as_fd()], IfNotReady::Fail)
+            .expect("room");
+        drop(here);
+        let mut bytes = [0; 4];
+        let received = receive_with_descriptors(there.as_fd(), &mut bytes, 1, IfNotReady::Fail);
+        assert_eq!(received.expect("the last message").descriptors.len(), 1);
+        assert_eq!(&bytes, b"last");
         let end = receive_with_descriptors(there.as_fd(), &mut bytes, 0, IfNotReady::Wait);
         assert_eq!(end.expect("the end").length, 0);
     }
