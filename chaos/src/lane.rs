@@ -313,7 +313,7 @@ impl<'a> Lane<'a> {
     }
 
     fn stop_one(&mut self) {
-        let for_good = self.shared.plan.copes_with_stopped() && self.dice.one_in(10);
+        let for_good = self.shared.plan.copes_with_stopped() && self.dice.one_in(6);
         let any = !for_good && self.dice.one_in(10);
         let Some(victim) = self.victim(any) else { return };
         let time = match self.dice.below(8) {

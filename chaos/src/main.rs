@@ -99,9 +99,9 @@ fn run(options: &Options, seed: u64, fleet: &Arc<Fleet>) {
         if tasks_max == 0 {
             break;
         }
-        let Options { transport, chapters, .. } = *options;
+        let Options { transport, chapters, chapter_tasks, .. } = *options;
         let transport = transport.map(Into::into);
-        let wish = Wish { transport, tasks_per_kill, chapters, tasks_max };
+        let wish = Wish { transport, tasks_per_kill, chapters, chapter_tasks, tasks_max };
         let plan = LifePlan::of(seed, options.life.unwrap_or(sums.lives), wish);
         let again = plan.command();
         let held = between.as_ref().map(|(held, _)| held);

@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// How many chapters each life has; by the seed unless given.
     #[arg(long)]
     pub(crate) chapters: Option<u64>,
+    /// At most so many tasks in each chapter, so that there are more lives.
+    #[arg(long)]
+    pub(crate) chapter_tasks: Option<u64>,
     /// Only this life of the seed, again and again.
     #[arg(long)]
     pub(crate) life: Option<u64>,

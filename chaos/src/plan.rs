@@ -63,6 +63,8 @@ pub(crate) struct Wish {
     pub(crate) transport: Option<Transport>,
     pub(crate) tasks_per_kill: Option<u64>,
     pub(crate) chapters: Option<u64>,
+    /// At most so many tasks in each, not none.
+    pub(crate) chapter_tasks: Option<u64>,
     /// At most about so many tasks, not none.
     pub(crate) tasks_max: u64,
 }
@@ -82,7 +84,7 @@ impl LifePlan {
             // No life is to consist of nothing but the start of workers.
             tasks = tasks.min(u64::from(each) * 50);
         }
-        tasks = tasks.min(wish.tasks_max);
+        tasks = tasks.min(wish.tasks_max).min(wish.chapter_tasks.unwrap_or(u64::MAX)).max(1);
         Self {
             seed,
             life,
@@ -93,7 +95,7 @@ impl LifePlan {
             tasks,
             tasks_per_kill: wish.tasks_per_kill.unwrap_or(tasks_per_kill),
             stops_workers: dice.one_in(2),
-            claim_deadline: dice.pick(&[SOON, SOON, Duration::from_secs(600)]),
+            claim_deadline: dice.pick(&[SOON, Duration::from_secs(600)]),
             recycles_on_panic: dice.one_in(4),
             recycled_after_tasks,
             recycled_after: dice.one_in(6).then(|| dice.micros(100_000, 1_500_000)),
@@ -325,14 +327,15 @@ fn work(dice: &mut Dice, transport: Transport) -> Work {
 fn deed(dice: &mut Dice, work: Work) -> Deed {
     match dice.below(1000) {
         600..=749 => Deed::SpinMicros(dice.between(1, 300)),
-        750..=839 => Deed::SleepMicros(dice.between(1, 3_000)),
+        750..=829 => Deed::SleepMicros(dice.between(1, 3_000)),
+        830..=839 => Deed::SleepMicros(dice.between(3_000, 15_000)),
         840..=889 if work == Work::Fallible => Deed::Fail,
         910..=939 => Deed::Panic,
         940..=964 => deadly(dice),
         965..=979 => Deed::HangWithMib(dice.pick(&[0, 0, 0, 30, 100])),
         980..=989 => Deed::HogMib(dice.between(1, 20)),
-        990..=992 => Deed::Burn,
-        993..=997 => Deed::Heed,
+        990..=994 => Deed::Burn,
+        995..=999 => Deed::Heed,
         _ => Deed::Return,
     }
 }

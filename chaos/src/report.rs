@@ -67,11 +67,11 @@ impl fmt::Display for Violation {
 impl LifePlan {
     /// How to have this life again.
     pub(crate) fn command(&self) -> String {
-        let Self { seed, life, tasks_per_kill, chapters, .. } = self;
+        let Self { seed, life, tasks_per_kill, chapters, tasks, .. } = self;
         let transport = if self.transport == Transport::Channel { "channel" } else { "ring" };
         format!(
             "to try it again: cargo run --release -p atasker-chaos -- --seed {seed} --life {life} \
-             --transport {transport} --tasks-per-kill {tasks_per_kill} --chapters {chapters} --for 5m"
+             --transport {transport} --tasks-per-kill {tasks_per_kill} --chapters {chapters} --chapter-tasks {tasks} --for 5m"
         )
     }
 }

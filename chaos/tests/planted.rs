@@ -54,7 +54,8 @@ fn build() -> PathBuf {
 fn is_found(binary: &Path, bug: &str) -> bool {
     let start = Instant::now();
     let output = Command::new(binary)
-        .args(["--for", "60s", "--patience", "20s"])
+        // Short lives, so that there are many.
+        .args(["--for", "60s", "--patience", "20s", "--chapters", "2", "--chapter-tasks", "500"])
         .env("ATASKER_SABOTAGE", bug)
         .output()
         .expect("the chaos run starts");

@@ -378,7 +378,7 @@ impl RingEnd {
         }
         let Some(listener) = sleep::answer(listening) else { return };
         #[cfg(atasker_sabotage)]
-        if sabotage::strikes(Bug::BellDropped, 300) {
+        if sabotage::strikes(Bug::BellDropped, 30) {
             return;
         }
         let bell = self.segment.u32_at(match listener {
