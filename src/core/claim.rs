@@ -9,7 +9,7 @@ use super::effect::{Effect, PoolId, SignalReason};
 use super::machine::Core;
 #[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
-use super::task::State;
+use super::task::{Kill, State};
 use super::workers::Worker;
 use crate::admission::Time;
 use crate::task::id::{Ticket, WorkerId};
@@ -67,5 +67,22 @@ impl<P: Clone> Core<P> {
             self.kill_worker(worker, SignalReason::Stuck, out);
             self.schedule(now, out);
         }
+    }
+
+    /// Instead of `on_claim_checked` or `on_kill_settled`: what the attempt needs is still on its way to the worker, and
+    /// the worker could not take it up. Its time begins anew. `false`: it is not about that.
+    pub(crate) fn on_not_offered(&mut self, now: Time, worker: WorkerId, ticket: Ticket) -> bool {
+        let is_taken_for_begun = self.tasks.find_ticket(ticket).is_some_and(|record| {
+            let timed = matches!(record.state, State::Begun | State::Killing(Kill::TimedOut(_)));
+            timed && record.is_with(worker) && !record.surely_begun()
+        });
+        if is_taken_for_begun {
+            let slot = ticket.task.slot;
+            let record = &mut self.tasks[slot];
+            (record.state, record.mark) = (State::Begun, now);
+            let due = self.set_limits(slot, now);
+            self.set_alarm(slot, due);
+        }
+        is_taken_for_begun
     }
 }

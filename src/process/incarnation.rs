@@ -68,7 +68,9 @@ struct State {
     /// Nothing more will be said over the control channel, or nobody listens any more.
     control_ended: bool,
     link_ended: bool,
-    /// The owner is being told that it is doomed, which its exit must not overtake.
+    /// The kernel has begun to end it, of which the owner is told.
+    doomed: bool,
+    /// The owner is just being told so, which its exit must not overtake.
     telling: bool,
     /// What it had begun when it died.
     fates: Vec<Fate>,
@@ -182,7 +184,7 @@ impl Incarnation {
                 state.signalled.get_or_insert(SignalReason::Deserted);
                 return;
             }
-            state.telling = true;
+            (state.doomed, state.telling) = (true, true);
         }
         if let Some(shared) = self.shared.upgrade()
             && let Some(fates) = shared.end_ring(link, RingEnd::ThreadLost)
@@ -310,7 +312,8 @@ impl Incarnation {
     /// SIGKILL to its group, if there is one.
     pub(super) fn signal(&self, why: SignalReason) {
         let mut state = self.state.lock();
-        if !state.is_dead() {
+        // What dies already dies of something else.
+        if !state.is_dead() && !state.doomed {
             state.signalled.get_or_insert(why);
         }
         if let Some(child) = &state.child {

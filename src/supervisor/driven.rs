@@ -136,6 +136,7 @@ impl Driven {
                 }
                 None => effects.kept.push(Effect::Revoke { worker, ticket }),
             },
+            Effect::Kill { worker, ticket } if self.gives_time(now, worker, ticket) => {}
             Effect::Kill { worker, ticket } => match self.link(worker) {
                 Some(link) => {
                     let kill = link.try_kill(ticket);
@@ -148,6 +149,7 @@ impl Driven {
                     self.split(now, ticket, kept, told);
                 }
             }
+            Effect::CheckClaim { worker, ticket } if self.gives_time(now, worker, ticket) => {}
             Effect::CheckClaim { worker, ticket } => {
                 // Without a ring, what was sent counts as begun.
                 let begun = self.link(worker).is_none_or(|link| link.has_begun(ticket));
@@ -160,6 +162,12 @@ impl Driven {
             }
             other => effects.kept.push(other),
         }
+    }
+
+    /// Whether the time of an attempt begins anew, because what it needs is still on its way to the worker.
+    fn gives_time(&mut self, now: Time, worker: WorkerId, ticket: Ticket) -> bool {
+        self.link(worker).is_some_and(|link| link.is_preparing(ticket))
+            && self.core.on_not_offered(now, worker, ticket)
     }
 
     fn on_revoked(

@@ -38,6 +38,9 @@ pub(crate) trait Link: Send + Sync {
     /// taken.
     fn split(&self, ticket: Ticket, keep: u32) -> Option<u32>;
 
+    /// Whether the worker can't begin the call yet, because this process has not got it, or what goes before it, ready.
+    fn is_preparing(&self, ticket: Ticket) -> bool;
+
     /// Whether the worker has begun the call.
     fn has_begun(&self, ticket: Ticket) -> bool;
 

@@ -143,3 +143,15 @@ fn a_lack_of_memory_is_an_error() {
         assert_eq!(flipped.expect("accepted").wait().expect("runs").to_vec().expect("here"), [255]);
     });
 }
+
+#[test]
+fn a_payload_that_takes_longer_to_send_than_its_worker_may_take() {
+    watched(|| {
+        let builder = Supervisor::builder().processes(Limits::new(1));
+        let builder = builder.claim_deadline(std::time::Duration::from_millis(20));
+        let supervisor = builder.start().expect("workers start");
+        let payload = vec![5; 800 << 20];
+        let seen = supervisor.submit(length_and_last::call(&payload)).expect("accepted").wait();
+        assert_eq!(seen.expect("runs"), (800 << 20, Some(5)));
+    });
+}

@@ -305,6 +305,16 @@ impl Story {
         })
     }
 
+    fn not_offered(&mut self, worker: u64, name: Name, is_about: bool) -> &mut Self {
+        let ticket = self.tickets[name];
+        let mut answer = None;
+        self.event(|core, now, _| {
+            answer = Some(core.on_not_offered(now, WorkerId(worker), ticket))
+        });
+        assert_eq!(answer, Some(is_about));
+        self
+    }
+
     fn not_asked(&mut self, worker: u64, name: Name) -> &mut Self {
         let ticket = self.tickets[name];
         self.event(|core, now, _| core.on_not_asked(now, WorkerId(worker), ticket))

@@ -138,3 +138,19 @@ fn a_worker_is_looked_after_while_its_task_runs_for_long() {
     story.wait(ms(10)).is("look after 1").wait(ms(10)).is("look after 1").done("a");
     story.submit("b", Options::DEFAULT).wait(ms(9)).is("");
 }
+
+#[test]
+fn what_is_still_on_its_way_to_its_worker_is_given_time() {
+    let claims = WorkersConfig { claim_deadline: Some(ms(10)), restart_limit: 1, ..RINGS };
+    let mut story = Story::workers(Limits::new(1), claims);
+    let options = Options { timeout: Some(ms(15)), ..Options::DEFAULT };
+    story.submit("a", options).is("stage a on 1").wait(ms(10)).is("check a on 1");
+    story.not_offered(1, "a", true).is("").wait(ms(10)).is("check a on 1");
+    story.not_offered(1, "a", true).is("").wait(ms(10)).is("check a on 1").checked(1, "a", true);
+    story.is("").wait(ms(4)).is("").wait(ms(1)).is("kill a on 1").not_offered(1, "a", false);
+    story.killed(1, "a", true).is("signal 1 TimedOut, a timed out, spawn 2");
+    let mut story = Story::workers(Limits::new(1), RINGS);
+    story.submit("a", options).wait(ms(15)).is("kill a on 1").not_offered(1, "a", true).is("");
+    story.wait(ms(14)).is("").wait(ms(1)).is("kill a on 1").done("a").is("a finished");
+    story.submit("b", options).cancel("b", Cancel::InProgress).not_offered(1, "b", false);
+}

@@ -146,6 +146,10 @@ impl Link for ChannelLink {
     }
 
     /// What was sent counts as begun.
+    fn is_preparing(&self, _ticket: Ticket) -> bool {
+        false
+    }
+
     fn has_begun(&self, _ticket: Ticket) -> bool {
         true
     }

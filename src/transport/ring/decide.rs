@@ -68,6 +68,10 @@ impl Link for RingLink {
         }
     }
 
+    fn is_preparing(&self, ticket: Ticket) -> bool {
+        pending::is_preparing(&self.lock().pending, ticket)
+    }
+
     fn has_begun(&self, ticket: Ticket) -> bool {
         let mut state = self.lock();
         state.records.find(ticket).is_some_and(|(position, _)| {

@@ -64,30 +64,35 @@ impl RingLink {
     /// Delivers what was committed; says what was begun beside that. Nothing is delivered afterwards. `None`: it was
     /// closed before.
     pub(crate) fn close(&self, deliveries: &mut Vec<Delivery>) -> Option<Vec<Fate>> {
-        let mut state = self.lock();
+        let state = &mut *self.lock();
         if state.over {
             return None;
         }
         // What it had committed before a lie counts; a lie now costs what is behind it.
-        let _lie = self.drain_locked(&mut state, true, deliveries);
+        let _lie = self.drain_locked(state, true, deliveries);
         state.over = true;
         let unheard: Vec<Ticket> = state.pending.drain(..).map(|call| call.ticket).collect();
         state.unheard.extend(unheard);
         self.outstanding.store(0, Ordering::Relaxed);
         let mut believed = !state.corrupt;
-        let mut fates = Vec::new();
+        let (mut fates, mut untouched) = (Vec::new(), Vec::new());
         // What was taken back or killed has been settled.
-        let staged = state.records.iter().filter(|(_, record)| record.state == State::Staged);
-        for (position, record) in staged.clone() {
+        let staged = || state.records.iter().filter(|(_, record)| record.state == State::Staged);
+        for (position, record) in staged() {
             match check_word(word::look(self.word(Entry::at(position).word())), record) {
-                Ok(word) if word.begun() == 0 => {}
+                Ok(word) if word.begun() == 0 => untouched.push(position),
                 Ok(word) => fates.push(Fate { ticket: record.ticket, begun: word.begun() }),
                 Err(_lie) => believed = false,
             }
         }
         if !believed {
             // What a liar says of its entries is worth nothing: all may have begun.
-            fates = staged.map(|(_, record)| record.in_doubt()).collect();
+            fates = staged().map(|(_, record)| record.in_doubt()).collect();
+            untouched.clear();
+        }
+        // It is given to others, before the death of this worker is certain.
+        for position in untouched {
+            self.take_back_lent(state, position);
         }
         Some(fates)
     }
