@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use atasker::{CrashReport, Quarantine, RetryOn, TaskError, TaskErrorKind, TimeLimit};
+use atasker::{CrashReport, Quarantine, RetryOn, TaskError, TaskErrorKind, TimeLimit, Transport};
 
 use crate::fleet::Death;
 use crate::pending::Observed;
@@ -281,11 +281,16 @@ impl Case<'_> {
     }
 
     fn judge_returned_error(&self) -> Verdict {
-        let Some((_, deed)) = self.last() else {
+        let Some((last, deed)) = self.last() else {
             return Err("an `Err` of a task that never ran".to_owned());
         };
         expect(deed == Deed::Fail, || format!("an `Err`, though it was to {deed:?}"))?;
-        self.judge_end_of_retries(RetryOn::Error, self.attempts.len())
+        // Over a channel what was sent counts as an attempt, also if its worker died or was killed before it began.
+        let attempts = match self.life.transport {
+            Transport::Channel => last.count_told as usize,
+            _ => self.attempts.len(),
+        };
+        self.judge_end_of_retries(RetryOn::Error, attempts)
     }
 
     /// A failure that is to be repeated is the end only if there were enough attempts.
