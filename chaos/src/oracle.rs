@@ -101,6 +101,7 @@ impl Ran {
 /// What holds for every task of a life.
 #[derive(Debug)]
 pub(crate) struct Circumstances {
+    pub(crate) transport: Transport,
     pub(crate) end: End,
     /// Every task had ended before the supervisor did.
     pub(crate) settled: bool,

@@ -111,9 +111,9 @@ pub(crate) fn judge(
     for death in &deaths {
         by_pid.entry(death.pid).or_default().push(death.clone());
     }
-    let LifePlan { end, settled, crash_limit, .. } = shared.plan;
+    let LifePlan { transport, end, settled, crash_limit, .. } = shared.plan;
     let settled = settled || !over.is_last;
-    let life = Circumstances { end, settled, crash_limit, deaths: by_pid };
+    let life = Circumstances { transport, end, settled, crash_limit, deaths: by_pid };
     for told in &over.told {
         let (plan, attempts) = (shared.plan.task(told.number), ran.attempts(told.number));
         let case = Case { plan: &plan, told, attempts, life: &life };
