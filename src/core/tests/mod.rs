@@ -309,7 +309,7 @@ impl Story {
         let ticket = self.tickets[name];
         let mut answer = None;
         self.event(|core, now, _| {
-            answer = Some(core.on_not_offered(now, WorkerId(worker), ticket))
+            answer = Some(core.on_not_offered(now, WorkerId(worker), ticket));
         });
         assert_eq!(answer, Some(is_about));
         self
