@@ -437,7 +437,7 @@ impl Owner for Shared {
 
     fn on_doomed(&self, worker: WorkerId, fates: Vec<Fate>) {
         let begun: Vec<Ticket> = fates.iter().map(|fate| fate.ticket).collect();
-        tracing::debug!(target: "atasker::process", worker = worker.0, pid = self.executor.pid(worker), "worker dies");
+        tracing::trace!(target: "atasker::process", worker = worker.0, pid = self.executor.pid(worker), "worker dies");
         let mut effects = Effects::default();
         self.tell_driven(&mut effects, |driven, now, told| {
             driven.on_fates(now, &fates, told);
