@@ -113,8 +113,8 @@ pub(crate) struct Machine {
     on_failure: OnFailure,
     stage: Stage,
     turn: Turn,
-    /// The last that has begun.
-    begun: Turn,
+    /// Turns in whose place others were submitted, or none, before they had begun, and of which that is not settled.
+    overtaken: Vec<Turn>,
     /// The hooks of the start have been called, so those of the end are due.
     greeted: bool,
     stopping: bool,
@@ -138,7 +138,7 @@ impl Machine {
             on_failure,
             stage: Stage::Inactive,
             turn: Turn(0),
-            begun: Turn(0),
+            overtaken: Vec::new(),
             greeted: false,
             stopping: false,
             again: false,
@@ -183,9 +183,11 @@ impl Machine {
         self.lives_ended
     }
 
-    /// Whether what was submitted as `turn` will never begin, since another has taken its place.
-    pub(crate) fn is_overtaken(&self, turn: Turn) -> bool {
-        turn > self.begun && !self.is_planned(turn)
+    /// Whether what was submitted as `turn` will never begin, since another has taken its place, or none has. Asked
+    /// once: whoever is told withdraws it.
+    pub(crate) fn take_overtaken(&mut self, turn: Turn) -> bool {
+        let at = self.overtaken.iter().position(|&other| other == turn);
+        at.map(|at| self.overtaken.swap_remove(at)).is_some()
     }
 
     /// Whether what was submitted as `turn` has still to begin.
@@ -224,6 +226,7 @@ impl Machine {
                 Command::Nothing
             }
             Stage::Planned { .. } | Stage::Waiting if !self.greeted => {
+                self.overtake();
                 self.finish();
                 Command::Withdraw
             }
@@ -289,7 +292,6 @@ impl Machine {
             return None;
         }
         self.stage = Stage::Turning { runs: false };
-        self.begun = turn;
         Some(self.next_step(now))
     }
 
@@ -342,6 +344,7 @@ impl Machine {
     /// only ends the worker.
     pub(crate) fn on_refused(&mut self, turn: Turn) -> Option<Turn> {
         if !self.is_planned(turn) {
+            self.take_overtaken(turn);
             return None;
         }
         self.stopping = true;
@@ -459,9 +462,17 @@ impl Machine {
     }
 
     /// A new turn, in the place of whatever was current.
+    /// What is planned, if anything, won't begin.
+    fn overtake(&mut self) {
+        if matches!(self.stage, Stage::Planned { .. }) {
+            self.overtaken.push(self.turn);
+        }
+    }
+
     fn submit(&mut self, now: Time) -> Command {
         let has_hooks_to_call = !self.greeted || self.stopping;
         let due = if has_hooks_to_call { None } else { self.due().filter(|due| *due > now) };
+        self.overtake();
         self.turn = Turn(self.turn.0 + 1);
         self.stage = Stage::Planned { at: due.unwrap_or(now) };
         Command::Submit { turn: self.turn, at: due, is_urgent: self.stopping }

@@ -78,7 +78,7 @@ pub(super) struct State<I> {
     /// Absent while a turn has it.
     pub(super) code: Option<Code<I>>,
     /// What was submitted and has not begun.
-    pub(super) submitted: Option<TaskId>,
+    pub(super) submitted: Option<(Turn, TaskId)>,
     pub(super) name: Arc<str>,
     pub(super) priority: Priority,
     /// Where its turns are submitted, since the last start.
@@ -286,8 +286,8 @@ impl<I: Send + 'static> Shell<I> {
             Ok(task) => {
                 let mut state = self.state.lock();
                 if state.machine.is_planned(turn) {
-                    state.submitted = Some(task);
-                } else if state.machine.is_overtaken(turn) {
+                    state.submitted = Some((turn, task));
+                } else if state.machine.take_overtaken(turn) {
                     drop(state);
                     self.withdraw(task);
                 }
@@ -341,6 +341,10 @@ impl<I> State<I> {
             Command::Nothing => None,
             Command::Withdraw | Command::Submit { .. } => self.submitted.take(),
         };
+        let withdrawn = withdrawn.map(|(turn, task)| {
+            self.machine.take_overtaken(turn);
+            task
+        });
         let submission = match command {
             Command::Submit { turn, at, is_urgent } => Some(Submission {
                 turn,

@@ -404,3 +404,31 @@ fn ten_thousand_ticks_of_a_worker_do_not_drift() {
         shell.begin(0);
     }
 }
+
+#[test]
+fn who_submits_late_learns_that_it_was_for_nothing() {
+    let hour = Timing::every(Duration::from_secs(3600));
+    let mut machine = Machine::new(Kind::Interval(hour), OnFailure::GoOn);
+    let now = Time(0);
+    let Some(Command::Submit { turn: first, .. }) = machine.on_start(now) else {
+        panic!("it starts")
+    };
+    assert_eq!(machine.on_turn_begun(first, now), Some(Step::Greet));
+    let planned = match machine.on_greeted(now) {
+        Step::Leave(Command::Submit { turn, .. }) => turn,
+        Step::Run { .. } => {
+            let ended = Ended { breaks: false, failed: false, more: false };
+            let Step::Leave(Command::Submit { turn, .. }) = machine.on_ended(now, ended) else {
+                panic!("the next is an hour away");
+            };
+            turn
+        }
+        other => panic!("{other:?}"),
+    };
+    // While that is being submitted the worker stops, and its last turn begins.
+    let Command::Submit { turn: last, .. } = machine.on_stop(now) else { panic!("it has hooks") };
+    assert_eq!(machine.on_turn_begun(last, now), Some(Step::Part));
+    assert!(machine.take_overtaken(planned), "it has to be withdrawn");
+    assert!(!machine.take_overtaken(planned), "once");
+    assert!(!machine.take_overtaken(last) && !machine.take_overtaken(first), "these have begun");
+}
