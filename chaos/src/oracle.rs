@@ -260,7 +260,11 @@ impl Case<'_> {
         };
         // It may have died of itself just when its kill was won.
         let limited = self.plan.timeout.is_some() || self.plan.cpu_limit.is_some();
-        let timed_out = limited && !death.killed_from_outside;
+        // And so it may have been killed from outside when its time was up.
+        let was_due = self.plan.timeout.is_some_and(|timeout| {
+            u128::from(death.at_ns - attempt.began_ns) >= timeout.as_nanos()
+        });
+        let timed_out = limited && (!death.killed_from_outside || was_due);
         let crashed = death.killed_from_outside || deed.is_deadly();
         let timed_out = timed_out || death.killed_because.as_deref() == Some("TimedOut");
         let allowed = (timed_out && on.contains(&RetryOn::Timeout))
