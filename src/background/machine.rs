@@ -461,7 +461,6 @@ impl Machine {
         self.submit(now)
     }
 
-    /// A new turn, in the place of whatever was current.
     /// What is planned, if anything, won't begin.
     fn overtake(&mut self) {
         if matches!(self.stage, Stage::Planned { .. }) {
@@ -469,6 +468,7 @@ impl Machine {
         }
     }
 
+    /// A new turn, in the place of whatever was current.
     fn submit(&mut self, now: Time) -> Command {
         let has_hooks_to_call = !self.greeted || self.stopping;
         let due = if has_hooks_to_call { None } else { self.due().filter(|due| *due > now) };

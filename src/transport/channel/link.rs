@@ -145,11 +145,11 @@ impl Link for ChannelLink {
         None
     }
 
-    /// What was sent counts as begun.
     fn is_preparing(&self, _ticket: Ticket) -> bool {
         false
     }
 
+    /// What was sent counts as begun.
     fn has_begun(&self, _ticket: Ticket) -> bool {
         true
     }
