@@ -8,12 +8,13 @@ use super::effect::{Effect, PoolId, SignalReason};
 use super::event::{StopMode, WorkersConfig};
 use super::machine::{Core, Pool};
 use super::workers::WorkerState;
+use crate::admission::Time;
 use crate::task::id::WorkerId;
 use crate::task::options::Priority;
 
 impl<P: Clone> Core<P> {
     /// Spawns up to the number that the limits ask for, and extra ones for critical tasks that wait.
-    pub(super) fn spawn_missing(&mut self, pool: PoolId, out: &mut Vec<Effect<P>>) {
+    pub(super) fn spawn_missing(&mut self, pool: PoolId, now: Time, out: &mut Vec<Effect<P>>) {
         let stop = self.stop;
         let pool = &mut self.pools[pool as usize];
         let draining =
@@ -39,7 +40,8 @@ impl<P: Clone> Core<P> {
             self.last_worker += 1;
             let worker = WorkerId(self.last_worker);
             workers.insert(worker);
-            out.push(Effect::Spawn { worker, delay: workers.delay_of_spawn(self.last_worker) });
+            let delay = workers.delay_of_spawn(self.last_worker, now);
+            out.push(Effect::Spawn { worker, delay });
         }
     }
 

@@ -5,7 +5,7 @@ use super::machine::Core;
 #[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
 use super::task::{Kill, Progress, Revoke, State};
-use super::workers::WorkerState;
+use super::workers::{CALM, WorkerState};
 use crate::admission::Time;
 use crate::task::id::{Ticket, WorkerId};
 use crate::task::options::RetryOn;
@@ -75,6 +75,7 @@ impl<P: Clone> Core<P> {
                 _ => self.on_entry_doomed(slot, begun, worker_id, now, out),
             }
         }
+        self.workers_mut().calm_until = now + CALM;
         if !state.is_dying() {
             self.count_death(state, !begun.is_empty(), now, out);
         }

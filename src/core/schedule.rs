@@ -28,7 +28,7 @@ impl<P: Clone> Core<P> {
                 self.rebalance(pool, now, out);
             }
             if self.stop.is_some() || !self.pool(pool).is_fully_staffed() {
-                self.spawn_missing(pool, out);
+                self.spawn_missing(pool, now, out);
                 self.drop_superfluous(pool, out);
             }
         } else {

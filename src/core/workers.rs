@@ -10,6 +10,10 @@ use super::prediction::Prediction;
 use crate::admission::Time;
 use crate::task::id::WorkerId;
 
+/// So long after a death was told no worker is started that nobody waits for. A start has a core for half a millisecond,
+/// which whoever was told may need for what he does next.
+pub(super) const CALM: Duration = Duration::from_millis(2);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WorkerState {
     /// Spawned, not ready yet.
@@ -96,6 +100,8 @@ pub(super) struct Workers {
     pub(super) balance_check: Time,
     /// Whether any may be late.
     any_late: bool,
+    /// The end of [`CALM`] after the last death.
+    pub(super) calm_until: Time,
 }
 
 impl Workers {
@@ -126,6 +132,7 @@ impl Workers {
             memory_check: Time::NEVER,
             balance_check: Time::NEVER,
             any_late: false,
+            calm_until: Time::ZERO,
         }
     }
 
@@ -298,10 +305,11 @@ impl Workers {
         }
     }
 
-    /// How long the next spawn is to wait after failures. `noise` differs between spawns.
-    pub(super) fn delay_of_spawn(&self, noise: u64) -> Duration {
+    /// How long the next spawn is to wait: after failures, or for [`CALM`]. `noise` differs between spawns.
+    pub(super) fn delay_of_spawn(&self, noise: u64, now: Time) -> Duration {
         match self.failures {
-            0 => Duration::ZERO,
+            0 if self.idle.is_empty() => Duration::ZERO,
+            0 => self.calm_until.since(now),
             failures => self.config.restart_backoff.wait_before(failures.saturating_add(1), noise),
         }
     }

@@ -11,7 +11,8 @@ use ipc_channel::IpcError;
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 
 use super::config::Transport;
-use super::incarnation::{Incarnation, Readiness};
+use super::incarnation::Incarnation;
+use super::life::Readiness;
 use super::processes::Shared;
 use super::protocol::{
     ANNOUNCEMENT_BYTES_MAX, Announcement, CRATE_VERSION, FromWorker, PROTOCOL_VERSION, Welcome,
@@ -220,7 +221,7 @@ impl Listening {
         }
         self.incarnation.announce_ready(self.catalogue.take());
         // The monitor has a deadline less to wait for.
-        self.shared.wake_monitor();
+        self.shared.wake().now();
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ipc_channel::ipc::IpcSender;
 use ipc_channel::platform::OsIpcSender;
 
-use super::incarnation::{Awaited, Incarnation, Way};
+use super::incarnation::{Incarnation, Way};
+use super::life::Awaited;
 use super::protocol::FromWorker;
 
 /// What ends a dead worker's channels. Two threads of the coordinator wait for it.

@@ -9,6 +9,7 @@ use ipc_channel::ipc::IpcSender;
 
 use super::end_markers::EndMarkers;
 use super::exit::{Death, Exit};
+use super::life::{Awaited, FOLLOWS_WITHIN, Phase, Readiness, Serving, State};
 use super::processes::{Owner, RingEnd, Shared};
 use super::protocol::FromWorker;
 use super::start_failure::{StartFailure, start_error};
@@ -23,7 +24,7 @@ use crate::task::cause::ExitCause;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::channel::ChannelLink;
 use crate::transport::ring::RingLink;
-use crate::transport::{Fate, Link, OutcomeFrame, Sink};
+use crate::transport::{Link, OutcomeFrame, Sink};
 
 #[derive(Debug)]
 pub(super) struct Incarnation {
@@ -49,76 +50,6 @@ impl Way {
             Self::Channel(link) => Arc::clone(link) as Arc<dyn Link>,
         }
     }
-}
-
-#[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "facts that come from four threads in any order")]
-struct State {
-    phase: Phase,
-    spawned: Option<Instant>,
-    pid: Option<u32>,
-    /// Until it is reaped: while it stands here, its number is its own and may be signalled.
-    child: Option<Arc<Child>>,
-    signalled: Option<SignalReason>,
-    /// The first thing that went wrong before it was ready.
-    failure: Option<StartFailure>,
-    /// For the end marker of the control channel.
-    control: Option<IpcSender<FromWorker>>,
-    death: Option<Death>,
-    /// Nothing more will be said over the control channel, or nobody listens any more.
-    control_ended: bool,
-    link_ended: bool,
-    /// The kernel has begun to end it, of which the owner is told.
-    doomed: bool,
-    /// The owner is just being told so, which its exit must not overtake.
-    telling: bool,
-    /// What it had begun when it died.
-    fates: Vec<Fate>,
-    corrupt: bool,
-    reported: bool,
-}
-
-impl State {
-    fn is_dead(&self) -> bool {
-        self.death.is_some() || self.reported
-    }
-
-    /// Its owner knows that it can be used, or is just being told.
-    fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Announcing | Phase::Started)
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    /// It has not said a word.
-    #[default]
-    Silent,
-    /// It has made itself known as a worker.
-    Announced,
-    /// The owner is being told that it is ready.
-    Announcing,
-    Started,
-}
-
-/// What has not come yet of a worker that died.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Awaited {
-    /// The end of its outcomes.
-    pub(super) link: bool,
-    /// The end of its control channel.
-    pub(super) control: bool,
-    /// That its exit is told.
-    pub(super) exit: bool,
-}
-
-/// Whether a worker that says it is ready can still be used.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Readiness {
-    Go,
-    /// It has died meanwhile, or was ready before.
-    No,
 }
 
 impl Incarnation {
@@ -169,30 +100,38 @@ impl Incarnation {
         self.report_if_complete();
     }
 
-    /// Its thread that runs tasks has ended. If the process dies of a signal, the owner is told at once: the kernel may
-    /// be long at taking down what it had of memory. If not, it goes on without that thread, or ends by itself.
+    /// Its thread that serves calls has ended, nearly always because the kernel ends the process. Tells the owner at once:
+    /// the kernel may be long at taking down what the process had of memory.
     pub(super) fn on_thread_lost(&self, link: &RingLink) {
+        let shared = self.shared.upgrade();
         {
             let mut state = self.state.lock();
-            let Some(child) = state.child.as_ref().filter(|_| state.phase == Phase::Started) else {
-                return;
-            };
-            let is_dying = child.dies_of_signal();
-            // To one that is dying for certain this does nothing.
-            child.kill_group();
-            if !is_dying {
-                state.signalled.get_or_insert(SignalReason::Deserted);
+            state.serving = Serving::Ended(Instant::now());
+            state.telling = state.phase == Phase::Started && !state.is_dead();
+            if !state.telling {
                 return;
             }
-            (state.doomed, state.telling) = (true, true);
         }
-        if let Some(shared) = self.shared.upgrade()
+        if let Some(shared) = &shared
             && let Some(fates) = shared.end_ring(link, RingEnd::ThreadLost)
         {
             self.tell(|owner| owner.on_doomed(self.id, fates));
         }
         self.state.lock().telling = false;
         self.report_if_complete();
+        // The monitor is left alone until then, and has no core that the caller may need.
+        if let Some(shared) = shared {
+            shared.wake().within(FOLLOWS_WITHIN);
+        }
+    }
+
+    /// When it is to be looked whether it goes on without its serving thread.
+    pub(super) fn follows_until(&self) -> Option<Instant> {
+        self.state.lock().follows_until()
+    }
+
+    pub(super) fn end_if_deserted(&self) {
+        self.state.lock().end_if_deserted();
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -312,8 +251,10 @@ impl Incarnation {
     /// SIGKILL to its group, if there is one.
     pub(super) fn signal(&self, why: SignalReason) {
         let mut state = self.state.lock();
-        // What dies already dies of something else.
-        if !state.is_dead() && !state.doomed {
+        if state.serving != Serving::Runs {
+            // What dies already dies of something else.
+            state.end_if_deserted();
+        } else if !state.is_dead() {
             state.signalled.get_or_insert(why);
         }
         if let Some(child) = &state.child {
@@ -432,7 +373,7 @@ impl Incarnation {
         if let Some(shared) = self.shared.upgrade()
             && shared.is_stopping()
         {
-            shared.wake_monitor();
+            shared.wake().now();
         }
     }
 

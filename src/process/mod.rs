@@ -15,6 +15,7 @@ mod end_markers;
 mod error;
 mod exit;
 mod incarnation;
+mod life;
 mod looks;
 pub(crate) mod memory_kills;
 mod monitor;
@@ -24,6 +25,7 @@ pub(crate) mod protocol;
 mod spawn;
 mod start_failure;
 mod threads;
+mod wake;
 mod worker_log;
 
 pub use config::{Output, OutputLine, OutputStream, Transport};

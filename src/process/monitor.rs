@@ -3,7 +3,7 @@
 //! All workers are started here, because the parent-death signal is about threads, and this one lives as
 //! long as they do.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,7 @@ impl Monitor {
             let now = Instant::now();
             self.start_due(now);
             self.end_late_starts(now);
+            self.end_deserted(now);
             self.end_late_endings(now);
             if self.stopping
                 && self.due.is_empty()
@@ -150,6 +151,15 @@ impl Monitor {
         }
     }
 
+    /// Those whose serving thread has ended, and who do not.
+    fn end_deserted(&self, now: Instant) {
+        for Watched { incarnation, .. } in &self.alive {
+            if incarnation.follows_until().is_some_and(|until| until <= now) {
+                incarnation.end_if_deserted();
+            }
+        }
+    }
+
     /// The host was suspended if it wakes long after something was due; nobody could get ready meanwhile, or be seen
     /// to.
     fn make_up_for_suspension(&mut self, slept_from: Instant) {
@@ -182,10 +192,11 @@ impl Monitor {
 
     /// Sleep until there is something to do. Returns which of the living have died.
     fn wait(&self) -> Vec<usize> {
-        let mut fds: Vec<BorrowedFd<'_>> = vec![self.shared.bell().as_fd()];
+        let mut fds: Vec<BorrowedFd<'_>> = self.shared.wake().fds().into();
+        let wakers = fds.len();
         fds.extend(self.alive.iter().map(|watched| watched.connection.child.as_pidfd()));
         match wait_readable(&fds, self.next_deadline()) {
-            Ok(ready) => (0..self.alive.len()).filter(|index| ready[index + 1]).collect(),
+            Ok(ready) => (0..self.alive.len()).filter(|index| ready[index + wakers]).collect(),
             Err(error) => {
                 // The kernel has no memory for the list. Trying again is all that can be done.
                 tracing::error!(target: "atasker::process", %error, "can't watch the worker processes");
@@ -198,7 +209,9 @@ impl Monitor {
     /// Derived from what there is, so that no forgotten timer wakes an idle pool.
     fn next_deadline(&self) -> Option<Instant> {
         let starts = self.alive.iter().filter_map(|watched| watched.start_until);
+        let deserted = self.alive.iter().filter_map(|watched| watched.incarnation.follows_until());
         starts
+            .chain(deserted)
             .chain(self.due.iter().map(|(at, _)| *at))
             .chain(self.ending.iter().map(|(until, _)| *until))
             .min()

@@ -14,11 +14,11 @@ use super::monitor::Monitor;
 use super::output::Outputs;
 use super::spawn::Ring;
 use super::threads::Threads;
+use super::wake::Wake;
 use super::worker_log::WorkerLog;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
 use crate::sync::{Mutex, Wish};
-use crate::sys::Bell;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::channel::ChannelLink;
 use crate::transport::ring::{Collector, CorruptRing, RingLink};
@@ -49,7 +49,7 @@ pub(crate) trait Owner: Send + Sync {
         link: Arc<dyn Link>,
     );
 
-    /// The worker's thread that runs tasks is gone and its process dies, which may take the kernel a while yet: other
+    /// The worker's thread that runs tasks is gone, and its process dies or is killed, which may take a while yet: other
     /// threads of it may not be through. Everything that it had committed was told. `fates`: what it had begun beside.
     /// Its exit follows, with no fates any more.
     fn on_doomed(&self, worker: WorkerId, fates: Vec<Fate>);
@@ -95,7 +95,7 @@ pub(super) struct Shared {
     workers: RwLock<BTreeMap<WorkerId, Arc<Incarnation>>>,
     commands: Mutex<Commands>,
     /// Wakes the monitor.
-    bell: Bell,
+    wake: Wake,
     outputs: Arc<Outputs>,
     threads: Arc<Threads>,
     worker_log: WorkerLog,
@@ -126,7 +126,7 @@ impl Processes {
         let lacking = |source| WorkerStartError::Resources { source: Arc::new(source) };
         let launch = Launch::new(config)?;
         let threads = Arc::new(Threads::default());
-        let bell = Bell::new().map_err(lacking)?;
+        let wake = Wake::new().map_err(lacking)?;
         let outputs = Outputs::start(launch.output.clone(), &threads).map_err(lacking)?;
         let collector = (launch.transport == Transport::Ring).then(Collector::new);
         let shared = Arc::new(Shared {
@@ -134,7 +134,7 @@ impl Processes {
             owner,
             workers: RwLock::default(),
             commands: Mutex::default(),
-            bell,
+            wake,
             outputs,
             threads,
             worker_log: WorkerLog::new(),
@@ -171,7 +171,7 @@ impl Processes {
             incarnation.signal(SignalReason::Stopping);
             incarnation.on_never_spawned(None);
         } else {
-            self.shared.wake_monitor();
+            self.shared.wake().within(delay);
         }
     }
 
@@ -246,7 +246,7 @@ impl Processes {
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
         if let Some(incarnation) = self.shared.find(worker) {
             incarnation.signal(why);
-            self.shared.wake_monitor();
+            self.shared.wake().now();
         }
     }
 
@@ -267,7 +267,7 @@ impl Processes {
     /// From within a call to the owner it does not wait, since it would wait for itself.
     pub(crate) fn shut_down(&self) {
         self.shared.commands.lock().stopping = true;
-        self.shared.wake_monitor();
+        self.shared.wake().now();
         if !Threads::is_one() {
             self.shared.threads.wait_for_all(SHUT_DOWN_MAX);
         }
@@ -379,8 +379,9 @@ impl Shared {
         fates
     }
 
-    pub(super) fn bell(&self) -> &Bell {
-        &self.bell
+    /// What wakes the monitor.
+    pub(super) fn wake(&self) -> &Wake {
+        &self.wake
     }
 
     /// The pool is being shut down.
@@ -388,13 +389,9 @@ impl Shared {
         self.commands.lock().stopping
     }
 
-    pub(super) fn wake_monitor(&self) {
-        self.bell.ring();
-    }
-
     /// For the monitor: what is to be started, and whether everything is to end.
     pub(super) fn take_commands(&self) -> (Vec<(Instant, Arc<Incarnation>)>, bool) {
-        self.bell.silence();
+        self.wake.silence();
         let mut commands = self.commands.lock();
         (std::mem::take(&mut commands.spawns), commands.stopping)
     }
@@ -417,7 +414,7 @@ impl Shared {
     /// The worker's last word has been said.
     pub(super) fn forget(&self, worker: WorkerId) {
         self.workers.write().unwrap_or_else(PoisonError::into_inner).remove(&worker);
-        self.wake_monitor();
+        self.wake().now();
     }
 
     pub(super) fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {

@@ -1,4 +1,4 @@
-//! Descriptors: the bell that wakes a thread from `poll`, pipes, the lifeline's sockets.
+//! Descriptors: the bell and the alarm that wake a thread from `poll`, pipes, the lifeline's sockets.
 #![expect(unsafe_code, reason = "rustix has no close_range, and does not look for descriptors")]
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -15,6 +15,7 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 
 /// No message carries more descriptors (`SCM_MAX_FD`, unix(7)).
 pub(crate) const DESCRIPTORS_MAX: usize = 253;
@@ -49,6 +50,37 @@ impl Bell {
 }
 
 impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Wakes a thread that polls, but not before its time.
+#[derive(Debug)]
+pub(crate) struct Alarm(OwnedFd);
+
+impl Alarm {
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self(rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?))
+    }
+
+    /// Instead of what it was set to before.
+    pub(crate) fn set(&self, within: Duration) {
+        // Zero would put it off.
+        let it_value = timespec(within.max(Duration::from_nanos(1)));
+        let value = Itimerspec { it_interval: timespec(Duration::ZERO), it_value };
+        // What it is set to is a time, and it is a timer.
+        let _ = rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &value);
+    }
+
+    /// Stop ringing. To be called before looking for the reason.
+    pub(crate) fn silence(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Alarm {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -17,4 +17,4 @@ pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod snapshot;
 
-pub(crate) use descriptors::Bell;
+pub(crate) use descriptors::{Alarm, Bell};

@@ -264,6 +264,18 @@ pub(crate) fn parent_pid() -> u32 {
     rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs())
 }
 
+/// Have the current thread never take a core from another only because it was woken (`SCHED_BATCH`, sched(7)), unless it
+/// runs in a special way already.
+pub(crate) fn never_preempt() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters are this frame's. A failure leaves the thread as it is.
+    unsafe {
+        if libc::sched_getscheduler(0) == libc::SCHED_OTHER {
+            libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters);
+        }
+    }
+}
+
 /// Die when the thread that started this process ends. To be followed by a look at `parent_pid`: the
 /// parent may have ended before.
 pub(crate) fn die_with_parent() -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, io};
 
 use crate::sync::Mutex;
-use crate::sys::process::kill_own_group;
+use crate::sys::process::{kill_own_group, never_preempt};
 
 /// The directory of the handshake, while it stands. Whoever holds the lock is the only one to change it
 /// on disk, so that it can't be removed while it is half made.
@@ -19,6 +19,9 @@ static SHAKING_HANDS: AtomicBool = AtomicBool::new(true);
 pub(super) fn watch(lifeline: OwnedFd) -> io::Result<()> {
     // Not deaf to signals, unlike the thread that serves between tasks: somebody must hear a SIGTERM.
     std::thread::Builder::new().name("atasker-lifeline".to_owned()).spawn(move || {
+        // When the process is killed, this thread, too, is woken to end: it need not have the core of whoever waits for
+        // news of that.
+        never_preempt();
         let mut buffer = [0; 64];
         loop {
             match rustix::io::read(&lifeline, &mut buffer) {

@@ -14,6 +14,17 @@ fn a_spare_worker_takes_over_at_once_when_another_dies() {
 }
 
 #[test]
+fn whoever_was_told_of_a_death_has_the_cores_while_a_spare_worker_is_idle() {
+    let mut story = Story::workers(Limits::new(1), WorkersConfig { spares: 1, ..RINGS });
+    story.submit("a", Options::DEFAULT).is("stage a on 2");
+    story.doomed(2, &["a"]).is("a crashed in 2, spawn 3 later").exited(2, &[]).is("").ready(3);
+    // Not where somebody waits for it.
+    story.submit("b", Options::DEFAULT).is("stage b on 1").submit("c", Options::DEFAULT);
+    story.is("stage c on 1").doomed(1, &["b"]).is("b crashed in 1, stage c on 3, spawn 4");
+    story.exited(1, &[]).is("").ready(4).is("").doomed(4, &[]).is("spawn 5");
+}
+
+#[test]
 fn a_spare_worker_takes_over_as_soon_as_a_kill_is_won() {
     let mut story = Story::workers(Limits::new(1), SPARE);
     story.submit("a", timeout(ms(5))).submit("b", Options::DEFAULT).wait(ms(5)).is("kill a on 2");
