@@ -23,6 +23,16 @@ pub(crate) struct Told {
     pub(crate) observed: Observed,
 }
 
+impl Told {
+    /// The report of the crash that it ended with. It is written when its process has ended.
+    pub(crate) fn crash(&self) -> Option<&CrashReport> {
+        match &self.observed {
+            Observed::Failed(error) => error.crash(),
+            _ => None,
+        }
+    }
+}
+
 /// Whether somebody wanted it cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cancelled {

@@ -65,6 +65,9 @@ pub(crate) struct Ledger {
     /// How tasks have ended, as far as known.
     pub(crate) seen: Counted,
     pub(crate) served: Served,
+    /// Processes in which what kills has begun, and of whose end nobody has told yet, with the number of that task. A
+    /// crash is told before the end of its process is.
+    doomed: HashMap<u32, u64>,
 }
 
 impl Ledger {
@@ -106,6 +109,10 @@ pub(crate) fn judge(
     if let Some((number, what)) = complaints.into_iter().next() {
         return Err(Violation::new(shared, number, ran.attempts(number), what));
     }
+    for told in &over.told {
+        // Waits until the end of its process has been told.
+        let _report = told.crash();
+    }
     let deaths = shared.fleet.take_deaths();
     let mut by_pid: HashMap<u32, Vec<Death>> = HashMap::new();
     for death in &deaths {
@@ -122,7 +129,7 @@ pub(crate) fn judge(
             violation.with(what_happened_in(shared, told, &ran))
         })?;
     }
-    check_deaths(shared, &deaths, &ran)?;
+    check_deaths(shared, &deaths, &ran, &mut ledger.doomed)?;
     check_repetitions(shared, &ran)?;
     ledger.served.add(&ran, &life.deaths);
     ledger.add(&Ledger {
@@ -131,15 +138,14 @@ pub(crate) fn judge(
         attempts: ran.attempt_count() as u64,
         deaths: deaths.len() as u64,
         seen: count(&over.told),
-        served: Served::default(),
+        ..Ledger::default()
     });
     Ok(())
 }
 
 /// The events of the process in which a task is said to have crashed, and what ran there.
 fn what_happened_in(shared: &Shared, told: &Told, ran: &Ran) -> Vec<String> {
-    let Observed::Failed(error) = &told.observed else { return Vec::new() };
-    let Some(crash) = error.crash() else { return Vec::new() };
+    let Some(crash) = told.crash() else { return Vec::new() };
     let mut lines = shared.trace.about(0, &[crash.pid]);
     let mut there: Vec<_> = ran
         .iter()
@@ -155,18 +161,22 @@ fn what_happened_in(shared: &Shared, told: &Told, ran: &Ran) -> Vec<String> {
 }
 
 /// No worker ends without a reason.
-fn check_deaths(shared: &Shared, deaths: &[Death], ran: &Ran) -> Result<(), Violation> {
-    let mut deadly: HashMap<u32, u64> = HashMap::new();
+fn check_deaths(
+    shared: &Shared,
+    deaths: &[Death],
+    ran: &Ran,
+    doomed: &mut HashMap<u32, u64>,
+) -> Result<(), Violation> {
     for (number, attempts) in ran.iter() {
         let plan = shared.plan.task(number);
         for (count, attempt) in (1..).zip(attempts) {
             if attempt.ended.is_none() && plan.conduct.in_attempt(count).is_deadly() {
-                deadly.insert(attempt.pid, number);
+                doomed.insert(attempt.pid, number);
             }
         }
     }
     for death in deaths {
-        let caused = death.was_caused() || deadly.contains_key(&death.pid);
+        let caused = doomed.remove(&death.pid).is_some() || death.was_caused();
         let unexplained = || Err("a worker died of nothing that was done to it".to_owned());
         let checked = if caused { death.check() } else { unexplained() };
         checked.map_err(|what| {

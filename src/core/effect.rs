@@ -100,6 +100,13 @@ pub(crate) enum SignalReason {
     Deserted,
 }
 
+impl SignalReason {
+    /// Whether the worker is killed for what is wrong with it, not for what it was given.
+    pub(crate) fn is_own_fault(self) -> bool {
+        matches!(self, Self::Corrupt | Self::Stuck)
+    }
+}
+
 /// By what a worker had too much memory when it was killed, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MemoryExcess {

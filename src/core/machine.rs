@@ -439,8 +439,7 @@ impl<P: Clone> Core<P> {
         }
         let was_busy = worker.is_busy();
         let entries: Vec<u32> = worker.entries.iter().copied().collect();
-        let on_its_own_fault = matches!(why, SignalReason::Corrupt | SignalReason::Stuck);
-        workers.set_state(id, WorkerState::Dying { on_its_own_fault });
+        workers.set_state(id, WorkerState::Dying { on_its_own_fault: why.is_own_fault() });
         if was_busy {
             self.pool_mut(PoolId::Processes).admission.vacate();
         }

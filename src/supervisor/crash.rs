@@ -149,7 +149,8 @@ fn fatal<'a>(remains: &'a Remains, death: &Death) -> Option<&'a Arc<Painting>> {
     is_it.then_some(painting)
 }
 
-fn why_killed(why: SignalReason) -> &'static str {
+/// The rest of a sentence that ends with “because”.
+pub(super) fn why_killed(why: SignalReason) -> &'static str {
     match why {
         SignalReason::Corrupt => {
             "it sent what no worker sends: a task has written to memory or descriptors that are not its own, \

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use super::crash::Draft;
+use super::crash::{Draft, why_killed};
 use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
@@ -54,8 +54,8 @@ struct State {
     drafts: Vec<Draft>,
     was_ready: bool,
     start_error: Option<WorkerStartError>,
-    /// Of those that nobody has ended, the one that died last.
-    last_death: Option<Arc<Exit>>,
+    /// What went wrong last with a worker.
+    last_failure: Option<String>,
     failed: bool,
 }
 
@@ -281,6 +281,10 @@ impl Executor {
             }
             _ => worker,
         };
+        if let (Self::Workers(workers), true) = (self, why.is_own_fault()) {
+            let cause = format!("a worker that was killed because {}", why_killed(why));
+            workers.state.lock().last_failure = Some(cause);
+        }
         if let Some(pool) = self.pool() {
             tracing::debug!(
                 target: "atasker::process", worker = worker.0, pid = self.pid(worker), ?why, "worker killed"
@@ -354,9 +358,8 @@ impl Executor {
         let Self::Workers(workers) = self else {
             return String::new();
         };
-        let last_death = workers.state.lock().last_death.clone();
-        let cause =
-            last_death.map_or_else(|| "no worker could be started".to_owned(), |it| it.cause());
+        let last_failure = workers.state.lock().last_failure.clone();
+        let cause = last_failure.unwrap_or_else(|| "no worker could be started".to_owned());
         format!(
             "the process pool has given up starting workers, after {} in a row that died before they ran a task \
              (`restart_limit`), with growing pauses between them; the last one: {cause}",
@@ -472,7 +475,7 @@ impl Owner for Shared {
             state.start_error = Some(error.clone());
         }
         if exit.signalled.is_none() {
-            state.last_death = Some(Arc::clone(&exit));
+            state.last_failure = Some(exit.cause());
         }
         state.exits.push_back(Arc::clone(&exit));
         if state.exits.len() > EXITS_MAX {

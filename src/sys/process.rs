@@ -268,11 +268,11 @@ pub(crate) fn parent_pid() -> u32 {
 /// runs in a special way already.
 pub(crate) fn never_preempt() {
     let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the parameters are this frame's. A failure leaves the thread as it is.
-    unsafe {
-        if libc::sched_getscheduler(0) == libc::SCHED_OTHER {
-            libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters);
-        }
+    // SAFETY: no preconditions.
+    let present = unsafe { libc::sched_getscheduler(0) };
+    if present == libc::SCHED_OTHER {
+        // SAFETY: the parameters are this frame's. A failure leaves the thread as it is.
+        unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) };
     }
 }
 

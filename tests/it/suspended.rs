@@ -141,6 +141,23 @@ fn a_worker_that_was_stopped_goes_on_in_the_end() {
 }
 
 #[test]
+fn a_pool_that_gives_up_because_of_a_stopped_worker_says_so() {
+    watched(|| {
+        let builder = Supervisor::builder().processes(Limits::new(1)).restart_limit(0);
+        let builder = builder.claim_deadline(Duration::from_secs(1));
+        let supervisor = builder.start().expect("workers start");
+        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("it runs");
+        send_signal(pid, libc::SIGSTOP);
+        eventually("it stands still", || state_of(pid) == Some('T'));
+        let error = supervisor.submit(tasks::pid::call()).expect("accepted").wait();
+        let error = error.expect_err("nobody takes it").to_string();
+        let cause =
+            "the last one: a worker that was killed because it did not take up what it was given";
+        assert!(error.contains(cause), "{error}");
+    });
+}
+
+#[test]
 fn a_stopped_worker_does_not_stop_the_clock() {
     each_transport(|supervisor| {
         let folder = tempfile::tempdir().expect("a folder");

@@ -53,6 +53,7 @@ functions! {
     };
     abort = |_, _| std::process::abort();
     exit = |_, arguments| std::process::exit(text(arguments).parse().expect("a code"));
+    end_thread = |_, _| faults::end_thread();
     hang = |_, _| loop {
         std::thread::park();
     };

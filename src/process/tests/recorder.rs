@@ -55,6 +55,11 @@ impl Recorder {
         }
     }
 
+    /// What the worker had begun when it was doomed, if it was.
+    pub(super) fn doomed(&self, worker: WorkerId) -> Option<Vec<Fate>> {
+        self.doomed.lock().get(&worker).cloned()
+    }
+
     pub(super) fn rest(&self) -> Vec<(WorkerId, Told)> {
         self.told.lock().clone()
     }

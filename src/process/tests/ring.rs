@@ -46,6 +46,46 @@ fn what_is_staged_ahead_runs_in_its_order() {
 }
 
 #[test]
+fn a_worker_that_goes_on_without_its_serving_thread_is_doomed_and_killed() {
+    let _watchdog = Watchdog::new();
+    let (pool, gate) = (pool(), Gate::new());
+    let (worker, first, held) = held_worker(&pool, &gate);
+    let last = pool.stage(worker, "end_thread", b"");
+    pool.stage(worker, "act", b"never begun");
+    drop(held);
+    pool.value(first);
+    wait_until("it is doomed", || pool.recorder.doomed(worker).is_some());
+    let (exit, fates) = pool.exit_and_fates(worker);
+    assert_eq!(fates, [Fate { ticket: last, begun: 1 }]);
+    assert_eq!(exit.death.status, ExitCause::Signal(libc::SIGKILL));
+    assert_eq!(exit.signalled, Some(SignalReason::Deserted));
+}
+
+#[test]
+fn a_death_by_anything_else_is_not_called_desertion() {
+    let _watchdog = Watchdog::new();
+    let pool = pool();
+    for (function, arguments, cause) in [
+        ("abort", &b""[..], ExitCause::Signal(libc::SIGABRT)),
+        ("exit", b"0", ExitCause::Code(0)),
+        ("hang", b"", ExitCause::Signal(libc::SIGKILL)),
+    ] {
+        let (worker, pid) = pool.spawn_ready();
+        let ticket = pool.stage(worker, function, arguments);
+        let link = pool.link(worker);
+        if function == "hang" {
+            wait_until("it hangs", || link.has_begun(ticket));
+            send_signal(pid, Signal::KILL);
+        }
+        wait_until("it is doomed", || pool.recorder.doomed(worker).is_some());
+        // The first thing it hears, and too late.
+        pool.kill(worker);
+        let exit = pool.exit(worker);
+        assert_eq!((exit.death.status, exit.signalled), (cause, None), "{function}");
+    }
+}
+
+#[test]
 fn what_is_taken_back_from_behind_leaves_its_place_to_others() {
     let _watchdog = Watchdog::new();
     let (pool, gate, notes) = (pool(), Gate::new(), Notes::new("behind"));
