@@ -295,18 +295,31 @@ pub struct Argument<'a, 'd> {
 }
 
 impl<'d> Argument<'_, 'd> {
+    #[inline]
     pub(crate) fn read<T: Deserialize<'d>>(self) -> Result<T, BadArguments> {
         let Self { decoder: ArgumentsDecoder { parameters, source }, position } = self;
         match source {
-            Source::Binary(decoder) => decoder.next().map_err(|error| error.to_string()),
+            Source::Binary(decoder) => {
+                decoder.next().map_err(|error| refused(parameters, position, &error))
+            }
             #[cfg(feature = "json")]
             Source::Json(values) => match values.get(position).and_then(Option::as_ref) {
-                Some(value) => T::deserialize(value).map_err(|error| error.to_string()),
-                None => return super::json::left_out(&parameters[position]),
+                Some(value) => {
+                    T::deserialize(value).map_err(|error| refused(parameters, position, &error))
+                }
+                None => super::json::left_out(&parameters[position]),
             },
         }
-        .map_err(|message| BadArguments::new(describe(parameters, position, &message)))
     }
+}
+
+#[cold]
+fn refused(
+    parameters: &[Parameter],
+    position: usize,
+    error: &dyn std::fmt::Display,
+) -> BadArguments {
+    BadArguments::new(describe(parameters, position, &error.to_string()))
 }
 
 /// ``argument 2 `size` (u32): …``

@@ -89,6 +89,12 @@ impl Encoded {
         (self.rest.is_none() && self.bytes.len() <= length).then_some(&self.bytes)
     }
 
+    /// Whether it has no memory of its own.
+    #[inline(always)]
+    pub(crate) fn has_no_memory(&self) -> bool {
+        self.rest.is_none() && !self.bytes.spilled()
+    }
+
     /// The bytes, if they are [shared](Self::share_above).
     pub(crate) fn shared(&self) -> Option<&Arc<Bytes>> {
         match self.rest.as_deref() {

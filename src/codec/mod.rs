@@ -147,6 +147,7 @@ fn failed(error: impl std::fmt::Display) -> EncodeError {
 }
 
 /// Decode one value, which must take all of `bytes`.
+#[inline]
 pub(crate) fn decode<'de, T: Deserialize<'de>>(
     id: CodecId,
     bytes: &'de [u8],
@@ -164,27 +165,26 @@ pub(crate) struct Decoder<'de> {
 }
 
 impl<'de> Decoder<'de> {
+    #[inline]
     pub(crate) fn new(id: CodecId, bytes: &'de [u8]) -> Self {
         Self { id, rest: bytes }
     }
 
+    #[inline]
     pub(crate) fn next<T: Deserialize<'de>>(&mut self) -> Result<T, DecodeError> {
         match self.id {
             CodecId::Postcard => {
                 let context = limited::Context::new(self.rest.len());
                 let mut deserializer = postcard::Deserializer::from_bytes(self.rest);
-                let value = T::deserialize(Limited::new(&mut deserializer, &context))
-                    .map_err(|fault| DecodeError::Malformed(fault.to_string()))?;
-                self.rest = deserializer
-                    .finalize()
-                    .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+                let value =
+                    T::deserialize(Limited::new(&mut deserializer, &context)).map_err(malformed)?;
+                self.rest = deserializer.finalize().map_err(malformed)?;
                 Ok(value)
             }
             #[cfg(feature = "json")]
             CodecId::Json => {
                 // `from_slice` rejects what follows the value, and nesting beyond 128 levels.
-                let value = serde_json::from_slice(self.rest)
-                    .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+                let value = serde_json::from_slice(self.rest).map_err(malformed)?;
                 self.rest = &[];
                 Ok(value)
             }
@@ -198,19 +198,25 @@ impl<'de> Decoder<'de> {
                     self.rest,
                     bincode::config::standard(),
                 )
-                .map_err(|error| DecodeError::Malformed(context.fault(error).to_string()))?;
+                .map_err(|error| malformed(context.fault(error)))?;
                 self.rest = &self.rest[read..];
                 Ok(value)
             }
         }
     }
 
+    #[inline]
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
         match self.rest.len() {
             0 => Ok(()),
             left => Err(DecodeError::Trailing(left)),
         }
     }
+}
+
+#[cold]
+fn malformed(error: impl std::fmt::Display) -> DecodeError {
+    DecodeError::Malformed(error.to_string())
 }
 
 const FEW: usize = 4;
@@ -231,7 +237,9 @@ impl postcard::ser_flavors::Flavor for Appended<'_> {
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         // Numbers come in a few bytes, for which a copy of unknown length costs more than a loop.
         if bytes.len() <= FEW {
-            self.0.extend(bytes.iter().copied());
+            for &byte in bytes {
+                self.0.push(byte);
+            }
         } else {
             self.0.extend_from_slice(bytes);
         }

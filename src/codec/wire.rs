@@ -22,6 +22,7 @@ pub(crate) struct WireRef<'a, T>(pub(crate) &'a T);
 pub(crate) struct Wire<T>(pub(crate) T);
 
 impl<T: Serialize + 'static> Serialize for WireRef<'_, T> {
+    #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Decided while the code is generated: for other types nothing of this remains.
         let special = [
@@ -49,6 +50,7 @@ impl<T: Serialize + 'static> Serialize for WireRef<'_, T> {
 }
 
 impl<'de, T: Deserialize<'de> + 'static> Deserialize<'de> for Wire<T> {
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wanted = TypeId::of::<T>();
         let value = if wanted == TypeId::of::<Vec<u8>>() {

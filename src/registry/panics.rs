@@ -44,19 +44,23 @@ pub(crate) fn install_hook() {
 }
 
 /// Run `f`; if it panics, say how. What `f` may have left half-changed must not be looked at again.
+#[inline]
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        let location = take_location();
-        if let Some(recorder) = recorder() {
-            recorder.on_panics_caught();
-        }
-        let message = message_of(&*payload);
-        // The payload is a value of the user's, and its Drop may panic too; and so on. The second is leaked.
-        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-        Panicked { message, location }
-    })
+    catch_unwind(AssertUnwindSafe(f)).map_err(caught)
+}
+
+#[cold]
+fn caught(payload: Box<dyn Any + Send>) -> Panicked {
+    let location = take_location();
+    if let Some(recorder) = recorder() {
+        recorder.on_panics_caught();
+    }
+    let message = message_of(&*payload);
+    // The payload is a value of the user's, and its Drop may panic too; and so on. The second is leaked.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    Panicked { message, location }
 }
 
 fn take_location() -> Option<String> {

@@ -108,6 +108,20 @@ impl<T> Call<T> {
         }
     }
 
+    /// Whether nothing is lost if it is forgotten. Of most that is so, and quicker to see than to do.
+    #[inline(always)]
+    pub(crate) fn has_nothing_to_drop(&self) -> bool {
+        matches!(self.name.function, Cow::Borrowed(_))
+            && self.name.given.is_none()
+            && self.declared.is_none()
+            && self.wanted.is_none()
+            && matches!(
+                &self.work,
+                Work::Encoded { function: Function::Typed(_), arguments: Ok(arguments), .. }
+                    if arguments.has_no_memory()
+            )
+    }
+
     /// The function, codec and arguments of a call that may travel with others: one without options of its own
     /// but its priority, of a function of this program.
     pub(crate) fn packable(&self) -> Option<(&Function, CodecId, &[u8])> {

@@ -100,12 +100,17 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
         while self.unread < self.window {
             // What is held is held because it can't be packed.
             if self.source.held.is_none() {
-                let Some(call) = self.source.calls.next() else { return self.flush() };
-                if self.pack(&call) {
+                // Looked at where it is: a copy of what was just written is slow.
+                let next = self.source.calls.next();
+                let Some(call) = &next else { return self.flush() };
+                if self.pack(call) {
+                    if call.has_nothing_to_drop() {
+                        std::mem::forget(next);
+                    }
                     continue;
                 }
                 self.flush();
-                self.source.held = Some(call);
+                self.source.held = next;
             }
             match self.source.take(self.slots.is_empty()) {
                 Taken::Submitted(handle) => self.slots.push_back(Slot::Running(handle)),
