@@ -49,6 +49,8 @@ pub(crate) struct Lane<'a> {
     index: u64,
     moves: u64,
     window_max: usize,
+    /// How many more workers are to be stopped for a time, at most.
+    stops_left: u64,
     /// Some that have ended, the last of them.
     ended: VecDeque<TaskId>,
     end: LaneEnd,
@@ -60,6 +62,7 @@ impl<'a> Lane<'a> {
         let stream = shared.plan.life << 16 | lane << 1;
         let mut dice = Dice::of(shared.plan.seed, stream);
         let window_max = dice.pick(&[1, 4, 30, 120]);
+        let stops_left = if shared.plan.stops_workers { dice.below(4) } else { 0 };
         let end = LaneEnd::default();
         Self {
             shared,
@@ -69,6 +72,7 @@ impl<'a> Lane<'a> {
             index: 0,
             moves: 0,
             window_max,
+            stops_left,
             ended: VecDeque::new(),
             end,
             over: false,
@@ -99,7 +103,10 @@ impl<'a> Lane<'a> {
                 }
                 9..=12 => self.cancel_ended(),
                 6 if self.dice.one_in(5) => self.resize(),
-                7 if self.shared.plan.stops_workers && self.dice.one_in(4) => self.stop_one(),
+                13..=20 if self.stops_left > 0 => {
+                    self.stops_left -= 1;
+                    self.stop_one();
+                }
                 _ => self.submit(),
             }
             self.pay_kills();
@@ -313,7 +320,8 @@ impl<'a> Lane<'a> {
     }
 
     fn stop_one(&mut self) {
-        let for_good = self.shared.plan.copes_with_stopped() && self.dice.one_in(6);
+        let may_stay = self.shared.plan.copes_with_stopped();
+        let for_good = may_stay && !self.shared.stays_stopped.swap(true, Ordering::Relaxed);
         let any = !for_good && self.dice.one_in(10);
         let Some(victim) = self.victim(any) else { return };
         let time = match self.dice.below(8) {

@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) stop_begun: AtomicBool,
     pub(crate) outstanding: Mutex<BTreeMap<u64, Option<u64>>>,
     pub(crate) stopped: Mutex<Stopped>,
+    /// One was stopped, and nobody continues it but the pool itself. That costs it seconds, and so is done once.
+    pub(crate) stays_stopped: AtomicBool,
     /// What the end of a chapter waits for.
     pub(crate) awaited: Mutex<String>,
     pub(crate) complaints: Mutex<Vec<(u64, String)>>,
@@ -64,6 +66,7 @@ impl Shared {
             stop_begun: AtomicBool::default(),
             outstanding: Mutex::default(),
             stopped: Mutex::default(),
+            stays_stopped: AtomicBool::default(),
             awaited: Mutex::default(),
             complaints: Mutex::default(),
             until,

