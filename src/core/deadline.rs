@@ -31,6 +31,14 @@ impl<P: Clone> Core<P> {
         (due != Time::NEVER).then_some(due)
     }
 
+    /// Whether the first that is due is due because a task has had so much time: it is to be noticed if nobody could use
+    /// that, and so somebody must look at the clock in between.
+    pub(crate) fn counts_time(&self) -> bool {
+        self.timers.first().is_some_and(|&(_, slot, timer)| {
+            timer == Timer::Alarm && self.tasks[slot].state != State::Delayed
+        })
+    }
+
     /// Everything that is due by `now` happens.
     pub(crate) fn on_deadline(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
         while self.next_deadline().is_some_and(|due| due <= now) {

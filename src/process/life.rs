@@ -73,7 +73,7 @@ impl State {
 
 /// How long a process may live after its thread that serves calls. It is looked into then, which is not done before: it
 /// would have this process take down the other's memory (`get_task_mm`, `mmput` in the kernel).
-pub(super) const FOLLOWS_WITHIN: Duration = Duration::from_millis(20);
+pub(super) const FOLLOWS_WITHIN: Duration = Duration::from_millis(2);
 
 /// The thread that serves calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

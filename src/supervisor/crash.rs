@@ -270,8 +270,8 @@ fn of_kill(death: &Death) -> String {
         Some(MemoryKill::Machine) => {
             "killed for memory: the machine had none left, and its kernel has killed processes".to_owned()
         }
-        None => "killed from outside: by a person, a service manager or a program; nothing was killed for memory \
-                 that can be seen from here"
+        None => "somebody has sent it SIGKILL: a person, a service manager, a program, or the task itself; nothing \
+                 was killed for memory that can be seen from here"
             .to_owned(),
     }
 }

@@ -86,7 +86,11 @@ impl Driven {
     /// Must follow every event.
     #[inline]
     pub(crate) fn arm(&mut self) -> Option<Time> {
-        let due = self.core.next_deadline();
+        let mut due = self.core.next_deadline();
+        if self.core.counts_time() {
+            let look = self.seen + LATE;
+            due = Some(due.map_or(look, |due| due.min(look)));
+        }
         self.late = due.map_or(Time::NEVER, |due| due + LATE);
         due
     }

@@ -68,9 +68,9 @@ pub(crate) fn install(crash: Canvas, inquiry: Canvas) -> io::Result<()> {
     handle(inquiry_signal(), on_inquiry, libc::SA_RESTART)
 }
 
-type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+pub(super) type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
 
-fn handle(signal: libc::c_int, handler: Handler, flags: libc::c_int) -> io::Result<()> {
+pub(super) fn handle(signal: libc::c_int, handler: Handler, flags: libc::c_int) -> io::Result<()> {
     let action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a zeroed action is a valid one: no flags, an empty mask, the default.
     let mut action = unsafe { action.assume_init() };

@@ -37,6 +37,23 @@ pub(crate) fn handle_without_restart(signal: libc::c_int) {
     unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
 }
 
+/// What `ask` says in a fork of this process, in which it may not allocate. `false`, too, if it says nothing for a
+/// minute.
+pub(crate) fn ask_fork(ask: impl FnOnce() -> bool) -> bool {
+    const MINUTE: u32 = 60;
+    // SAFETY: the child only calls functions that are safe after a fork.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: no preconditions.
+        unsafe { libc::alarm(MINUTE) };
+        super::process::exit_now(i32::from(!ask()));
+    }
+    let mut status = -1;
+    // SAFETY: the status is this frame's.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    waited == child && status == 0
+}
+
 /// A process that runs on alone, without exec and in a group of its own: it holds what its parent held.
 pub(crate) fn fork_and_stay(seconds: u32) {
     // SAFETY: the child only calls functions that are safe after a fork.

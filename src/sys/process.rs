@@ -276,10 +276,25 @@ pub(crate) fn never_preempt() {
     }
 }
 
-/// Die when the thread that started this process ends. To be followed by a look at `parent_pid`: the
-/// parent may have ended before.
+/// Die when the thread that started this process ends, with all of the own process group. To be followed by a look at
+/// `parent_pid`: the parent may have ended before.
+///
+/// Not by SIGKILL, which would leave the group behind. A program that this process becomes (`exec`) has no handler, and
+/// dies of the signal alone.
 pub(crate) fn die_with_parent() -> io::Result<()> {
-    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+    extern "C" fn on_parent_gone(
+        _signal: libc::c_int,
+        _about: *mut libc::siginfo_t,
+        _context: *mut libc::c_void,
+    ) {
+        kill_own_group();
+    }
+    // In the middle, beside the one that inquires.
+    let number = libc::SIGRTMIN() + 14;
+    super::crash::handle(number, on_parent_gone, libc::SA_RESTART)?;
+    // SAFETY: no preconditions.
+    let failed = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, number) };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Have no crash of this process leave a core dump.

@@ -9,6 +9,7 @@ use super::cause::ExitCause;
 use super::error::PanicReport;
 use super::info::Progress;
 use crate::blackbox::{Backtrace, Stack};
+use crate::sys::fork::is_forked_child;
 
 /// `Display` shows so much of what the worker wrote; all of it is in [`CrashReport::stderr`].
 const SHOWN_CHARACTERS_MAX: usize = 160;
@@ -17,7 +18,8 @@ const SHOWN_CHARACTERS_MAX: usize = 160;
 ///
 /// Of a death the caller is told at once. The report can only be written when the kernel is through with the process,
 /// some tenths of a millisecond later, or milliseconds if it had much memory: whoever looks into it before waits for
-/// that. Then nothing of the process runs any more. Cheap to clone.
+/// that. Then nothing of the process runs any more. In a process that was forked from this one meanwhile, nothing is
+/// known: [`ExitCause::Unknown`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Crash(Arc<OnceLock<CrashReport>>);
 
@@ -38,7 +40,15 @@ impl Deref for Crash {
     type Target = CrashReport;
 
     fn deref(&self) -> &CrashReport {
-        self.0.wait()
+        static NOTHING_KNOWN: OnceLock<CrashReport> = OnceLock::new();
+        match self.0.get() {
+            Some(report) => report,
+            // Whoever would write it is in the process that this one was forked from.
+            None if is_forked_child() => {
+                NOTHING_KNOWN.get_or_init(|| CrashReport::unknown(Duration::ZERO))
+            }
+            None => self.0.wait(),
+        }
     }
 }
 
@@ -227,8 +237,7 @@ fn last_line(text: &str) -> Option<&str> {
 
 /// What a stranger wrote, so that it can't take more of a paragraph than is its due.
 fn one_line(text: &str) -> String {
-    let is_plain = |character: &char| !character.is_control();
-    let mut characters = text.chars().filter(is_plain);
+    let mut characters = flat(text);
     let mut shown: String = characters.by_ref().take(SHOWN_CHARACTERS_MAX).collect();
     if characters.next().is_some() {
         shown.push('…');
@@ -236,9 +245,39 @@ fn one_line(text: &str) -> String {
     shown
 }
 
+/// The text on one line: one space for each row of spaces, of line breaks, and of what a terminal would obey.
+pub(super) fn flat(text: &str) -> impl Iterator<Item = char> {
+    let blank = |character: char| character.is_whitespace() || character.is_control();
+    let words = text.split(blank).filter(|word| !word.is_empty());
+    words
+        .enumerate()
+        .flat_map(|(index, word)| (index > 0).then_some(' ').into_iter().chain(word.chars()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::faults;
+
+    #[test]
+    fn a_fork_does_not_wait_for_a_report() {
+        crate::sys::fork::watch();
+        let (crash, report) = Crash::pending();
+        assert!(faults::ask_fork(|| crash.cause == ExitCause::Unknown));
+        let cause = ExitCause::Code(3);
+        let written = report.set(CrashReport { cause, ..CrashReport::unknown(Duration::ZERO) });
+        assert!(written.is_ok() && crash.cause == cause);
+        assert!(faults::ask_fork(|| crash.cause == cause));
+    }
+
+    #[test]
+    fn what_is_not_to_be_printed_is_a_space() {
+        let cases =
+            [("a\n  b", "a b"), ("\u{7}a\tb\r\n", "a b"), ("a\n\n\nb c", "a b c"), ("é", "é")];
+        for (text, shown) in cases {
+            assert_eq!(flat(text).collect::<String>(), shown, "{text:?}");
+        }
+    }
 
     #[test]
     fn a_report_is_one_paragraph_whatever_was_written() {
@@ -255,7 +294,7 @@ mod tests {
             report.to_string(),
             format!(
                 "crashed: its worker process 7 was killed by signal 11 (SIGSEGV) after 1.5s: it used a null \
-                 pointer (address 0x8); it had done 3 of 4; its last breadcrumb: twolines; the last it wrote: {}…",
+                 pointer (address 0x8); it had done 3 of 4; its last breadcrumb: two lines; the last it wrote: {}…",
                 "long".repeat(40)
             )
         );

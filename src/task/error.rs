@@ -1,9 +1,10 @@
 //! Why a task gave no value: [`TaskError`], and why it was not accepted: [`SubmitError`].
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::cell::Name;
+use super::crash::flat;
 use super::crash::{Crash, CrashReport};
 use super::id::TaskId;
 use super::info::{Pool, TaskStatus};
@@ -218,7 +219,8 @@ impl fmt::Display for TaskErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked(report) => {
-                write!(f, "panicked: {}", report.message)?;
+                f.write_str("panicked: ")?;
+                flat(&report.message).try_for_each(|character| f.write_char(character))?;
                 match &report.location {
                     Some(location) => write!(f, " (at {location})"),
                     None => Ok(()),

@@ -16,7 +16,7 @@ impl<T> Call<T> {
 
     /// The longest that one attempt may run, counted from the moment it begins.
     ///
-    /// Time in which this program was suspended, with its machine or by a signal, does not count; a quarter of a second
+    /// Time in which this program was suspended, with its machine or by a signal, does not count; half a second
     /// and more is noticed. Time in which the worker process alone was stopped does.
     ///
     /// In a worker process the worker is killed then. On a loop the future is dropped at its next await. A thread

@@ -9,7 +9,7 @@ use std::time::Duration;
 use atasker::{Limits, Supervisor};
 
 use crate::tasks;
-use crate::watch::{eventually, is_alive, watched};
+use crate::watch::{eventually, is_alive, send_signal, watched};
 
 const ROLE: &str = "ATASKER_TEST_COORDINATOR";
 
@@ -22,6 +22,12 @@ fn the_coordinator() {
     };
     let supervisor =
         Supervisor::builder().processes(Limits::new(2)).start().expect("workers start");
+    if role == "programs" {
+        let _runs = supervisor.submit(runs_a_program::call()).expect("accepted");
+        loop {
+            std::thread::park();
+        }
+    }
     let mut known = Vec::new();
     for round in 0_u64.. {
         let calls = (0..64).map(|n| match (round + n) % 50 {
@@ -49,6 +55,11 @@ fn the_coordinator() {
             }
         }
     }
+}
+
+#[atasker::task]
+fn runs_a_program() {
+    let _status = Command::new("sleep").arg("1000").status().expect("there is such a program");
 }
 
 fn start(role: &str, temporary: &std::path::Path) -> (Child, BufReader<std::process::ChildStdout>) {
@@ -128,6 +139,27 @@ fn sigkill_leaves_nothing_behind() {
     let rounds =
         std::env::var("ATASKER_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     watched(|| check_killed(rounds));
+}
+
+#[test]
+fn what_a_task_has_started_goes_as_well() {
+    watched(|| {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let before = shared_memory();
+        for are_stopped in [false, true] {
+            let (mut child, _output) = start("programs", temporary.path());
+            eventually("itself, two workers, a program", || {
+                workers_of(temporary.path()).len() == 4
+            });
+            let others = workers_of(temporary.path()).into_iter().filter(|&pid| pid != child.id());
+            if are_stopped {
+                others.for_each(|pid| send_signal(pid, libc::SIGSTOP));
+            }
+            child.kill().expect("it runs");
+            child.wait().expect("it is ours");
+            check_nothing_left(temporary.path(), &before);
+        }
+    });
 }
 
 /// Context switches of a process's threads, voluntary and not.

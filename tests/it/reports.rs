@@ -259,7 +259,7 @@ fn a_signal_that_was_sent() {
         let (error, report) = report_of(&supervisor(1), "kill");
         assert_eq!(report.cause, ExitCause::Signal(libc::SIGKILL));
         assert!(report.fault.is_none() && report.backtrace().is_none());
-        assert!(error.to_string().contains("killed from outside"), "{error}");
+        assert!(error.to_string().contains("somebody has sent it SIGKILL"), "{error}");
         assert_eq!(report.breadcrumbs, ["crashing by kill"]);
     });
 }

@@ -94,7 +94,10 @@ impl Drop for Host {
 
 #[test]
 fn a_suspended_host_does_not_time_its_tasks_out() {
-    for transport in TRANSPORTS {
+    for (transport, stopped) in TRANSPORTS.into_iter().flat_map(|transport| {
+        // Longer than their time, and shorter.
+        [TIMEOUT * 3 / 2, TIMEOUT * 3 / 5].map(|stopped| (transport, stopped))
+    }) {
         watched(|| {
             let folder = tempfile::tempdir().expect("a folder");
             let mut host = Host::start(folder.path(), transport);
@@ -103,9 +106,11 @@ fn a_suspended_host_does_not_time_its_tasks_out() {
             both.iter().for_each(|&pid| send_signal(pid, libc::SIGSTOP));
             eventually("both are stopped", || both.iter().all(|&pid| state_of(pid) == Some('T')));
             // Not in order to wait for something: this is what the host is to sleep through.
-            std::thread::sleep(TIMEOUT + TIMEOUT / 2);
+            std::thread::sleep(stopped);
             both.iter().for_each(|&pid| send_signal(pid, libc::SIGCONT));
             assert_eq!(host.says("over "), "[false, false, false]", "over {transport:?}");
+            // Past the time that they would have had, and within the time that they have.
+            std::thread::sleep((TIMEOUT * 5 / 4).saturating_sub(stopped));
             for file in ["process", "thread"] {
                 std::fs::remove_file(folder.path().join(file)).expect("it is there");
             }
