@@ -60,7 +60,7 @@ pub(crate) fn of_a_worker(run: &mut Run, placement: Placement) {
             contenders
                 .push(Contender::new(KERNEL, |times| repeated(times, || ended_in_kernel(ours))));
         }
-        let length = if run.arguments.short { 1 } else { 5 };
+        let length = if run.arguments.short { 1 } else { 2 };
         Table {
             title: title.to_owned(),
             unit: Unit::Us,
