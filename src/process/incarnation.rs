@@ -103,26 +103,22 @@ impl Incarnation {
     /// Its thread that serves calls has ended, nearly always because the kernel ends the process. Tells the owner at once:
     /// the kernel may be long at taking down what the process had of memory.
     pub(super) fn on_thread_lost(&self, link: &RingLink) {
-        let shared = self.shared.upgrade();
-        {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let tells = {
             let mut state = self.state.lock();
             state.serving = Serving::Ended(Instant::now());
             state.telling = state.phase == Phase::Started && !state.is_dead();
-            if !state.telling {
-                return;
+            state.telling
+        };
+        if tells {
+            if let Some(fates) = shared.end_ring(link, RingEnd::ThreadLost) {
+                self.tell(|owner| owner.on_doomed(self.id, fates));
             }
+            self.state.lock().telling = false;
+            self.report_if_complete();
         }
-        if let Some(shared) = &shared
-            && let Some(fates) = shared.end_ring(link, RingEnd::ThreadLost)
-        {
-            self.tell(|owner| owner.on_doomed(self.id, fates));
-        }
-        self.state.lock().telling = false;
-        self.report_if_complete();
         // The monitor is left alone until then, and has no core that the caller may need.
-        if let Some(shared) = shared {
-            shared.wake().within(FOLLOWS_WITHIN);
-        }
+        shared.wake().within(FOLLOWS_WITHIN);
     }
 
     /// When it is to be looked whether it goes on without its serving thread.
