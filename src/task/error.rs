@@ -4,8 +4,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::cell::Name;
-use super::crash::flat;
-use super::crash::{Crash, CrashReport};
+use super::crash::{Crash, CrashReport, flat};
 use super::id::TaskId;
 use super::info::{Pool, TaskStatus};
 use super::options::TimeLimit;
