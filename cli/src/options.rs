@@ -61,8 +61,10 @@ A job is a line of JSON, of which only \"task\" must be there:
    \"priority\": \"high\", \"timeout\": \"30s\", \"retries\": 1}
 args is an array, or an object by parameter name; priority is low, normal,
 high or critical. There are also soft_timeout, cpu_limit, queue_timeout and
-delay (durations), crash_limit (a number), and label (a text, for logs). Blank lines are skipped. Lines are read as they are
-needed: a file may have millions, and standard input may go on for ever.
+delay (durations, or numbers of seconds), memory_limit (a size such as
+\"512MiB\", or a number of bytes), crash_limit (a number), and label (a text,
+for logs). Blank lines are skipped. Lines are read as they are needed: a file
+may have millions, and standard input may go on for ever.
 
 Each job gives a line of JSON, in the order in which the jobs end:
   {\"id\", \"line\", \"task\", \"status\", \"result\", \"error\", \"attempts\",
@@ -132,6 +134,10 @@ pub(crate) struct RunOptions {
     /// The most CPU time that a job may use, unless its line says another
     #[arg(long, value_name = "DURATION", value_parser = crate::text::parse_duration)]
     pub(crate) cpu_limit: Option<Duration>,
+
+    /// The most memory that a job may take (512MiB, 2GB), unless its line says another
+    #[arg(long, value_name = "SIZE", value_parser = crate::text::parse_size)]
+    pub(crate) memory_limit: Option<u64>,
 
     /// How often a failed job is tried again, unless its line says so
     #[arg(long, value_name = "N")]

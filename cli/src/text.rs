@@ -1,12 +1,13 @@
-//! Durations, numbers and tables as people write and read them.
+//! Durations, sizes, numbers and tables as people write and read them.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Said wherever a text is no duration.
-const ACCEPTED: &str = "write a number with a unit (ms, s, m or h), as in 30s, 1.5s or 1m30s";
+const ACCEPTED: &str =
+    "write a number of seconds, or numbers with units (ms, s, m or h), as in 30, 1.5s or 1m30s";
 
-/// `30s`, `1.5s`, `1m30s`, `500ms`.
+/// `30s`, `1.5s`, `1m30s`, `500ms`, or a number of seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     parts(text).ok_or_else(|| format!("`{text}` is no duration; {ACCEPTED}"))
 }
@@ -16,6 +17,9 @@ fn parts(text: &str) -> Option<Duration> {
     let mut sum = Duration::ZERO;
     if rest.is_empty() {
         return None;
+    }
+    if rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Duration::try_from_secs_f64(rest.parse().ok()?).ok();
     }
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -35,6 +39,35 @@ fn parts(text: &str) -> Option<Duration> {
         rest = after.trim_start();
     }
     Some(sum)
+}
+
+/// `512MiB`, `1.5GB`, or a number of bytes.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    bytes(text).ok_or_else(|| {
+        format!(
+            "`{text}` is no size; write a number of bytes, or a number with a unit \
+             (KB, MB, GB, KiB, MiB or GiB), as in 512MiB"
+        )
+    })
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let letters = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(letters);
+    let unit: f64 = match unit.trim_start() {
+        "" | "B" => 1.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "KiB" => 1024.0,
+        "MiB" => 1_048_576.0,
+        "GiB" => 1_073_741_824.0,
+        _ => return None,
+    };
+    let bytes = number.parse::<f64>().ok()? * unit;
+    // More than this no machine has, and not every number is exact.
+    (bytes.fract() == 0.0 && bytes < 9e15).then_some(bytes as u64)
 }
 
 /// In the largest unit that leaves a number before the point: `1.2 ms`, `45 s`, `2 h 03 min`.
@@ -114,8 +147,37 @@ mod tests {
         check("1m30s", Some(90_000));
         check(" 1h 5min ", Some(3_900_000));
         check("0s", Some(0));
+        check("30", Some(30_000));
+        check("0.25", Some(250));
+        for wrong in [
+            "",
+            ".",
+            "30 5s",
+            "s",
+            "-1s",
+            "1..2s",
+            "30 parsecs",
+            "1e3s",
+            "99999999999999999999h",
+            "30s!",
+        ] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(parse_size(text).ok(), expected, "{text}");
+        };
+        check("4096", Some(4096));
+        check("1B", Some(1));
+        check("64 KiB", Some(64 << 10));
+        check(" 512MiB ", Some(512 << 20));
+        check("1.5GiB", Some(3 << 29));
+        check("2GB", Some(2_000_000_000));
         for wrong in
-            ["", "30", "s", "-1s", "1..2s", "30 parsecs", "1e3s", "99999999999999999999h", "30s!"]
+            ["", "MiB", "-1", "1.5", "1e3", "10mib", "5 parsecs", "99999999999GiB", "1.2.3KB"]
         {
             check(wrong, None);
         }

@@ -243,6 +243,13 @@ fn of_abort(report: &CrashReport, painting: Option<&Painting>) -> String {
     if report.stderr.contains("memory allocation of ") {
         return "no memory could be had any more".to_owned();
     }
+    // What std and glibc write.
+    let foreign = ["Rust cannot catch foreign exceptions", "FATAL: exception not rethrown"];
+    if foreign.iter().any(|text| report.stderr.contains(text)) {
+        return "what unwound into Rust code was no panic: an exception of C++, say, or the end of the thread by \
+                pthread_exit; it must be caught, or not happen, in the code of the other language"
+            .to_owned();
+    }
     if let Some(sender) = report.fault.as_ref().and_then(|fault| fault.sender) {
         return format!("process {sender} sent it the signal");
     }

@@ -259,6 +259,11 @@ static int close_sockets(void)
     return 7;
 }
 
+static int unwind_the_thread(void)
+{
+    pthread_exit(0);
+}
+
 /* Within its own frames, as error handling of C libraries does. */
 static int long_jump(void)
 {
@@ -288,6 +293,7 @@ int misdeed(const char *name)
         {"kill own group", kill_own_group},
         {"become another program", become_another_program},
         {"end the thread", end_the_thread},
+        {"unwind the thread", unwind_the_thread},
         {"out of CPU time", out_of_cpu_time},
         {"out of address space", out_of_address_space},
         {"infinite loop", infinite_loop},

@@ -5,10 +5,10 @@ use std::time::Duration;
 use atasker::{Call, Priority};
 use serde_json::{Map, Value};
 
-use crate::text::parse_duration;
+use crate::text::{parse_duration, parse_size};
 
 /// What a job may say.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "task",
     "args",
     "id",
@@ -16,6 +16,7 @@ const KEYS: [&str; 12] = [
     "timeout",
     "soft_timeout",
     "cpu_limit",
+    "memory_limit",
     "retries",
     "crash_limit",
     "queue_timeout",
@@ -30,6 +31,8 @@ pub(crate) struct Defaults {
     pub(crate) retries: Option<u32>,
     pub(crate) crash_limit: Option<u32>,
     pub(crate) cpu_limit: Option<Duration>,
+    /// In bytes.
+    pub(crate) memory_limit: Option<u64>,
 }
 
 /// Whose result it is.
@@ -136,6 +139,9 @@ fn build(
     if let Some(limit) = duration_of(&fields, "cpu_limit")?.or(defaults.cpu_limit) {
         call = call.cpu_limit(limit);
     }
+    if let Some(bytes) = size_of(&fields, "memory_limit")?.or(defaults.memory_limit) {
+        call = call.memory_limit(bytes);
+    }
     if let Some(timeout) = duration_of(&fields, "queue_timeout")? {
         call = call.queue_timeout(timeout);
     }
@@ -170,6 +176,20 @@ fn duration_of(fields: &Map<String, Value>, key: &str) -> Result<Option<Duration
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             .map(Some)
             .ok_or_else(|| wrong(key, "a duration such as \"30s\", or a number of seconds", value)),
+    }
+}
+
+/// A text such as `512MiB`, or a number of bytes.
+fn size_of(fields: &Map<String, Value>, key: &str) -> Result<Option<u64>, String> {
+    match fields.get(key) {
+        None => Ok(None),
+        Some(Value::String(text)) => {
+            parse_size(text).map(Some).map_err(|error| format!("`{key}`: {error}"))
+        }
+        Some(value) => value
+            .as_u64()
+            .map(Some)
+            .ok_or_else(|| wrong(key, "a size such as \"512MiB\", or a number of bytes", value)),
     }
 }
 
@@ -218,6 +238,8 @@ mod tests {
         );
         check(r#"{"task":"f","crash_limit":2,"soft_timeout":1,"cpu_limit":"2s"}"#, Ok("f"));
         check(r#"{"task":"f","timeout":1.5,"delay":"10ms","queue_timeout":60}"#, Ok("f"));
+        check(r#"{"task":"f","timeout":"5","memory_limit":"512MiB"}"#, Ok("f"));
+        check(r#"{"task":"f","memory_limit":1048576}"#, Ok("f"));
     }
 
     #[test]
@@ -235,6 +257,11 @@ mod tests {
         check(r#"{"task": "f", "priority": 1}"#, Err("`priority` must be a text, not 1"));
         check(r#"{"task": "f", "timeout": "soon"}"#, Err("`timeout`: `soon` is no duration"));
         check(r#"{"task": "f", "timeout": -1}"#, Err("`timeout` must be a duration such as"));
+        check(r#"{"task": "f", "memory_limit": "much"}"#, Err("`memory_limit`: `much` is no size"));
+        check(
+            r#"{"task": "f", "memory_limit": 0.5}"#,
+            Err("`memory_limit` must be a size such as"),
+        );
         check(
             r#"{"task": "f", "retries": -1}"#,
             Err("`retries` must be a whole number from 0, not -1"),

@@ -86,8 +86,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         events: events.clone(),
         supervisor,
     };
-    let RunOptions { timeout, retries, crash_limit, cpu_limit, .. } = *options;
-    let defaults = Defaults { timeout, retries, crash_limit, cpu_limit };
+    let RunOptions { timeout, retries, crash_limit, cpu_limit, memory_limit, .. } = *options;
+    let defaults = Defaults { timeout, retries, crash_limit, cpu_limit, memory_limit };
     let (window, position) = (Arc::clone(&batch.window), Arc::clone(&batch.position));
     let started = Instant::now();
     input.read(window, position, defaults, events)?;

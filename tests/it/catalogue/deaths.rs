@@ -26,6 +26,7 @@ cases! {
         a_write_beyond_a_heap_block_in_c,
         a_write_to_freed_memory_in_c,
         a_smashed_stack_in_c,
+        a_thread_unwound_in_c,
         a_null_write_in_a_thread_in_c,
         exit_in_a_task,
         exit_in_c,
@@ -184,6 +185,15 @@ fn a_task_that_becomes_a_program_that_stays(scene: &Scene) {
         pool.submit(call).expect("accepted").wait().expect("by another"),
         serde_json::json!(42)
     );
+}
+
+/// As C's exit from a thread does, which comes to the frames of Rust.
+fn a_thread_unwound_in_c(scene: &Scene) {
+    let error = scene.crash(in_c::call("unwind the thread"));
+    let crash = error.crash().expect("it crashed");
+    assert_eq!(crash.cause, ExitCause::Signal(libc::SIGABRT), "{error}");
+    let likely = crash.likely_cause.as_deref().unwrap_or_default();
+    assert!(likely.contains("pthread_exit"), "{error}");
 }
 
 fn a_task_that_ends_its_thread(scene: &Scene) {
