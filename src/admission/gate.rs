@@ -89,6 +89,11 @@ impl Admission {
         Some((self.line(class).front()?, class))
     }
 
+    /// Whether anything waits in a line.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting != 0
+    }
+
     /// How many calls wait in the line of `class`.
     pub(crate) fn queued(&self, class: Priority) -> usize {
         self.line(class).calls()

@@ -2,7 +2,7 @@
 //! stuck workers and heavy ones are looked for.
 
 use super::effect::{Effect, Ending, WarnLevel};
-use super::machine::{Core, Timer};
+use super::machine::{Core, Pool, Timer};
 use super::task::{Kill, Revoke, State};
 use crate::admission::{Time, WARN_LEVELS};
 use crate::task::options::{Priority, RetryOn, TimeLimit};
@@ -23,8 +23,10 @@ impl<P: Clone> Core<P> {
                 due = due.min(shortage.look_at);
             }
         }
-        if self.watches_lines {
-            let lifts = self.pools.iter().filter_map(|pool| pool.admission.next_lift(&self.nodes));
+        // Most events leave no line behind, and each asks this.
+        if self.watches_lines && self.pools_with_lines().next().is_some() {
+            let lifts =
+                self.pools_with_lines().filter_map(|pool| pool.admission.next_lift(&self.nodes));
             let reports = self.unreported().map(|(slot, level)| self.report_due(slot, level));
             due = lifts.chain(reports).fold(due, Time::min);
         }
@@ -145,12 +147,17 @@ impl<P: Clone> Core<P> {
         }
     }
 
+    /// Pools in which tasks wait for a place.
+    fn pools_with_lines(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(|pool| pool.admission.has_waiting())
+    }
+
     /// For each pool, class and level the one whose report is due first.
     fn unreported(&self) -> impl Iterator<Item = (u32, usize)> {
         let levels = (0..WARN_LEVELS).filter(|&level| !self.warn_after[level].is_endless());
         levels.flat_map(move |level| {
             let classes =
-                self.pools.iter().flat_map(|pool| Priority::ALL.map(|class| (pool, class)));
+                self.pools_with_lines().flat_map(|pool| Priority::ALL.map(|class| (pool, class)));
             classes.filter_map(move |(pool, class)| {
                 Some((pool.admission.unreported(class, level)?, level))
             })

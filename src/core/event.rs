@@ -80,9 +80,9 @@ pub(crate) struct WorkersConfig {
 
 /// A new task.
 #[derive(Debug)]
-pub(crate) struct Submission<P> {
+pub(crate) struct Submission<'a, P> {
     pub(crate) pool: PoolId,
-    pub(crate) options: Options,
+    pub(crate) options: &'a Options,
     pub(crate) payload: P,
     /// For how many calls of the same function it stands, one at least. More make it a *pack*, which takes
     /// that many task numbers and has no retries, delay, timeout or queue timeout.

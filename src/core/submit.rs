@@ -15,11 +15,10 @@ impl<P: Clone> Core<P> {
     pub(crate) fn on_submitted(
         &mut self,
         now: Time,
-        submission: Submission<P>,
+        submission: Submission<'_, P>,
         out: &mut Vec<Effect<P>>,
     ) -> Result<TaskId, Refused<P>> {
-        // By reference: the options are large.
-        let Submission { pool: pool_id, ref options, calls, .. } = submission;
+        let Submission { pool: pool_id, options, calls, .. } = submission;
         debug_assert!(calls > 0, "a task is one call at least");
         debug_assert!(calls == 1 || options.is_plain(), "a pack has neither timers nor retries");
         let delay = options.delay.filter(|delay| !delay.is_zero());

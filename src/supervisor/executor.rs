@@ -67,7 +67,7 @@ pub(crate) struct Admitted {
     /// Where the worker's registry has it.
     pub(crate) index: u32,
     /// Options and label, if the call could not know them.
-    pub(crate) declared: Option<(Options, Option<String>)>,
+    pub(crate) declared: Option<Box<(Options, Option<String>)>>,
 }
 
 /// How many reports of dead workers are kept.
@@ -170,11 +170,12 @@ impl Executor {
             (Function::Named(name), None) => {
                 let (index, entry) = registry::find_index(name).map_err(unknown)?;
                 let label = entry.declared.label.map(str::to_owned);
-                Ok(Admitted { index, declared: Some((entry.declared.options, label)) })
+                let declared = Some(Box::new((entry.declared.options, label)));
+                Ok(Admitted { index, declared })
             }
             (Function::Named(name), Some(catalogue)) => {
                 let (index, function) = catalogue.find(name).map_err(unknown)?;
-                let declared = Some((function.options, function.label.clone()));
+                let declared = Some(Box::new((function.options, function.label.clone())));
                 Ok(Admitted { index, declared })
             }
         }

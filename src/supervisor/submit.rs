@@ -114,19 +114,28 @@ impl Shared {
             }
             let admitted = self.executor.admit(self, function).map_err(NotTaken::Refused)?;
             *index = admitted.index;
-            if let Some((options, label)) = admitted.declared {
+            if let Some(by_name) = admitted.declared {
+                let (options, label) = *by_name;
                 declared = Some(Box::new(options));
                 name.label_unless_given(label);
             }
         }
-        let options = *declared_of(&work, declared.as_deref());
-        let mut options = wanted.as_ref().map_or(options, |wanted| wanted.over(options));
-        options.crash_limit = options.crash_limit.or(self.settings.crash_limit);
+        let options = declared_of(&work, declared.as_deref());
+        let changed;
+        // They are large: not copied where nothing is said.
+        let options = match (wanted.as_deref(), self.settings.crash_limit) {
+            (None, None) => options,
+            (wanted, crash_limit) => {
+                let options = wanted.map_or(*options, |wanted| wanted.over(*options));
+                changed = Options { crash_limit: options.crash_limit.or(crash_limit), ..options };
+                &changed
+            }
+        };
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
         #[cfg(feature = "async")]
         self.take_seat(&name.function, &mut work, wanted.as_deref())
             .map_err(|error| NotTaken::Refused(error.into()))?;
-        let cell = TaskCell::new(name, pool, &options, work);
+        let cell = TaskCell::new(name, pool, options, work);
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
         let mut effects = Effects::default();
         // The chosen id is taken under its own lock, around the core's, so that two tasks never share one.
@@ -198,7 +207,8 @@ impl Shared {
         let work = Work::Pack(PackSlice::whole(Arc::clone(&pack)));
         let options = Options { priority, ..Options::DEFAULT };
         let cell = TaskCell::new(name, Pool::Processes, &options, work);
-        let submission = Submission { pool: PoolId::Processes, options, payload: cell, calls };
+        let pool = PoolId::Processes;
+        let submission = Submission { pool, options: &options, payload: cell, calls };
         let mut effects = Effects::default();
         let answer = self.tell(&mut effects, |core, now, effects| {
             let answer = core.on_submitted(now, submission, effects);

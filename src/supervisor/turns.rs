@@ -58,7 +58,8 @@ impl Shared {
                 let delay = at.map_or(Duration::ZERO, |at| at.since(now)).max(shortest);
                 let options = Options { delay: Some(delay), ..options };
                 let (pool, payload) = (pool.into(), Arc::clone(&cell));
-                core.on_submitted(now, Submission { pool, options, payload, calls: 1 }, effects)
+                let submission = Submission { pool, options: &options, payload, calls: 1 };
+                core.on_submitted(now, submission, effects)
             });
             match answer {
                 Ok(task) => {

@@ -165,10 +165,10 @@ impl<T> Call<T> {
 }
 
 /// What the attribute of the function says, or of the closure.
-pub(crate) fn declared_of<'a>(work: &'a Work, declared: Option<&'a Options>) -> &'a Options {
+pub(crate) fn declared_of<'a>(work: &Work, declared: Option<&'a Options>) -> &'a Options {
     match (declared, work) {
         (Some(declared), _) => declared,
-        (None, Work::Encoded { function: Function::Typed(entry), .. }) => &entry.declared.options,
+        (None, &Work::Encoded { function: Function::Typed(entry), .. }) => &entry.declared.options,
         (None, _) => &Options::DEFAULT,
     }
 }

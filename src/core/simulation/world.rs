@@ -256,7 +256,7 @@ impl World {
         let number = self.tasks.len() as u64 + 1;
         let payload = Arc::new(number);
         let mut out = Vec::new();
-        let submission = Submission { pool, options, payload: payload.clone(), calls };
+        let submission = Submission { pool, options: &options, payload: payload.clone(), calls };
         match self.core.on_submitted(self.now, submission, &mut out) {
             Ok(task) => {
                 assert_eq!(task.number(), number, "numbers count what was accepted");

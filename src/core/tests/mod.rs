@@ -215,7 +215,8 @@ impl Story {
         let mut result = Ok(());
         let mut task = None;
         self.event(|core, now, out| {
-            match core.on_submitted(now, Submission { pool, options, payload: name, calls }, out) {
+            let submission = Submission { pool, options: &options, payload: name, calls };
+            match core.on_submitted(now, submission, out) {
                 Ok(id) => task = Some(id),
                 Err(refused) => {
                     assert_eq!(refused.payload, name, "a refused payload comes back");

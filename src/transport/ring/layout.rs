@@ -59,6 +59,11 @@ impl Entry {
         Self(HEADER_BYTES + position as usize % ENTRIES * ENTRY_BYTES)
     }
 
+    /// The one whose word stands there.
+    pub(super) fn of_word(offset: usize) -> Self {
+        Self(offset)
+    }
+
     /// `u64`, see [`super::word`].
     pub(super) fn word(self) -> usize {
         self.0

@@ -143,8 +143,19 @@ impl RingLink {
     /// Whether there is something to [`drain`](Self::drain), or a [loss](Self::take_loss).
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
-        (self.has_entries() && word::look(self.word(self.head_offset())).is_done())
-            || self.has_more()
+        (self.has_entries() && self.is_head_done()) || self.has_more()
+    }
+
+    #[inline]
+    fn is_head_done(&self) -> bool {
+        // Pairs with the store in `publish`.
+        let head = Entry::of_word(self.head_word.load(Ordering::Acquire));
+        let done = word::look(self.word(head.word())).is_done();
+        if done {
+            // Its outcome is read in a moment; the line, which the worker's core has, is on its way meanwhile.
+            let _ = self.segment.u32_at(head.outcomes_length()).load(Ordering::Relaxed);
+        }
+        done
     }
 
     /// Whether the oldest entry is a pack, of which some outcomes may be there before the last. No bell is
@@ -397,7 +408,7 @@ impl RingLink {
         let outstanding = if state.is_ended() { 0 } else { to_deliver };
         let head_is_pack = state.records.front().is_some_and(|record| record.pack);
         self.head_is_pack.store(head_is_pack, Ordering::Relaxed);
-        // Release: pairs with the loads in `head_offset` and `has_entries`.
+        // Release: pairs with the loads in `is_head_done` and `has_entries`.
         self.head_word.store(Entry::at(state.records.head()).word(), Ordering::Release);
         self.outstanding.store(outstanding, Ordering::Release);
     }
@@ -416,11 +427,6 @@ impl RingLink {
 
     pub(super) fn segment(&self) -> &Segment {
         &self.segment
-    }
-
-    fn head_offset(&self) -> usize {
-        // Pairs with the store in `publish`.
-        self.head_word.load(Ordering::Acquire)
     }
 
     pub(super) fn word(&self, offset: usize) -> &AtomicU64 {

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 /// Looks with a pause in between, before the first look at the clock.
-const PAUSES: u32 = 64;
+const PAUSES: u32 = 128;
 /// How long to look with yields in between.
 const YIELDING: Duration = Duration::from_micros(50);
 /// The same for who knows that another process has to be woken for the answer.

@@ -150,6 +150,7 @@ impl RingEnd {
     fn await_news(&mut self, entry: Entry) {
         let word = self.segment.u64_at(entry.word());
         let ready = || word::look(word).is_staged() || self.is_retired() || self.is_called();
+        self.fetch_outcome_line(entry);
         if self.patience.look_until(false, ready) {
             self.patience.succeeded();
         } else {
@@ -162,6 +163,14 @@ impl RingEnd {
             sleep::sleep_until(flag, ready, |raised| _ = futex::wait(flag, raised, None));
             self.patience.learn(start.elapsed());
         }
+    }
+
+    /// Have the line that the next outcome goes to, which the coordinator's core has read last, while there is nothing
+    /// else to do. What stands in it stays.
+    fn fetch_outcome_line(&self, entry: Entry) {
+        let flag = self.segment.u32_at(entry.outcomes_in_slot());
+        let seen = flag.load(Ordering::Relaxed);
+        let _ = flag.compare_exchange(seen, seen, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn is_retired(&self) -> bool {
