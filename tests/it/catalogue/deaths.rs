@@ -192,8 +192,11 @@ fn a_thread_unwound_in_c(scene: &Scene) {
     let error = scene.crash(in_c::call("unwind the thread"));
     let crash = error.crash().expect("it crashed");
     assert_eq!(crash.cause, ExitCause::Signal(libc::SIGABRT), "{error}");
+    // Said by std or glibc; by nobody where an optimizer has left no frame that could refuse to be unwound.
+    let is_said =
+        crash.stderr.contains("foreign exceptions") || crash.stderr.contains("not rethrown");
     let likely = crash.likely_cause.as_deref().unwrap_or_default();
-    assert!(likely.contains("pthread_exit"), "{error}");
+    assert_eq!(likely.contains("pthread_exit"), is_said, "{error}");
 }
 
 fn a_task_that_ends_its_thread(scene: &Scene) {
