@@ -60,6 +60,12 @@ impl Recorder {
         self.doomed.lock().get(&worker).cloned()
     }
 
+    /// Whether its exit was told, and nobody has taken that out.
+    pub(super) fn has_exited(&self, worker: WorkerId) -> bool {
+        let told = self.told.lock();
+        told.iter().any(|(of, told)| *of == worker && matches!(told, Told::Exited(..)))
+    }
+
     pub(super) fn rest(&self) -> Vec<(WorkerId, Told)> {
         self.told.lock().clone()
     }
