@@ -125,6 +125,22 @@ fn too_much_cpu_time() {
 }
 
 #[test]
+fn too_much_memory() {
+    // So much that it is far from done when it is weighed; killed, it never comes to that.
+    let job = json!({"task": "hog_memory", "args": [4096]}).to_string();
+    let limited =
+        json!({"task": "hog_memory", "args": [4096], "memory_limit": "64MiB"}).to_string();
+    for (options, job) in [(&["--memory-limit", "64MiB"][..], job), (&[], limited)] {
+        let done = batch(options, &[&job]);
+        assert_eq!(done.code, Some(1), "{done:?}");
+        let result = &done.results()[0];
+        assert_eq!(result["status"], "crashed", "{result}");
+        let message = result["error"]["message"].as_str().expect("a text");
+        assert!(message.contains("more memory than its `memory_limit`"), "{message}");
+    }
+}
+
+#[test]
 fn panic() {
     check(&json!({"task": "panic", "args": ["out of cheese"]}), "panicked", "panic", |result| {
         let message = result["error"]["message"].as_str().expect("a text");

@@ -9,7 +9,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Looks with a pause in between, before the first look at the clock.
+/// Looks with a pause in between, before the first look at the clock. About three microseconds where a pause is long:
+/// more than what the other side does between two calls that are waited for, since one yield takes as long as many pauses.
 const PAUSES: u32 = 128;
 /// How long to look with yields in between.
 const YIELDING: Duration = Duration::from_micros(50);
