@@ -125,7 +125,7 @@ pub(crate) fn watched<R>(body: impl FnOnce() -> R) -> R {
     let (done, ended) = mpsc::channel::<()>();
     let dog = std::thread::spawn(move || {
         if ended.recv_timeout(patience()) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("watchdog: {name} hangs");
+            stacks::say(format_args!("watchdog: {name} hangs"));
             stacks::dump();
             std::process::abort();
         }

@@ -1,6 +1,8 @@
 //! Where everything stands when something hangs: the stack of each thread of this process, and what procfs tells of
 //! its children.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -15,28 +17,35 @@ static TOLD: AtomicU32 = AtomicU32::new(0);
 /// it holds itself, it never comes.
 pub(super) fn dump() {
     for child in super::children() {
-        eprintln!("process {child}: {}", state_of(Path::new(&format!("/proc/{child}"))));
-        threads_of(child).for_each(|(thread, state)| eprintln!("  thread {thread}: {state}"));
+        say(format_args!("process {child}: {}", state_of(Path::new(&format!("/proc/{child}")))));
+        threads_of(child)
+            .for_each(|(thread, state)| say(format_args!("  thread {thread}: {state}")));
     }
     let this = std::process::id();
     let threads: Vec<_> = threads_of(this).collect();
     for (thread, state) in &threads {
-        eprintln!("thread {thread}: {state}");
+        say(format_args!("thread {thread}: {state}"));
     }
     handle_tell();
     for (thread, state) in threads {
         let told = TOLD.load(Ordering::SeqCst);
-        eprintln!("stack of thread {thread}, {state}:");
+        say(format_args!("stack of thread {thread}, {state}:"));
         tell(this, thread);
         let deadline = Instant::now() + Duration::from_secs(10);
         while TOLD.load(Ordering::SeqCst) == told {
             if Instant::now() > deadline {
-                eprintln!("  it does not answer");
+                say("  it does not answer");
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Print a line where it is seen: what the macros print, the test's harness keeps until the test ends, which this one
+/// never does.
+pub(super) fn say(line: impl Display) {
+    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 /// The threads of a process, each with its state.
@@ -59,7 +68,7 @@ fn state_of(of: &Path) -> String {
 }
 
 extern "C" fn on_tell(_signal: libc::c_int) {
-    eprintln!("{}", std::backtrace::Backtrace::force_capture());
+    say(std::backtrace::Backtrace::force_capture());
     TOLD.fetch_add(1, Ordering::SeqCst);
 }
 
@@ -100,7 +109,7 @@ fn the_watchdog_tells_where_a_test_hangs() {
         return super::watched(stand_still);
     }
     let output = std::process::Command::new(std::env::current_exe().expect("this test binary"))
-        .args(["watch::stacks::the_watchdog_tells_where_a_test_hangs", "--exact", "--nocapture"])
+        .args(["watch::stacks::the_watchdog_tells_where_a_test_hangs", "--exact"])
         .env(ROLE, "1")
         .env(super::IMPATIENT, "500")
         .output()
