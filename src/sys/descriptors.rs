@@ -1,5 +1,5 @@
 //! Descriptors: the bell and the alarm that wake a thread from `poll`, pipes, the lifeline's sockets.
-#![expect(unsafe_code, reason = "rustix has no close_range, and does not look for descriptors")]
+#![expect(unsafe_code, reason = "rustix has neither close_range nor signals of descriptors, and does not look for them")]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -222,6 +222,25 @@ pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(taken)
+}
+
+/// Have the kernel kill the own process group when nobody holds the other end of `socket` any more. It needs nothing from
+/// this process for that, which may be stopped. A message over `socket` would do the same.
+pub(crate) fn kill_own_group_at_end_of(socket: BorrowedFd<'_>) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let group = rustix::process::getpgrp().as_raw_nonzero().get();
+    let set = |command, value: libc::c_int| {
+        // SAFETY: the descriptor is open, and the commands below take a number.
+        let failed = unsafe { libc::fcntl(socket.as_raw_fd(), command, value) } < 0;
+        if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // asm-generic/fcntl.h; libc has no name for it.
+    const F_SETSIG: libc::c_int = 10;
+    // Which signal, to whom (a group has a negative number), and from now on: "Managing signals" in fcntl(2).
+    set(F_SETSIG, libc::SIGKILL)?;
+    set(libc::F_SETOWN, -group)?;
+    let flags = rustix::fs::fcntl_getfl(socket)?.bits().cast_signed();
+    set(libc::F_SETFL, flags | libc::O_ASYNC)
 }
 
 /// Close every descriptor but the standard ones.

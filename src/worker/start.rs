@@ -82,9 +82,10 @@ fn run(marker: &Marker) -> io::Result<()> {
     let (_, welcome) =
         server.accept().map_err(|error| explain(&error, "the coordinator did not welcome"))?;
     lifeline::remove_directory();
-    drop(announced);
-    // Not before: killed by that signal, nobody would have removed the directory.
+    // Neither before: killed by a signal, nobody would have removed the directory.
     process::die_with_parent()?;
+    descriptors::kill_own_group_at_end_of(announced.as_fd())?;
+    drop(announced);
     exit_if_orphaned(marker);
     prepare_and_serve(welcome, equipment)
 }

@@ -169,7 +169,7 @@ fn programs_that_are_no_workers_are_explained() {
     watched(|| {
         let start = |program: &str| {
             // Only this one would never end.
-            let milliseconds = if program == "/bin/cat" { 300 } else { 60_000 };
+            let milliseconds = if program == "/bin/cat" { 2_000 } else { 60_000 };
             Supervisor::builder()
                 .processes(Limits::new(1))
                 .worker_program(program)

@@ -23,6 +23,10 @@ fn the_coordinator() {
     let supervisor =
         Supervisor::builder().processes(Limits::new(2)).start().expect("workers start");
     if role == "programs" {
+        let workers = || supervisor.info().workers;
+        eventually("both workers are ready", || {
+            workers().iter().filter(|worker| worker.pid.is_some()).count() == 2
+        });
         let _runs = supervisor.submit(runs_a_program::call()).expect("accepted");
         loop {
             std::thread::park();

@@ -431,6 +431,8 @@ fn the_supervisor_lists_them() {
         };
         let waits = ("queue".to_owned(), BackgroundKind::Queue, BackgroundStatus::Waiting);
         let stopped = ("timed".to_owned(), BackgroundKind::Interval, BackgroundStatus::Stopped);
+        // It begins with a look into its queue.
+        eventually("nothing is in the queue", || listed()[0].2 == BackgroundStatus::Waiting);
         assert_eq!(listed(), [waits.clone(), stopped]);
         drop(timed);
         assert_eq!(
