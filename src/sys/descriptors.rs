@@ -1,5 +1,8 @@
 //! Descriptors: the bell and the alarm that wake a thread from `poll`, pipes, the lifeline's sockets.
-#![expect(unsafe_code, reason = "rustix has neither close_range nor signals of descriptors, and does not look for them")]
+#![expect(
+    unsafe_code,
+    reason = "rustix has neither close_range nor signals of descriptors, and does not look for them"
+)]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
