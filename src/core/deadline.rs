@@ -33,12 +33,11 @@ impl<P: Clone> Core<P> {
         (due != Time::NEVER).then_some(due)
     }
 
-    /// Whether the first that is due is due because a task has had so much time: it is to be noticed if nobody could use
-    /// that, and so somebody must look at the clock in between.
+    /// Whether a task has so much time and no more: it is to be noticed if nobody could use that, and so somebody must look
+    /// at the clock in between. Those that are delayed have an alarm each, too, but no use for the time.
     pub(crate) fn counts_time(&self) -> bool {
-        self.timers.first().is_some_and(|&(_, slot, timer)| {
-            timer == Timer::Alarm && self.tasks[slot].state != State::Delayed
-        })
+        let delayed: usize = self.pools.iter().map(|pool| pool.delayed).sum();
+        self.alarms > delayed
     }
 
     /// Everything that is due by `now` happens.

@@ -101,11 +101,12 @@ impl<P: Clone> Core<P> {
     }
 
     fn check_timers(&self) {
-        let mut expected = 0;
+        let (mut expected, mut counting) = (0, false);
         for slot in self.tasks.slots() {
             let record = &self.tasks[slot];
             if record.alarm != Time::NEVER {
                 expected += 1;
+                counting |= record.state != State::Delayed;
                 assert!(
                     self.timers.contains(&(record.alarm, slot, Timer::Alarm)),
                     "an alarm that is set has its timer"
@@ -119,6 +120,7 @@ impl<P: Clone> Core<P> {
             );
         }
         assert_eq!(self.timers.len(), expected, "no timer outlives its purpose");
+        assert_eq!(self.counts_time(), counting, "the clock is looked at while a task's time runs");
     }
 
     fn check_pool(&self, pool_id: PoolId) {

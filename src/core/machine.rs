@@ -97,6 +97,8 @@ pub(crate) struct Core<P> {
     pub(super) tasks: Tasks<P>,
     pub(super) nodes: Nodes,
     pub(super) timers: BTreeSet<(Time, u32, Timer)>,
+    /// How many of them are alarms.
+    pub(super) alarms: usize,
     /// When the waits of staged tasks are to be looked at: not later than the first report of one is due. One
     /// time for all, because most begin within milliseconds.
     pub(super) staged_report: Time,
@@ -122,6 +124,7 @@ impl<P: Clone> Core<P> {
             tasks: Tasks::EMPTY,
             nodes: Nodes::default(),
             timers: BTreeSet::new(),
+            alarms: 0,
             staged_report: Time::NEVER,
             pools: pools.map(Pool::new),
             last_number: 0,
@@ -151,9 +154,11 @@ impl<P: Clone> Core<P> {
         let before = std::mem::replace(&mut self.tasks[slot].alarm, time);
         if before != Time::NEVER {
             self.timers.remove(&(before, slot, Timer::Alarm));
+            self.alarms -= 1;
         }
         if time != Time::NEVER {
             self.timers.insert((time, slot, Timer::Alarm));
+            self.alarms += 1;
         }
     }
 
@@ -356,12 +361,12 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    /// Lets a task wait outside the lines until `due`.
+    /// Lets a task wait outside the lines until `due`: by an alarm in any case, since those of delayed tasks are counted.
     pub(super) fn delay(&mut self, slot: u32, due: Time) {
         self.tasks[slot].state = State::Delayed;
         let pool = self.tasks[slot].pool;
         self.pool_mut(pool).delayed += 1;
-        self.set_alarm(slot, due);
+        self.set_alarm(slot, due.min(Time(Time::NEVER.0 - 1)));
     }
 
     /// The terminal state of a task that has left its line, slot or worker.

@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -230,15 +230,14 @@ pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
 /// Have the kernel kill the own process group when nobody holds the other end of `socket` any more. It needs nothing from
 /// this process for that, which may be stopped. A message over `socket` would do the same.
 pub(crate) fn kill_own_group_at_end_of(socket: BorrowedFd<'_>) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
+    /// `asm-generic/fcntl.h`; libc has no name for it.
+    const F_SETSIG: libc::c_int = 10;
     let group = rustix::process::getpgrp().as_raw_nonzero().get();
     let set = |command, value: libc::c_int| {
         // SAFETY: the descriptor is open, and the commands below take a number.
         let failed = unsafe { libc::fcntl(socket.as_raw_fd(), command, value) } < 0;
         if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
     };
-    // asm-generic/fcntl.h; libc has no name for it.
-    const F_SETSIG: libc::c_int = 10;
     // Which signal, to whom (a group has a negative number), and from now on: "Managing signals" in fcntl(2).
     set(F_SETSIG, libc::SIGKILL)?;
     set(libc::F_SETOWN, -group)?;

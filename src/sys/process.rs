@@ -103,7 +103,9 @@ impl Child {
         // `exit_code`, the last field, which stands before the thread gives anything up (`do_exit` in the kernel).
         let code =
             self.stat().rsplit(' ').next().and_then(|code| code.trim_end().parse::<i32>().ok());
-        code.is_some_and(|code| code & 0x7f != 0)
+        // Of a process that is stopped it is the signal which did that. None of these ends anything.
+        let stops = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+        code.map(|code| code & 0x7f).is_some_and(|signal| signal != 0 && !stops.contains(&signal))
     }
 
     /// `proc_pid_stat(5)`. Empty if it can't be read.
@@ -332,4 +334,30 @@ pub(crate) fn kill_own_group() -> ! {
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions; nothing of this process runs after it.
     unsafe { libc::_exit(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_child_that_is_stopped_does_not_die_of_that() {
+        let mut command = Command::new("sleep").arg("60").spawn().expect("there is such a program");
+        let child = Child::adopt(&mut command).expect("it is this process's");
+        assert!(!child.dies_of_signal(), "it sleeps");
+        let send = |signal| rustix::process::kill_process(child.pid, signal).expect("it lives");
+        send(Signal::STOP);
+        while !child.stat().contains(") T ") {
+            std::thread::yield_now();
+        }
+        assert!(!child.dies_of_signal(), "it is stopped");
+        send(Signal::KILL);
+        while !child.stat().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert!(child.dies_of_signal());
+        command.wait().expect("it was killed");
+    }
 }

@@ -34,6 +34,9 @@ fn host(folder: &std::path::Path) {
     let held = tasks::hold::call(&folder.join("process")).timeout(TIMEOUT);
     let in_process = supervisor.submit(held).expect("accepted");
     let waits = supervisor.submit(tasks::add::call(1, 2).queue_timeout(TIMEOUT)).expect("accepted");
+    // Its delay ends before anybody's time, and is no time that runs.
+    let delayed = supervisor.submit(tasks::add::call(2, 3).delay(TIMEOUT * 9 / 10));
+    let delayed = delayed.expect("accepted");
     let file = folder.join("thread");
     let on_thread = atasker::Call::closure(move || tasks::hold(&file)).timeout(TIMEOUT);
     let on_thread = supervisor.submit(on_thread).expect("accepted");
@@ -51,7 +54,7 @@ fn host(folder: &std::path::Path) {
     let error =
         |result: Result<(), atasker::TaskError>| result.err().map(|error| error.to_string());
     println!("ended {:?} {:?}", error(in_process.wait()), error(on_thread.wait()));
-    println!("ended {:?}", waits.wait());
+    println!("ended {:?} {:?}", waits.wait(), delayed.wait());
 }
 
 struct Host {
@@ -115,7 +118,7 @@ fn a_suspended_host_does_not_time_its_tasks_out() {
                 std::fs::remove_file(folder.path().join(file)).expect("it is there");
             }
             assert_eq!(host.says("ended "), "None None");
-            assert_eq!(host.says("ended "), "Ok(3)");
+            assert_eq!(host.says("ended "), "Ok(3) Ok(5)");
             assert!(host.child.wait().expect("it ends").success());
         });
     }
