@@ -17,7 +17,7 @@ impl<P: Clone> Core<P> {
         for pool in &self.pools {
             if let Some(workers) = &pool.workers {
                 due = due.min(workers.claim_check).min(workers.balance_check);
-                due = due.min(workers.memory_check);
+                due = due.min(workers.memory_check).min(workers.exit_check);
             }
             if let Some(shortage) = &pool.shortage {
                 due = due.min(shortage.look_at);
@@ -55,6 +55,7 @@ impl<P: Clone> Core<P> {
             self.report_staged(now, out);
             self.lift(now);
             self.check_claims(now, out);
+            self.check_exits(now, out);
             self.check_balance(now);
             self.check_memory(now, out);
             self.check_shortage(now);

@@ -95,6 +95,8 @@ pub(crate) enum SignalReason {
     /// if the machine is busy.
     Late,
     Memory(MemoryExcess),
+    /// It was told to end, had nothing left to do, and did not.
+    Lingering,
     Stopping,
     /// It goes on without the thread that runs tasks. Not for the core to say.
     Deserted,

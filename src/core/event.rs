@@ -56,6 +56,8 @@ pub(crate) struct WorkersConfig {
     /// How long a worker may leave the entry untouched that is next before the shell is asked whether it
     /// has begun. `None` for a transport that can't tell.
     pub(crate) claim_deadline: Option<Duration>,
+    /// How long a worker that was to end may take for it once it has nothing left to do.
+    pub(crate) exit_timeout: Duration,
     /// How many cores a worker can use at the most; one at least.
     pub(crate) cores: u32,
     /// Whether what was staged counts as begun. Needs `entries_per_worker` to be 1.

@@ -7,7 +7,6 @@
 use super::effect::{Effect, PoolId, SignalReason};
 use super::event::{StopMode, WorkersConfig};
 use super::machine::{Core, Pool};
-use super::workers::WorkerState;
 use crate::admission::Time;
 use crate::task::id::WorkerId;
 use crate::task::options::Priority;
@@ -47,7 +46,7 @@ impl<P: Clone> Core<P> {
 
     /// Retires what is idle or not even ready beyond the limits; what is busy follows when it has run dry.
     /// When all is to be killed, kills what holds no task.
-    pub(super) fn drop_superfluous(&mut self, pool: PoolId, out: &mut Vec<Effect<P>>) {
+    pub(super) fn drop_superfluous(&mut self, pool: PoolId, now: Time, out: &mut Vec<Effect<P>>) {
         if self.stop == Some(StopMode::KillNow) {
             self.kill_unoccupied(pool, out);
             return;
@@ -63,7 +62,7 @@ impl<P: Clone> Core<P> {
         while workers.live() > keep
             && let Some(worker) = workers.superfluous()
         {
-            workers.set_state(worker, WorkerState::Retiring);
+            workers.retire(worker, now);
             out.push(Effect::Retire { worker });
         }
     }
@@ -82,7 +81,7 @@ impl<P: Clone> Core<P> {
 
     /// Tells once that a stop has come to its end. Closures that can't be stopped are waited for unless all
     /// was to be killed.
-    pub(super) fn notice_drained(&mut self, out: &mut Vec<Effect<P>>) {
+    pub(super) fn notice_drained(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
         let Some(stop) = self.stop.filter(|_| !self.drained) else {
             return;
         };
@@ -99,7 +98,7 @@ impl<P: Clone> Core<P> {
                 .map(|worker| worker.id)
                 .collect();
             for worker in live {
-                workers.set_state(worker, WorkerState::Retiring);
+                workers.retire(worker, now);
                 out.push(Effect::Retire { worker });
             }
         }

@@ -1,10 +1,12 @@
 //! What must hold between any two events. Each assertion's sentence is the invariant.
 
+use std::time::Duration;
+
 use super::effect::PoolId;
 use super::event::StopMode;
 use super::machine::{Core, Pool, Timer};
 use super::task::{Record, State};
-use super::workers::{Worker, Workers};
+use super::workers::{Worker, WorkerState, Workers};
 use crate::admission::Time;
 use crate::task::options::Priority;
 
@@ -228,6 +230,10 @@ impl<P: Clone> Core<P> {
             !workers.weighs || !busy || workers.memory_check != Time::NEVER,
             "while there is a limit of memory what is busy is weighed"
         );
+        let is_watched =
+            workers.exit_check != Time::NEVER || workers.config.exit_timeout == Duration::MAX;
+        let retiring = workers.iter().any(|worker| worker.state == WorkerState::Retiring);
+        assert!(!retiring || is_watched, "what is to end is looked at until it has");
         assert!(
             workers.worn_one().is_none() || workers.ready() <= pool.workers_in_use(),
             "a worker that is to be replaced retires when another is ready in its place"

@@ -94,7 +94,7 @@ impl<P: Clone> Core<P> {
         } else if let Some(excess) = self.excess_of_worker(bytes) {
             match slot {
                 Some(slot) => self.kill_for_memory(slot, worker_id, excess, out),
-                None if is_idle && state == WorkerState::Ready => self.recycle(worker_id, out),
+                None if is_idle && state == WorkerState::Ready => self.recycle(worker_id, now, out),
                 // What it runs now has come to it after it was weighed.
                 None => {}
             }

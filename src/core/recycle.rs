@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::effect::{Effect, Finish, PoolId};
+use super::effect::{Effect, Finish, PoolId, SignalReason};
 use super::event::WorkersConfig;
 use super::machine::{Core, Pool};
 use super::task::{Revoke, State};
@@ -35,19 +35,19 @@ impl<P: Clone> Core<P> {
             if worn && workers.config.recycle_after_tasks != Some(1) {
                 workers.set_worn(worker);
             } else if worn || (finish == Finish::Panicked && workers.config.recycle_on_panic) {
-                self.recycle(worker, out);
+                self.recycle(worker, now, out);
             }
         }
     }
 
     /// The worker gets no more tasks; what it has not begun is taken back.
-    pub(super) fn recycle(&mut self, worker: WorkerId, out: &mut Vec<Effect<P>>) {
+    pub(super) fn recycle(&mut self, worker: WorkerId, now: Time, out: &mut Vec<Effect<P>>) {
         let workers = self.workers_mut();
         let Some(held) = workers.get(worker).filter(|worker| worker.state.is_live()) else {
             return;
         };
         let entries: Vec<u32> = held.entries.iter().copied().collect();
-        workers.set_state(worker, WorkerState::Retiring);
+        workers.retire(worker, now);
         for slot in entries.into_iter().rev() {
             let record = &self.tasks[slot];
             if matches!(record.state, State::Staged | State::Begun) && !record.surely_begun() {
@@ -58,11 +58,36 @@ impl<P: Clone> Core<P> {
     }
 
     /// Those that are worn retire, as far as others are ready in their places.
-    pub(super) fn retire_worn(&mut self, pool: PoolId, out: &mut Vec<Effect<P>>) {
+    pub(super) fn retire_worn(&mut self, pool: PoolId, now: Time, out: &mut Vec<Effect<P>>) {
         while self.worn_may_retire(pool)
             && let Some(worker) = self.pool(pool).workers().worn_one()
         {
-            self.recycle(worker, out);
+            self.recycle(worker, now, out);
+        }
+    }
+
+    /// Kills those that were told to end, had nothing left to do when they were looked at last, and are still there:
+    /// stopped, or stuck in what runs at a process's end. So each has once to twice the time for that.
+    pub(super) fn check_exits(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
+        let Some(workers) = &mut self.pool_mut(PoolId::Processes).workers else {
+            return;
+        };
+        if workers.exit_check > now {
+            return;
+        }
+        let any_retiring = workers.iter().any(|worker| worker.state == WorkerState::Retiring);
+        let next = now + workers.config.exit_timeout;
+        workers.exit_check = if any_retiring { next } else { Time::NEVER };
+        let lingering: Vec<WorkerId> = workers
+            .ending()
+            .filter_map(|worker| std::mem::replace(&mut worker.lingers, true).then_some(worker.id))
+            .collect();
+        #[cfg(any(test, atasker_sabotage))]
+        if self.is_sabotaged(super::sabotage::Sabotage::LingeringWorkerKept) {
+            return;
+        }
+        for worker in lingering {
+            self.kill_worker(worker, SignalReason::Lingering, out);
         }
     }
 

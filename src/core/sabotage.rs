@@ -26,6 +26,8 @@ pub(super) enum Sabotage {
     UrgentBehindRest,
     /// A worker that does not take up its task is left alone.
     StuckWorkerKept,
+    /// A worker that was told to end, and does not, is left alone.
+    LingeringWorkerKept,
     /// A task that its worker did not take up in time ends as if it had run.
     NotBegunEndsAsTimedOut,
     /// A spare worker that was taken is not replaced.
@@ -51,7 +53,7 @@ pub(super) enum Sabotage {
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
@@ -62,6 +64,7 @@ impl Sabotage {
         Self::RestBegunTwice,
         Self::UrgentBehindRest,
         Self::StuckWorkerKept,
+        Self::LingeringWorkerKept,
         Self::NotBegunEndsAsTimedOut,
         Self::SpareNotReplaced,
         Self::PoisonTriedAgain,

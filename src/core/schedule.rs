@@ -20,7 +20,7 @@ impl<P: Clone> Core<P> {
     pub(super) fn schedule_in(&mut self, pool: PoolId, now: Time, out: &mut Vec<Effect<P>>) {
         if let Some(workers) = &self.pool(pool).workers {
             if workers.worn() > 0 {
-                self.retire_worn(pool, out);
+                self.retire_worn(pool, now, out);
             }
             self.start_on_workers(pool, now, out);
             self.take_back_for_urgent(pool, out);
@@ -29,13 +29,13 @@ impl<P: Clone> Core<P> {
             }
             if self.stop.is_some() || !self.pool(pool).is_fully_staffed() {
                 self.spawn_missing(pool, now, out);
-                self.drop_superfluous(pool, out);
+                self.drop_superfluous(pool, now, out);
             }
         } else {
             self.start_in_slots(pool, now, out);
         }
         if self.stop.is_some() {
-            self.notice_drained(out);
+            self.notice_drained(now, out);
         }
     }
 

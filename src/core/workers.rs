@@ -56,6 +56,8 @@ pub(super) struct Worker {
     pub(super) excess: Option<MemoryExcess>,
     /// Since when it has taken up nothing, if it was too late for a task's timeout; else `NEVER`.
     late_since: Time,
+    /// It was to end and had nothing left to do when that was looked at.
+    pub(super) lingers: bool,
 }
 
 impl Worker {
@@ -94,6 +96,8 @@ pub(super) struct Workers {
     pub(super) wanted: bool,
     /// When to look for workers that are stuck; `NEVER` while none is busy.
     pub(super) claim_check: Time,
+    /// When to look for workers that were to end and have not; `NEVER` while there is none.
+    pub(super) exit_check: Time,
     /// When to weigh workers; `NEVER` while none is busy, or there is no limit.
     pub(super) memory_check: Time,
     /// When to look again whether an idle worker is of use after all; `NEVER` if there is no need.
@@ -129,6 +133,7 @@ impl Workers {
             failures: 0,
             wanted: false,
             claim_check: Time::NEVER,
+            exit_check: Time::NEVER,
             memory_check: Time::NEVER,
             balance_check: Time::NEVER,
             any_late: false,
@@ -149,6 +154,7 @@ impl Workers {
             has_run: false,
             excess: None,
             late_since: Time::NEVER,
+            lingers: false,
         });
         self.live += 1;
         self.starting += 1;
@@ -281,10 +287,12 @@ impl Workers {
         }
     }
 
-    /// None of them could.
+    /// None of them could have been in time.
     pub(super) fn forget_all_late(&mut self) {
         self.any_late = false;
-        self.all.iter_mut().for_each(|worker| worker.late_since = Time::NEVER);
+        for worker in &mut self.all {
+            (worker.late_since, worker.lingers) = (Time::NEVER, false);
+        }
     }
 
     /// All were weighed that have.
@@ -303,6 +311,20 @@ impl Workers {
         {
             self.claim_check = now + deadline;
         }
+    }
+
+    /// It gets nothing more, and is to end when it has done what it has.
+    pub(super) fn retire(&mut self, id: WorkerId, now: Time) {
+        self.set_state(id, WorkerState::Retiring);
+        if self.exit_check == Time::NEVER {
+            self.exit_check = now + self.config.exit_timeout;
+        }
+    }
+
+    /// Those that were to end and have nothing left to do.
+    pub(super) fn ending(&mut self) -> impl Iterator<Item = &mut Worker> {
+        let is_ending = |it: &Worker| it.state == WorkerState::Retiring && it.entries.is_empty();
+        self.all.iter_mut().filter(move |worker| is_ending(worker))
     }
 
     /// How long the next spawn is to wait: after failures, or for [`CALM`]. `noise` differs between spawns.

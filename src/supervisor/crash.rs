@@ -163,12 +163,23 @@ pub(super) fn why_killed(why: SignalReason) -> &'static str {
         SignalReason::Memory(MemoryExcess { limit: MemoryLimit::Task, .. }) => {
             "the task had taken more memory than its `memory_limit`"
         }
+        SignalReason::Lingering => "it was told to end and did not",
         SignalReason::Stopping => "the supervisor stopped",
         SignalReason::Deserted => {
             "its thread that runs tasks had ended, or run another program: a task must return, and neither end its \
              thread nor call exec"
         }
         SignalReason::TimedOut | SignalReason::Cancelled => "another task of it was ended",
+    }
+}
+
+/// A kill that nobody asked for, and that no task's end tells of, is worth a warning.
+pub(super) fn log_kill(worker: WorkerId, pid: Option<u32>, why: SignalReason) {
+    let worker = worker.0;
+    if why == SignalReason::Lingering {
+        tracing::warn!(target: "atasker::process", worker, pid, "worker killed: {}", why_killed(why));
+    } else {
+        tracing::debug!(target: "atasker::process", worker, pid, ?why, "worker killed");
     }
 }
 

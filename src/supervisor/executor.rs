@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use super::crash::{Draft, why_killed};
+use super::crash::{Draft, log_kill, why_killed};
 use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
@@ -287,9 +287,7 @@ impl Executor {
             workers.state.lock().last_failure = Some(cause);
         }
         if let Some(pool) = self.pool() {
-            tracing::debug!(
-                target: "atasker::process", worker = worker.0, pid = self.pid(worker), ?why, "worker killed"
-            );
+            log_kill(worker, self.pid(worker), why);
             pool.signal(worker, why);
         }
     }

@@ -19,6 +19,8 @@ const ENTRIES_MAX: usize = ENTRIES * 3 / 4;
 const PREFETCH: Duration = Duration::from_millis(20);
 /// What waking a worker across cores costs, both sides together.
 const WORTH_A_WAKE: Duration = Duration::from_micros(30);
+/// How long a worker may take to end.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a worker may leave a call untouched that is next.
 const CLAIM_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -32,6 +34,7 @@ pub(super) struct WorkerSettings {
     pub(super) output: Output,
     pub(super) worker_data: Result<Option<(String, Vec<u8>)>, String>,
     pub(super) start_timeout: Duration,
+    pub(super) exit_timeout: Duration,
     pub(super) restart_limit: u32,
     pub(super) recycle_on_panic: bool,
     pub(super) recycle_after_tasks: Option<u32>,
@@ -53,6 +56,7 @@ impl Default for WorkerSettings {
             output: Output::default(),
             worker_data: Ok(None),
             start_timeout: ProcessConfig::START_TIMEOUT,
+            exit_timeout: EXIT_TIMEOUT,
             restart_limit: 5,
             recycle_on_panic: false,
             recycle_after_tasks: None,
@@ -93,6 +97,7 @@ impl WorkerSettings {
             prefetch: PREFETCH,
             worth_a_wake: if rings { WORTH_A_WAKE } else { Duration::ZERO },
             claim_deadline: rings.then_some(self.claim_deadline.max(Duration::from_millis(1))),
+            exit_timeout: self.exit_timeout.max(Duration::from_millis(1)),
             cores: crate::sys::process::cores_max(),
             staged_is_begun: !rings,
             restart_limit: self.restart_limit,
@@ -198,6 +203,15 @@ impl SupervisorBuilder {
     /// How long a worker process may take until it is ready; ten seconds unless said.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.workers.start_timeout = timeout;
+        self
+    }
+
+    /// How long a worker process that is replaced, or no longer needed, may take to end once it has nothing left to do,
+    /// with what was registered for a process's end; ten seconds unless said. It is noticed within twice that time, and
+    /// the process killed with all that is in its group. No task waits for it: another worker serves in its place. When
+    /// the supervisor stops, workers are not given any such time.
+    pub fn exit_timeout(mut self, timeout: Duration) -> Self {
+        self.workers.exit_timeout = timeout;
         self
     }
 

@@ -207,6 +207,17 @@ static int ignore_every_signal(void)
         pause();
 }
 
+static void wait_for_ever(void)
+{
+    for (;;)
+        pause();
+}
+
+static int hang_at_exit(void)
+{
+    return atexit(wait_for_ever);
+}
+
 static int stop_itself(void)
 {
     return raise(SIGSTOP);
@@ -299,6 +310,7 @@ int misdeed(const char *name)
         {"infinite loop", infinite_loop},
         {"deadlock", deadlock},
         {"ignore every signal", ignore_every_signal},
+        {"hang at exit", hang_at_exit},
         {"stop itself", stop_itself},
         {"fork and return", fork_and_return},
         {"fork and stay", fork_and_stay},

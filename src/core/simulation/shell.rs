@@ -60,6 +60,8 @@ pub(super) struct Process {
     pub(super) doomed: bool,
     /// It has ended because it was told to retire.
     pub(super) ended: bool,
+    /// It does not end though it should.
+    pub(super) lingers: bool,
     /// It takes up nothing any more.
     pub(super) stuck: bool,
     /// Somebody has stopped it in the middle of a task.
@@ -166,7 +168,9 @@ impl World {
             process.dead |= process.signalled;
             return process.signalled;
         }
-        let ends_by_itself = process.retired && process.entries.iter().all(|entry| entry.committed);
+        let is_through = process.retired && process.entries.iter().all(|entry| entry.committed);
+        process.lingers |= is_through && !healthy && dice.one_in(10);
+        let ends_by_itself = is_through && !process.lingers;
         let struck = !healthy && dice.one_in(if process.ready { 40 } else { self.sickness });
         if struck || (process.signalled && dice.one_in(3)) || ends_by_itself {
             process.dead = true;

@@ -61,6 +61,7 @@ impl World {
                 0
             }),
             claim_deadline: (rings && dice.one_in(2)).then_some(Duration::from_millis(7)),
+            exit_timeout: Duration::from_millis(5),
             cores: 1 + dice.below(3) as u32,
             staged_is_begun: !rings,
             restart_limit: 1 + dice.below(8) as u32,

@@ -56,6 +56,7 @@ pub(super) const WORKERS: WorkersConfig = WorkersConfig {
     prefetch: Duration::MAX,
     worth_a_wake: Duration::ZERO,
     claim_deadline: None,
+    exit_timeout: Duration::MAX,
     cores: 2,
     staged_is_begun: true,
     restart_limit: 2,

@@ -30,6 +30,38 @@ fn a_worker_that_does_not_take_up_its_task_is_killed() {
 }
 
 #[test]
+fn a_worker_that_does_not_end_is_killed() {
+    let config = WorkersConfig { exit_timeout: ms(10), recycle_after_tasks: Some(1), ..RINGS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.submit("a", Options::DEFAULT).done("a").is("retire 1, a finished, spawn 2");
+    story.wait(ms(10)).is("").wait(ms(10)).is("signal 1 Lingering").exited(1, &[]).is("");
+    story.wait(ms(10)).is("");
+    assert_eq!(story.core.next_deadline(), None, "an idle pool has no timer");
+}
+
+/// What it runs takes as long as it takes.
+#[test]
+fn the_time_for_its_end_counts_from_when_it_has_run_dry() {
+    let config = WorkersConfig { exit_timeout: ms(10), recycle_after: Some(ms(1)), ..RINGS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT).is("stage b on 1");
+    story.wait(ms(2)).done("a").is("a finished, spawn 2");
+    let ticket = story.tickets["b"];
+    story.event(|core, now, _| core.on_begun(now, WorkerId(1), ticket)).ready(2).is("retire 1");
+    story.wait(ms(10)).is("").wait(ms(10)).is("").done("b").is("b finished");
+    story.wait(ms(10)).is("").wait(ms(10)).is("signal 1 Lingering");
+}
+
+#[test]
+fn a_host_that_was_suspended_has_not_seen_its_workers_end() {
+    let config = WorkersConfig { exit_timeout: ms(500), recycle_after_tasks: Some(1), ..RINGS };
+    let mut story = Story::workers(Limits::new(1), config);
+    story.submit("a", Options::DEFAULT).done("a").is("retire 1, a finished, spawn 2");
+    story.wait(ms(500)).is("");
+    story.suspend(ms(2000)).wait(ms(0)).is("").wait(ms(500)).is("signal 1 Lingering");
+}
+
+#[test]
 fn what_finishes_together_ends_before_anything_starts() {
     let mut story = Story::workers(Limits::new(2), WORKERS);
     story.submit("a", Options::DEFAULT).submit("b", retry(1, RetryOn::Error));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atasker::{Call, Stop, TaskErrorKind, TaskStatus};
+use atasker::{Call, Limits, Pool, Stop, TaskErrorKind, TaskStatus};
 
 use super::misdeeds::{hang_with_a_grandchild, in_c, leave_a_grandchild, lock_twice};
 use super::{BRIEFLY, Scene, cases};
@@ -26,6 +26,8 @@ cases! {
         a_grandchild_that_outlives_its_task,
         a_grandchild_that_holds_the_output,
         a_fork_that_holds_everything_in_c,
+        a_replaced_worker_that_hangs_at_its_exit_in_c,
+        stopped_while_idle_and_no_longer_needed,
     }
     on_rings {
         stopped_from_outside_while_idle,
@@ -97,6 +99,33 @@ fn stopped_from_outside_while_idle(scene: &Scene) {
     for task in tasks {
         let pid = task.wait().expect("another worker takes it");
         assert!(!pids.contains(&pid));
+    }
+}
+
+/// Nothing waits for it, and nobody would ever ask for it again.
+fn a_replaced_worker_that_hangs_at_its_exit_in_c(scene: &Scene) {
+    scene.start(scene.builder().recycle_after_tasks(1).exit_timeout(BRIEFLY));
+    eventually("both are ready", || scene.pids().len() == 2);
+    let pids = scene.pids();
+    for _ in 0..2 {
+        scene.run(in_c::call("hang at exit")).expect("it returns");
+    }
+    eventually("both are gone", || !pids.iter().any(|pid| is_alive(*pid)));
+}
+
+fn stopped_while_idle_and_no_longer_needed(scene: &Scene) {
+    scene.start(scene.builder().exit_timeout(BRIEFLY));
+    eventually("both are ready", || scene.pids().len() == 2);
+    let pids = scene.pids();
+    for &pid in &pids {
+        send_signal(pid, libc::SIGSTOP);
+        eventually("it stands still", || state_of(pid) == Some('T'));
+    }
+    scene.resize(Pool::Processes, Limits::new(1)).expect("a good size");
+    eventually("one is gone", || !pids.iter().all(|pid| is_alive(*pid)));
+    scene.resize(Pool::Processes, Limits::new(2)).expect("a good size");
+    for pid in pids.into_iter().filter(|pid| is_alive(*pid)) {
+        send_signal(pid, libc::SIGCONT);
     }
 }
 
