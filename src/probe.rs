@@ -67,6 +67,12 @@ pub fn probe() -> Vec<Facility> {
             "a pool with tasks outstanding looks at its rings every millisecond instead of sleeping",
         ),
         facility(
+            "PIDFD_SIGNAL_PROCESS_GROUP",
+            "6.9",
+            sys::process::kernel_is_at_least(6, 9),
+            "if this program reaps our workers itself, what their tasks have started lives on when they die",
+        ),
+        facility(
             "the exit code in PIDFD_GET_INFO",
             "6.15",
             sys::process::kernel_is_at_least(6, 15),

@@ -126,12 +126,31 @@ impl Child {
     /// SIGKILL to the child and everything in its group.
     ///
     /// To be called before `reap` only: until then its number, which is the group's as well, can't
-    /// belong to anybody else. Should somebody else have reaped it, the pidfd knows and nothing is sent.
+    /// belong to anybody else. Should somebody else have reaped it, the pidfd knows, by which alone the group is named then
+    /// (from Linux 6.9 on; before, nothing is sent).
     pub(crate) fn kill_group(&self) {
-        if rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).is_ok() {
-            // The child may have left its group; its pidfd was signalled above.
+        // The child may have left its group.
+        let is_ours = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).is_ok();
+        if !self.kill_group_by_pidfd() && is_ours {
             let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
         }
+    }
+
+    /// pidfd_send_signal(2) with `PIDFD_SIGNAL_PROCESS_GROUP`. `false`: the kernel does not know that.
+    fn kill_group_by_pidfd(&self) -> bool {
+        /// linux/pidfd.h
+        const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+        // SAFETY: the pidfd is open, and no structure is handed over.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                libc::SIGKILL,
+                std::ptr::null::<libc::siginfo_t>(),
+                PIDFD_SIGNAL_PROCESS_GROUP,
+            )
+        };
+        result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL)
     }
 
     /// A signal to one thread of the child, if that has it and handles that signal: it would die of it otherwise. To be

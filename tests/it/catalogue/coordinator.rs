@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use atasker::{Stop, SubmitError, Supervisor, TaskErrorKind, TaskStatus};
 
+use super::misdeeds::die_with_a_grandchild;
 use super::{Scene, cases};
 use crate::tasks;
-use crate::watch::{eventually, is_alive};
+use crate::watch::{eventually, is_alive, send_signal};
 
 cases! {
     everywhere {
@@ -75,6 +76,20 @@ fn die_unreaped(scene: &Scene) {
     for how in ["kill", "exit 42", "abort"] {
         let error = scene.run(tasks::die::call(how)).expect_err("it dies");
         assert_eq!(error.status(), TaskStatus::Crashed, "{error}");
+    }
+    let names_groups_safely =
+        atasker::probe().iter().any(|it| it.name == "PIDFD_SIGNAL_PROCESS_GROUP" && it.is_there);
+    let folder = tempfile::tempdir().expect("a folder");
+    for how in ["kill", "exit 0"] {
+        let file = folder.path().join(how);
+        let call = die_with_a_grandchild::call(&file, how);
+        assert_eq!(scene.run(call).expect_err("it dies").status(), TaskStatus::Crashed);
+        let pid = std::fs::read_to_string(&file).expect("it was started").parse().expect("a pid");
+        if names_groups_safely {
+            eventually("its grandchild is dead", || !is_alive(pid));
+        } else {
+            send_signal(pid, libc::SIGKILL);
+        }
     }
     let hanging = tasks::die::call("hang").timeout(super::BRIEFLY);
     assert_eq!(scene.run(hanging).expect_err("it hangs").status(), TaskStatus::TimedOut);

@@ -108,6 +108,13 @@ pub(super) fn hang_with_a_grandchild(file: &Path) {
     }
 }
 
+/// Starts a grandchild, writes its process id to the file, and dies so.
+#[task]
+pub(super) fn die_with_a_grandchild(file: &Path, how: &str) {
+    crate::tasks::publish(file, leave_a_grandchild(false));
+    crate::tasks::die(how);
+}
+
 #[task]
 pub(super) fn change_directory(to: &Path) {
     std::env::set_current_dir(to).expect("it is there");
