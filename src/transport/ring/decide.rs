@@ -91,6 +91,10 @@ impl Link for RingLink {
         // What is not there any more has been delivered, or is being delivered.
         let Ring { records, inbox, .. } = &mut *state;
         let Some((position, record)) = records.find(ticket) else { return Kill::Lost };
+        if record.state == State::Killed {
+            // Whatever its word says by now.
+            return Kill::Won { begun: record.calls, finished: None };
+        }
         let entry = Entry::at(position);
         let killed = word::kill(self.segment().u64_at(entry.word()), record.generation);
         let possible = record.begun_min()..=record.calls;

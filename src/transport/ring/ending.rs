@@ -6,7 +6,7 @@ use super::layout::{COLLECTOR_MARK, Entry, WAITER_MARK};
 use super::link::{RingLink, check_word};
 use super::records::State;
 use super::sleep::Listener;
-use super::word;
+use super::word::{self, Taken};
 use crate::sys::death_mark;
 use crate::task::id::Ticket;
 use crate::transport::{Delivery, Fate};
@@ -79,10 +79,24 @@ impl RingLink {
         // What was taken back or killed has been settled.
         let staged = || state.records.iter().filter(|(_, record)| record.state == State::Staged);
         for (position, record) in staged() {
-            match check_word(word::look(self.word(Entry::at(position).word())), record) {
-                Ok(word) if word.begun() == 0 => untouched.push(position),
-                Ok(word) => fates.push(Fate { ticket: record.ticket, begun: word.begun() }),
-                Err(_lie) => believed = false,
+            // Taken back for good, so that a thread that is not gone, but has the mark that says so, begins nothing more.
+            let word = self.word(Entry::at(position).word());
+            let begun = match check_word(word::look(word), record) {
+                Ok(_plausible) => match word::take_back(word, record.generation, 0) {
+                    Taken::Kept(0) if record.delivered == 0 => 0,
+                    Taken::Kept(begun) if (record.begun_min()..=record.calls).contains(&begun) => {
+                        begun
+                    }
+                    Taken::Kept(_) | Taken::TooLate(_) => record.calls,
+                },
+                Err(_lie) => {
+                    believed = false;
+                    continue;
+                }
+            };
+            match begun {
+                0 => untouched.push(position),
+                _ => fates.push(Fate { ticket: record.ticket, begun }),
             }
         }
         if !believed {

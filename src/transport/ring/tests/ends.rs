@@ -83,6 +83,34 @@ fn after_a_death_nothing_is_delivered() {
     });
 }
 
+/// Whoever writes over the mark of a thread that lives has the ring closed under it.
+#[test]
+fn what_is_said_not_to_have_begun_never_begins() {
+    watched(|| {
+        // In the middle of a call, or wherever it is by then.
+        let permits = (0..400).map(|round| if round < 10 { 3 } else { usize::MAX });
+        for (round, permits) in permits.enumerate() {
+            let (here, there) = mappings();
+            let link = link_of(here);
+            let worker = Worker::start(there, permits);
+            let calls = 32;
+            for number in 1..=calls {
+                let _awake = link.stage(ticket(number), single(b"x"));
+            }
+            link.wake();
+            wait_until_begun(&link, if permits == 3 { 4 } else { 1 });
+            (0..round * 5).for_each(|_| std::hint::spin_loop());
+            let mut deliveries = Vec::new();
+            let fates = link.close(&mut deliveries).expect("it is closed once");
+            let told = u64::try_from(deliveries.len() + fates.len()).expect("few");
+            assert!(permits > 3 || told == 4, "{told}");
+            let begun = worker.finish(&link);
+            // They begin in their order.
+            assert!(begun.into_iter().all(|number| number <= told), "{told} were told");
+        }
+    });
+}
+
 #[test]
 fn a_worker_that_finds_itself_killed_begins_nothing_more() {
     watched(|| {
