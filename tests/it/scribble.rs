@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use atasker::{Limits, Supervisor, TaskError, TaskHandle, TaskStatus, task};
+use atasker::{
+    Blob, Call, Limits, SealedBlob, Supervisor, TaskError, TaskHandle, TaskStatus, task,
+};
 
 use crate::tasks;
 use crate::watch::{eventually, send_signal, watched};
@@ -17,10 +19,11 @@ pub(crate) const FLAGS: usize = 4;
 pub(crate) const DONE: u8 = 1;
 const KILLED: u8 = 2;
 
-/// The memory that this worker shares with the coordinator, one range for each segment.
+/// The memory that this worker shares with the coordinator and can write to, one range for each segment: its ring, its
+/// black box, buffers that it was lent or has made.
 pub(crate) fn segments() -> Vec<Range<usize>> {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs");
-    let shared = maps.lines().filter(|line| line.contains("memfd:atasker") && line.contains(" rw"));
+    let shared = maps.lines().filter(|line| line.contains("/memfd:") && line.contains(" rw-s "));
     let range = |line: &str| {
         let (from, to) = line.split_whitespace().next()?.split_once('-')?;
         let number = |text| usize::from_str_radix(text, 16).ok();
@@ -191,6 +194,66 @@ fn mix(bytes: &[u8]) -> (u64, Vec<u8>) {
     (mixed(bytes), bytes.iter().rev().copied().collect())
 }
 
+/// The same of a buffer that is lent, changed in place.
+#[task]
+fn mix_in_place(mut bytes: Blob) -> (u64, Blob) {
+    let all = bytes.as_mut_slice().expect("a worker may");
+    let hash = mixed(all);
+    all.reverse();
+    (hash, bytes)
+}
+
+#[task]
+fn mix_sealed(bytes: SealedBlob) -> (u64, Vec<u8>) {
+    (mixed(&bytes), bytes.iter().rev().copied().collect())
+}
+
+/// A task with what it was given, and what becomes of it.
+type Mixing = (Vec<u8>, Option<u32>, Result<(u64, Vec<u8>), TaskError>);
+
+/// Hand these to a worker as bytes, lent and sealed.
+fn mix_all(supervisor: &Supervisor, payloads: Vec<Vec<u8>>) -> Vec<Box<dyn FnOnce() -> Mixing>> {
+    fn submit<T: 'static>(
+        supervisor: &Supervisor,
+        call: Call<T>,
+        bytes: Vec<u8>,
+        read: impl FnOnce(T) -> (u64, Vec<u8>) + 'static,
+    ) -> Box<dyn FnOnce() -> Mixing> {
+        let task = supervisor.submit(call.timeout(Duration::from_secs(2))).expect("accepted");
+        Box::new(move || {
+            eventually("it has ended", || task.is_done());
+            let pid = task.info().pid;
+            (bytes, pid, task.wait().map(read))
+        })
+    }
+    let any = |(n, bytes): (usize, Vec<u8>)| match n % 4 {
+        0 => {
+            // Of memory that no other worker has had.
+            let mut lent = Blob::zeroed(bytes.len()).expect("memory");
+            lent.as_mut_slice().expect("it is private").copy_from_slice(&bytes);
+            let read = |(hash, bytes): (u64, Blob)| (hash, bytes.to_vec().expect("it is here"));
+            submit(supervisor, mix_in_place::call(lent), bytes, read)
+        }
+        1 => {
+            let sealed = SealedBlob::from_slice(&bytes).expect("memory");
+            submit(supervisor, mix_sealed::call(sealed), bytes, |mixed| mixed)
+        }
+        _ => submit(supervisor, mix::call(&bytes), bytes, |mixed| mixed),
+    };
+    payloads.into_iter().enumerate().map(any).collect()
+}
+
+/// Whatever a worker has left of itself can be read.
+fn read_all(task: TaskHandle<u64>) {
+    let (_any, info) = (task.progress(), format!("{:?}", task.info()));
+    assert!(!info.is_empty());
+    if let Err(error) = task.wait() {
+        let report = format!("{error} {error:?}");
+        let backtrace = error.crash().and_then(|crash| crash.backtrace().map(ToString::to_string));
+        assert!(report.len() + backtrace.map_or(0, |it| it.len()) < 4 << 20, "{report}");
+    }
+}
+
 /// Run both kinds of tasks, mixed, for so long: what ends otherwise than it should was with a worker that has scribbled.
 fn scribble_for(duration: Duration, seed: u64) {
     let supervisor = Supervisor::builder()
@@ -219,20 +282,15 @@ fn scribble_for(duration: Duration, seed: u64) {
                     supervisor.submit(call.timeout(Duration::from_millis(500))).expect("accepted")
                 })
                 .collect();
-            let mixing: Vec<_> = payloads
-                .iter()
-                .map(|bytes| mix::call(bytes).timeout(Duration::from_secs(2)))
-                .map(|call| supervisor.submit(call).expect("accepted"))
-                .collect();
-            eventually("all have ended", || {
-                scribbling.iter().all(TaskHandle::is_done) && mixing.iter().all(TaskHandle::is_done)
-            });
+            let mixing = mix_all(&supervisor, payloads);
+            eventually("they have ended", || scribbling.iter().all(TaskHandle::is_done));
             liars.extend(scribbling.iter().filter_map(|task| task.info().pid));
-            for (bytes, task) in payloads.iter().zip(mixing) {
-                let pid = task.info().pid;
-                match task.wait() {
+            scribbling.into_iter().for_each(read_all);
+            for end in mixing {
+                let (bytes, pid, result) = end();
+                match result {
                     Ok((hash, reversed))
-                        if hash == mixed(bytes) && reversed.iter().rev().eq(bytes) =>
+                        if hash == mixed(&bytes) && reversed.iter().rev().eq(&bytes) =>
                     {
                         good += 1;
                     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use atasker::{SupervisorBuilder, task};
+use atasker::{Blob, SupervisorBuilder, task};
 
 use super::{Scene, cases};
 use crate::scribble::{entry_words, is_end_of_a_liar, ring, segments, write};
@@ -22,7 +22,8 @@ cases! {
         slots_of_garbage,
         silent_bells,
         bells_without_end,
-        segments_of_garbage_other_than_the_ring,
+        a_black_box_of_garbage,
+        lent_memory_of_garbage,
     }
 }
 
@@ -35,8 +36,8 @@ enum Part {
     Entries(usize, usize),
     /// Behind the entries: arguments and outcomes that do not fit into them.
     Slots,
-    /// Whatever else is shared.
-    Others,
+    /// What the worker leaves word in.
+    BlackBox,
 }
 
 impl Part {
@@ -53,9 +54,12 @@ impl Part {
                     .flat_map(|half| (0..64).map(move |n| start + half * (16 << 10) + n))
                     .collect()
             }
-            Self::Others => {
+            Self::BlackBox => {
                 let ring = ring();
-                segments().into_iter().filter(|one| one.start != ring.start).flatten().collect()
+                let others = segments().into_iter().filter(|one| one.start != ring.start);
+                let others: Vec<usize> = others.flatten().collect();
+                assert!(!others.is_empty(), "there is one");
+                others
             }
         }
     }
@@ -157,8 +161,35 @@ fn slots_of_garbage(scene: &Scene) {
     overwrite_in_each(scene, Part::Slots);
 }
 
-fn segments_of_garbage_other_than_the_ring(scene: &Scene) {
-    overwrite_in_each(scene, Part::Others);
+fn a_black_box_of_garbage(scene: &Scene) {
+    overwrite_in_each(scene, Part::BlackBox);
+}
+
+/// Writes over all that it was ever lent, and dies with what that is then.
+#[task]
+fn spoil_what_was_lent(blob: Blob, how: &str) -> Blob {
+    let ring = ring();
+    let others = segments().into_iter().filter(|one| one.start != ring.start);
+    others.flatten().for_each(|address| write(address, 0xff));
+    if how != "return" {
+        tasks::die(how);
+    }
+    blob
+}
+
+/// What comes back of it is anything, and of the right length.
+fn lent_memory_of_garbage(scene: &Scene) {
+    scene.keep_memory();
+    scene.start(impatient(scene));
+    for how in ["return", "abort", "segfault"].repeat(3) {
+        let length = 100_000;
+        let blob = Blob::zeroed(length).expect("memory");
+        let task = scene.submit(spoil_what_was_lent::call(blob, how)).expect("accepted");
+        let result = task.wait();
+        assert!(is_end_of_a_liar(&result), "{result:?}");
+        assert!(result.is_ok_and(|blob| blob.len() == length) == (how == "return"));
+        retire_liars(scene);
+    }
 }
 
 /// Has a thread that says again and again that nobody sleeps and nobody listens, or rings and wakes who does not.
