@@ -1,6 +1,7 @@
 //! What is looked up about a worker while it runs a task.
 
-use super::processes::Processes;
+use super::memory_kills::MemoryKill;
+use super::processes::{Processes, Shared};
 use crate::task::id::WorkerId;
 
 impl Processes {
@@ -13,11 +14,23 @@ impl Processes {
 
     /// Whether somebody had stopped the worker, which goes on now.
     pub(crate) fn continue_if_stopped(&self, worker: WorkerId) -> bool {
+        self.shared.look_at_memory_kills();
         self.shared.find(worker).is_some_and(|incarnation| incarnation.continue_if_stopped())
     }
 
     /// How many bytes of memory the worker has of its own. `None` if it is gone.
     pub(crate) fn weigh(&self, worker: WorkerId) -> Option<u64> {
         self.shared.find(worker)?.memory()
+    }
+}
+
+impl Shared {
+    pub(super) fn look_at_memory_kills(&self) {
+        self.memory_kills.lock().look();
+    }
+
+    /// Why a worker was killed, of which nobody else is known to have done it.
+    pub(super) fn memory_kill(&self) -> Option<MemoryKill> {
+        self.memory_kills.lock().on_killed()
     }
 }

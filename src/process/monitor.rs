@@ -11,7 +11,6 @@ use super::control::Control;
 use super::end_markers::EndMarkers;
 use super::exit::Death;
 use super::incarnation::Incarnation;
-use super::memory_kills::MemoryKills;
 use super::output::Pipe;
 use super::processes::Shared;
 use super::spawn::{Connection, spawn};
@@ -41,8 +40,6 @@ struct Watched {
     pipes: Vec<Arc<Pipe>>,
     /// When it is killed if it is not ready. `None` once that is settled.
     start_until: Option<Instant>,
-    /// Before it was started.
-    memory_kills: MemoryKills,
 }
 
 impl Monitor {
@@ -107,7 +104,7 @@ impl Monitor {
 
     fn start(&mut self, incarnation: Arc<Incarnation>) {
         let launch = self.shared.launch();
-        let memory_kills = MemoryKills::read();
+        self.shared.look_at_memory_kills();
         let at = Instant::now();
         let spawned = match spawn(launch) {
             Ok(spawned) => spawned,
@@ -133,7 +130,7 @@ impl Monitor {
             incarnation.on_control_ended();
         }
         let start_until = Some(at + launch.start_timeout);
-        self.alive.push(Watched { incarnation, connection, pipes, start_until, memory_kills });
+        self.alive.push(Watched { incarnation, connection, pipes, start_until });
     }
 
     fn end_late_starts(&mut self, now: Instant) {
@@ -218,12 +215,12 @@ impl Monitor {
     }
 
     fn on_exited(&mut self, dead: Watched) {
-        let Watched { incarnation, connection, pipes, memory_kills, .. } = dead;
+        let Watched { incarnation, connection, pipes, .. } = dead;
         incarnation.kill_rest_of_group();
         let stderr = self.shared.outputs().finish(&pipes);
         let (status, usage) = incarnation.reap();
         let was_killed = status == ExitCause::Signal(libc::SIGKILL) && !incarnation.is_signalled();
-        let memory_kill = if was_killed { MemoryKills::read().since(memory_kills) } else { None };
+        let memory_kill = if was_killed { self.shared.memory_kill() } else { None };
         let remains = incarnation.blackbox().map(|blackbox| blackbox.remains());
         let at = Instant::now();
         let death = Death { status, usage, stderr, remains, memory_kill, at };

@@ -10,6 +10,7 @@ use super::config::{Launch, ProcessConfig, Transport};
 use super::error::WorkerStartError;
 use super::exit::Exit;
 use super::incarnation::{Incarnation, Way};
+use super::memory_kills::Ledger;
 use super::monitor::Monitor;
 use super::output::Outputs;
 use super::spawn::Ring;
@@ -99,6 +100,7 @@ pub(super) struct Shared {
     outputs: Arc<Outputs>,
     threads: Arc<Threads>,
     worker_log: WorkerLog,
+    pub(super) memory_kills: Mutex<Ledger>,
     /// Looks after the rings, if calls go over rings.
     collector: Option<Arc<Collector>>,
     /// For channels: the worker with a call whose outcome nobody receives yet, or [`NO_WORKER`].
@@ -138,6 +140,7 @@ impl Processes {
             outputs,
             threads,
             worker_log: WorkerLog::new(),
+            memory_kills: Mutex::new(Ledger::new()),
             collector,
             unattended: AtomicU64::new(NO_WORKER),
         });

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::shared::Shared;
@@ -29,15 +29,15 @@ pub(super) struct Crashed {
 pub(super) struct Draft {
     pub(super) worker: WorkerId,
     about: Crashed,
-    report: Arc<OnceLock<CrashReport>>,
+    report: Arc<crash::Report>,
 }
 
 impl Draft {
     /// The worker has ended so.
     pub(super) fn finish(self, exit: &Exit) {
         if let Some(report) = report(exit, &self.about) {
-            let set = self.report.set(report);
-            debug_assert!(set.is_ok(), "a draft is finished once");
+            let is_first = self.report.write(report);
+            debug_assert!(is_first, "a draft is finished once");
         }
     }
 }
@@ -45,19 +45,20 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         // Who looks into it may be waiting.
-        let _written = self.report.set(CrashReport::unknown(self.about.ran));
+        let _new = self.report.write(CrashReport::unknown(self.about.ran));
     }
 }
 
 impl Shared {
     /// That the last attempt at a task, which may be a pack, has crashed.
     pub(super) fn crash(&self, task: TaskId, cell: &TaskCell, history: History) -> Crash {
-        let (crash, report) = Crash::pending();
         let about = crashed(task, cell, history);
+        let pid = history.worker.and_then(|worker| self.executor.pid(worker)).unwrap_or(0);
+        let (crash, report) = Crash::pending(pid, about.ran);
         if let Some(worker) = history.worker {
             self.executor.report(Draft { worker, about, report });
         } else {
-            let _new = report.set(CrashReport::unknown(about.ran));
+            let _new = report.write(CrashReport::unknown(about.ran));
         }
         crash
     }
@@ -283,10 +284,11 @@ fn of_panics(first: &PanicReport, second: Option<&PanicReport>) -> String {
 fn of_kill(death: &Death) -> String {
     match death.memory_kill {
         Some(MemoryKill::Group) => {
-            "killed for memory: processes of this control group were killed because of its memory limit".to_owned()
+            "killed for memory: the kernel has killed processes of this control group because of its memory limit".to_owned()
         }
-        Some(MemoryKill::Machine) => {
-            "killed for memory: the machine had none left, and its kernel has killed processes".to_owned()
+        Some(MemoryKill::Elsewhere) => {
+            "killed for memory: the kernel has killed processes because the machine had none left, or because of the limit \
+             of another control group".to_owned()
         }
         None => "somebody has sent it SIGKILL: a person, a service manager, a program, or the task itself; nothing \
                  was killed for memory that can be seen from here"

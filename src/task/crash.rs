@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, OnceLock};
+use std::time::{Duration, Instant};
 
 use super::cause::ExitCause;
 use super::error::PanicReport;
 use super::info::Progress;
 use crate::blackbox::{Backtrace, Stack};
+use crate::sync::{Mutex, wait_on};
 use crate::sys::fork::is_forked_child;
 
+/// How long a report is waited for.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// `Display` shows so much of what the worker wrote; all of it is in [`CrashReport::stderr`].
 const SHOWN_CHARACTERS_MAX: usize = 160;
 
@@ -18,21 +21,70 @@ const SHOWN_CHARACTERS_MAX: usize = 160;
 ///
 /// Of a death the caller is told at once. The report can only be written when the kernel is through with the process,
 /// some tenths of a millisecond later, or milliseconds if it had much memory: whoever looks into it before waits for
-/// that. Then nothing of the process runs any more. In a process that was forked from this one meanwhile, nothing is
-/// known: [`ExitCause::Unknown`]. Cheap to clone.
+/// that. Then nothing of the process runs any more. But nobody waits longer than five seconds, which pass if a thread of the
+/// process hangs in a system call that can't be interrupted: then the cause is [`ExitCause::Unknown`], the words say so, and
+/// whoever looks again later finds the report once there is one. In a process that was forked from this one meanwhile,
+/// nothing is known. Cheap to clone.
 #[derive(Clone)]
-pub struct Crash(Arc<OnceLock<CrashReport>>);
+pub struct Crash(Arc<Report>);
+
+/// Who writes the report of a [`Crash`] has this.
+#[derive(Debug)]
+pub(crate) struct Report {
+    written: OnceLock<CrashReport>,
+    /// What is said as long as there is none.
+    overdue: OnceLock<CrashReport>,
+    pid: u32,
+    ran: Duration,
+    /// For who waits: nothing is behind it.
+    lock: Mutex<()>,
+    changed: Condvar,
+}
 
 impl Crash {
-    /// What is written when the report can be.
-    pub(crate) fn pending() -> (Self, Arc<OnceLock<CrashReport>>) {
-        let report = Arc::default();
+    /// That a task has crashed which had run so long in this process. Beside it what is to be written when that can be.
+    pub(crate) fn pending(pid: u32, ran: Duration) -> (Self, Arc<Report>) {
+        let [written, overdue] = [const { OnceLock::new() }; 2];
+        let (lock, changed) = (Mutex::new(()), Condvar::new());
+        let report = Arc::new(Report { written, overdue, pid, ran, lock, changed });
         (Self(Arc::clone(&report)), report)
     }
 
     /// The report if it has been written.
     pub(crate) fn written(&self) -> Option<&CrashReport> {
-        self.0.get()
+        self.0.written.get()
+    }
+}
+
+impl Report {
+    /// `false`: it was written before.
+    pub(crate) fn write(&self, report: CrashReport) -> bool {
+        let is_first = self.written.set(report).is_ok();
+        // Whoever has looked before waits by now, or looks once more.
+        drop(self.lock.lock());
+        self.changed.notify_all();
+        is_first
+    }
+
+    fn wait(&self, most: Duration) -> &CrashReport {
+        let until = Instant::now() + most;
+        let mut guard = self.lock.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.written.get().or_else(|| self.overdue.get()) {
+                Some(report) => return report,
+                None if left.is_zero() => break,
+                None => guard = wait_on(&self.changed, guard, Some(left)),
+            }
+        }
+        self.overdue.get_or_init(|| CrashReport {
+            pid: self.pid,
+            likely_cause: Some(format!(
+                "the thread that ran the task has ended, but {most:?} later the kernel was not through with the process: \
+                 another thread of it may hang in a system call"
+            )),
+            ..CrashReport::unknown(self.ran)
+        })
     }
 }
 
@@ -41,13 +93,13 @@ impl Deref for Crash {
 
     fn deref(&self) -> &CrashReport {
         static NOTHING_KNOWN: OnceLock<CrashReport> = OnceLock::new();
-        match self.0.get() {
+        match self.written() {
             Some(report) => report,
             // Whoever would write it is in the process that this one was forked from.
             None if is_forked_child() => {
                 NOTHING_KNOWN.get_or_init(|| CrashReport::unknown(Duration::ZERO))
             }
-            None => self.0.wait(),
+            None => self.0.wait(WAIT_MAX),
         }
     }
 }
@@ -262,12 +314,37 @@ mod tests {
     #[test]
     fn a_fork_does_not_wait_for_a_report() {
         crate::sys::fork::watch();
-        let (crash, report) = Crash::pending();
+        let (crash, report) = Crash::pending(1, Duration::ZERO);
         assert!(faults::ask_fork(|| crash.cause == ExitCause::Unknown));
         let cause = ExitCause::Code(3);
-        let written = report.set(CrashReport { cause, ..CrashReport::unknown(Duration::ZERO) });
-        assert!(written.is_ok() && crash.cause == cause);
+        let written = report.write(CrashReport { cause, ..CrashReport::unknown(Duration::ZERO) });
+        assert!(written && crash.cause == cause);
         assert!(faults::ask_fork(|| crash.cause == cause));
+    }
+
+    #[test]
+    fn a_report_is_not_waited_for_without_end() {
+        let (crash, report) = Crash::pending(7, Duration::from_secs(3));
+        let overdue = crash.0.wait(Duration::from_millis(10));
+        assert_eq!((overdue.cause, overdue.pid), (ExitCause::Unknown, 7));
+        // Nobody waits a second time.
+        let said = crash.to_string();
+        assert!(said.starts_with("crashed: its worker process 7 ended"), "{said}");
+        assert!(said.contains("10ms later the kernel was not through with the process"), "{said}");
+        let cause = ExitCause::Code(3);
+        let waiting = std::thread::spawn({
+            let other = Crash::pending(8, Duration::ZERO);
+            move || {
+                let writer = std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(20));
+                    other.1.write(CrashReport { cause, ..CrashReport::unknown(Duration::ZERO) })
+                });
+                (other.0.cause, writer.join().expect("it does not panic"))
+            }
+        });
+        assert_eq!(waiting.join().expect("it does not panic"), (cause, true));
+        assert!(report.write(CrashReport { cause, ..CrashReport::unknown(Duration::ZERO) }));
+        assert_eq!(crash.cause, cause, "it is found once it is there");
     }
 
     #[test]
