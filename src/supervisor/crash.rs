@@ -22,6 +22,7 @@ pub(super) struct Crashed {
     /// The full path.
     pub(super) function: Cow<'static, str>,
     pub(super) ran: Duration,
+    /// Of the last of them.
     pub(super) arguments: Option<ArgumentsInfo>,
 }
 
@@ -78,14 +79,25 @@ impl Shared {
 
 fn crashed(task: TaskId, cell: &TaskCell, history: History) -> Crashed {
     let call = cell.with_encoded(|call| {
-        // Those of a pack stand behind their length.
-        let arguments = if call.is_pack { call.arguments.get(2..) } else { Some(call.arguments) };
-        let is_one = call.calls == 1;
-        (call.calls, arguments.filter(|_| is_one).map(ArgumentsInfo::of))
+        let arguments =
+            if call.is_pack { last_of_pack(call.arguments) } else { Some(call.arguments) };
+        (call.calls, arguments.map(ArgumentsInfo::of))
     });
     let (calls, arguments) = call.unwrap_or((1, None));
     let numbers = task.number()..task.number() + u64::from(calls);
     Crashed { numbers, function: cell.name.function.clone(), ran: history.ran, arguments }
+}
+
+/// The arguments of the call that began last: those behind it have been taken back. Each stands behind its length.
+fn last_of_pack(mut calls: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (length, behind) = calls.split_first_chunk()?;
+        let (call, rest) = behind.split_at_checked(u16::from_le_bytes(*length).into())?;
+        if rest.is_empty() {
+            return Some(call);
+        }
+        calls = rest;
+    }
 }
 
 /// Addresses below are those of a null pointer with an offset.
@@ -101,6 +113,8 @@ fn report(exit: &Exit, crashed: &Crashed) -> Option<CrashReport> {
     let remains = remains.filter(|remains| numbers.contains(&remains.running.0));
     let (number, attempt) = remains.map(|remains| remains.running).unwrap_or_default();
     let panics = remains.into_iter().flat_map(|remains| remains.panics(number, attempt));
+    let is_last =
+        numbers.end == numbers.start + 1 || remains.is_some() && number + 1 == numbers.end;
     let mut report = CrashReport {
         cause: death.status,
         pid: exit.pid?,
@@ -122,7 +136,7 @@ fn report(exit: &Exit, crashed: &Crashed) -> Option<CrashReport> {
             .map(|remains| remains.crumbs(number, attempt).map(str::to_owned).collect())
             .unwrap_or_default(),
         progress: remains.and_then(|remains| remains.progress(number, attempt)),
-        arguments,
+        arguments: arguments.filter(|_| is_last),
         peak_memory: death.peak_memory(),
         cpu_time: death.usage.map(|usage| usage.cpu_time),
         ..CrashReport::unknown(ran)
@@ -245,8 +259,10 @@ fn likely_cause(
 
 fn of_abort(report: &CrashReport, painting: Option<&Painting>) -> String {
     // What aborts then is the handler that tells of the stack.
-    if let Some(painting) = painting.filter(|painting| painting.signal != libc::SIGABRT) {
-        return of_fault(report, painting).unwrap_or_default();
+    if let Some(painting) = painting.filter(|painting| painting.signal != libc::SIGABRT)
+        && let Some(fault) = of_fault(report, painting)
+    {
+        return fault;
     }
     if let Some(first) = report.panics.first() {
         return of_panics(first, report.panics.get(1));

@@ -171,6 +171,25 @@ fn check(how: &'static str, signals: (i32, i32), words: &'static str, function: 
 const SEGV: (i32, i32) = (libc::SIGSEGV, libc::SIGSEGV);
 
 #[test]
+fn the_arguments_are_those_of_the_call_of_a_map_that_crashed() {
+    crate::watch::watched(|| {
+        let supervisor = Supervisor::builder().processes(atasker::Limits::new(2)).start();
+        let supervisor = supervisor.expect("workers start");
+        let of = |error: TaskError| error.crash().expect("it crashed").arguments.expect("known");
+        let alone = |n| {
+            let task = supervisor.submit(tasks::die_at::call(n, n)).expect("accepted");
+            of(task.wait().expect_err("it dies"))
+        };
+        for bad in [0, 1, 77, 199] {
+            let calls = (0..200).map(|n| tasks::die_at::call(n, bad));
+            let crashed: Vec<_> = supervisor.map(calls).filter_map(Result::err).collect();
+            let [error] = <[TaskError; 1]>::try_from(crashed).expect("one crashes");
+            assert_eq!(of(error), alone(bad));
+        }
+    });
+}
+
+#[test]
 fn a_null_pointer() {
     check("null", SEGV, "null pointer (address 0x0)", "reports::crash_now");
     check("null with an offset", SEGV, "null pointer (address 0x48)", "reports::crash_now");
