@@ -76,8 +76,10 @@ arguments) or quarantined (so many workers died of it as crash_limit says).
 error has kind and message; after a crash also signal or exit_code, stderr,
 the last that the worker wrote, and crash, with likely_cause, fault, address,
 breadcrumbs, progress, peak_memory_bytes, cpu_ms and the like, and with
---backtraces backtrace; of a quarantined job also job, a line that does the
-same again.
+--backtraces backtrace; after a timeout with --backtraces also backtrace, where
+it was at its soft_timeout; of a quarantined job also job, a line that does the
+same again. On a terminal a line says how far the batch is, and those of its
+jobs that tell (atasker::progress).
 
 Ctrl-C, SIGTERM or SIGHUP: what runs is finished, what waits is cancelled, and
 nothing more is read. The second kills what runs. What had ended is in the

@@ -136,7 +136,7 @@ impl Child {
         }
     }
 
-    /// pidfd_send_signal(2) with `PIDFD_SIGNAL_PROCESS_GROUP`. `false`: the kernel does not know that.
+    /// `pidfd_send_signal(2)` with `PIDFD_SIGNAL_PROCESS_GROUP`. `false`: the kernel does not know that.
     fn kill_group_by_pidfd(&self) -> bool {
         /// linux/pidfd.h
         const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;

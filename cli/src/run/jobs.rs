@@ -1,5 +1,6 @@
 //! The lines of a batch file: what a job may say, and what is wrong with those that say something else.
 
+use std::fmt;
 use std::time::Duration;
 
 use atasker::{Call, Priority};
@@ -44,6 +45,16 @@ pub(crate) struct JobName {
     pub(crate) line: u64,
     /// As it was given.
     pub(crate) task: Option<String>,
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(Value::String(id)) => f.write_str(id),
+            Some(id) => write!(f, "{id}"),
+            None => write!(f, "line {}", self.line),
+        }
+    }
 }
 
 /// A line that is not blank.

@@ -29,7 +29,7 @@ use serde_json::Value;
 use self::input::{Input, Position, Window};
 use self::interrupt::Interrupt;
 use self::jobs::{Defaults, Job, JobName};
-use self::progress::{Progress, Standing};
+use self::progress::{Progress, Standing, UnderWay};
 use self::results::{Kind, Output, Record};
 use self::summary::Summary;
 use crate::failure::{self, Failure, complain};
@@ -160,6 +160,21 @@ impl Wake for Bell {
     }
 }
 
+/// Those that say how far they are, in the order of their lines.
+fn under_way(running: &HashMap<u64, Running>) -> Vec<UnderWay> {
+    let mut all: Vec<_> = running
+        .iter()
+        .filter_map(|(line, running)| Some((line, running, running.handle.progress()?)))
+        .collect();
+    all.sort_unstable_by_key(|(line, ..)| *line);
+    let show = |(_, running, progress): (_, &Running, atasker::Progress)| UnderWay {
+        job: running.name.to_string(),
+        done: progress.done,
+        total: progress.total,
+    };
+    all.into_iter().map(show).collect()
+}
+
 impl Batch {
     fn drive(&mut self, received: &Receiver<Event>) -> Result<(), Failure> {
         while !self.is_over() {
@@ -173,6 +188,7 @@ impl Batch {
                 }
             }
             let (supervisor, summary) = (&self.supervisor, &self.summary);
+            let running = &self.running;
             self.progress.tick(|| Standing {
                 done: summary.done(),
                 failed: summary.failed(),
@@ -180,6 +196,7 @@ impl Batch {
                 jobs_read: self.position.jobs.load(Ordering::Relaxed),
                 bytes_read: self.position.bytes.load(Ordering::Relaxed),
                 bytes: self.input_bytes,
+                under_way: under_way(running),
             });
         }
         self.output.flush()

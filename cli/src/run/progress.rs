@@ -8,7 +8,7 @@ use crate::screen::Screen;
 use crate::text::{show_duration, show_rate, thousands};
 
 /// How things stand.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
     pub(crate) done: u64,
     pub(crate) failed: u64,
@@ -18,6 +18,27 @@ pub(crate) struct Standing {
     pub(crate) bytes_read: u64,
     /// The size of the input, where it has one.
     pub(crate) bytes: Option<u64>,
+    /// Those that run and say how far they are, the longest first.
+    pub(crate) under_way: Vec<UnderWay>,
+}
+
+/// A job that runs.
+#[derive(Clone, Debug)]
+pub(crate) struct UnderWay {
+    /// What it is called.
+    pub(crate) job: String,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+}
+
+impl UnderWay {
+    fn show(&self) -> String {
+        let Self { job, done, total } = self;
+        match (u128::from(*done) * 100).checked_div((*total).into()) {
+            Some(percent) => format!("{job} at {percent} %"),
+            None => format!("{job} at {}", thousands(*done)),
+        }
+    }
 }
 
 impl Standing {
@@ -34,6 +55,8 @@ impl Standing {
 
 /// Times between two drawings.
 const EVERY: Duration = Duration::from_millis(100);
+/// So many of those under way are shown.
+const SHOWN_MAX: usize = 3;
 /// The rate is that of the last so many seconds.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
@@ -108,6 +131,14 @@ fn line(standing: &Standing, rate: f64) -> String {
             };
         }
     }
+    let under_way = &standing.under_way;
+    for one in under_way.iter().take(SHOWN_MAX) {
+        text.push_str("; ");
+        text.push_str(&one.show());
+    }
+    if under_way.len() > SHOWN_MAX {
+        let _ = write!(text, "; and {} more", under_way.len() - SHOWN_MAX);
+    }
     text
 }
 
@@ -126,16 +157,23 @@ mod tests {
             jobs_read: 100,
             bytes_read: 1_000,
             bytes: Some(4_000),
+            under_way: Vec::new(),
         };
         assert_eq!(
             line(&file, 2.5),
             " 12 %  50 done (3 failed), 2 running, 2.50/s, ETA 2 min 20 s"
         );
-        let read = Standing { bytes_read: 4_000, ..file };
+        let read = Standing { bytes_read: 4_000, ..file.clone() };
         assert_eq!(line(&read, 50.0), " 50 %  50 done (3 failed), 2 running, 50.0/s, ETA 1 s");
         assert_eq!(
             line(&Standing { bytes: Some(0), ..Standing::default() }, 0.0),
             "100 %  0 done, 0 running, 0.00/s"
         );
+        let under_way = |job: &str, done, total| UnderWay { job: job.to_owned(), done, total };
+        let mut running = Standing { running: 4, ..Standing::default() };
+        running.under_way = vec![under_way("line 7", 1, 3), under_way("nine", 1_200, 0)];
+        assert_eq!(line(&running, 0.0), "0 done, 4 running, 0.00/s; line 7 at 33 %; nine at 1,200");
+        running.under_way.extend([under_way("a", u64::MAX, u64::MAX), under_way("b", 0, 1)]);
+        assert!(line(&running, 0.0).ends_with("; nine at 1,200; a at 100 %; and 1 more"));
     }
 }

@@ -127,6 +127,9 @@ pub(crate) struct JobError {
     /// After a crash: what is known besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) crash: Option<Box<CrashDetails>>,
+    /// After a timeout: where the job's thread was at its soft timeout, like `backtrace` of a crash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backtrace: Option<Frames>,
     /// Of a quarantined job: a line of a batch file that does the same again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job: Option<Value>,
@@ -158,6 +161,11 @@ pub(crate) struct CrashDetails {
     progress: Option<[u64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_memory_bytes: Option<u64>,
+    /// By what it had too much memory, if that was why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_used_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_allowed_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,6 +189,8 @@ impl CrashDetails {
             breadcrumbs: report.breadcrumbs.clone(),
             progress: report.progress.map(|progress| [progress.done, progress.total]),
             peak_memory_bytes: report.peak_memory,
+            memory_used_bytes: report.memory_excess.map(|excess| excess.used),
+            memory_allowed_bytes: report.memory_excess.map(|excess| excess.allowed),
             cpu_ms: report.cpu_time.map(|time| time.as_secs_f64() * 1e3),
             arguments_bytes: arguments.map(|arguments| arguments.bytes),
             arguments_digest: arguments.map(|arguments| format!("{:016x}", arguments.digest)),
@@ -237,7 +247,16 @@ pub(crate) enum Kind {
 impl JobError {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { kind, message, signal: None, exit_code: None, stderr: None, crash: None, job: None }
+        Self {
+            kind,
+            message,
+            signal: None,
+            exit_code: None,
+            stderr: None,
+            crash: None,
+            backtrace: None,
+            job: None,
+        }
     }
 
     /// The worker died.
@@ -253,11 +272,16 @@ impl JobError {
                 None => format!("the worker process {}", report.cause),
                 Some(likely) => format!("the worker process {}: {likely}", report.cause),
             },
-            Some(why) => format!("the worker process {} by the pool, because {why}", report.cause),
+            Some(why) => {
+                let figures = report.memory_excess.map_or_else(String::new, |excess| {
+                    format!(" ({} of {} MiB)", excess.used >> 20, excess.allowed >> 20)
+                });
+                format!("the worker process {} by the pool, because {why}{figures}", report.cause)
+            }
         };
         let stderr = (!stderr.is_empty()).then(|| stderr.to_owned());
         let crash = Some(Box::new(CrashDetails::of(report)));
-        Self { kind, message, signal, exit_code, stderr, crash, job: None }
+        Self { signal, exit_code, stderr, crash, ..Self::new(kind, message) }
     }
 
     /// The worker died once too often.
@@ -313,8 +337,11 @@ impl Record {
 
     /// Leave out what takes long to find out.
     pub(crate) fn without_backtrace(mut self) -> Self {
-        if let Some(crash) = self.error.as_mut().and_then(|error| error.crash.as_mut()) {
-            crash.backtrace = None;
+        if let Some(error) = &mut self.error {
+            error.backtrace = None;
+            if let Some(crash) = &mut error.crash {
+                crash.backtrace = None;
+            }
         }
         self
     }
@@ -362,10 +389,11 @@ fn describe(error: &TaskError) -> JobError {
                 None => report.message.clone(),
             },
         ),
-        TaskErrorKind::TimedOut { limit: TimeLimit::Cpu, .. } => {
-            JobError::new(Kind::CpuLimit, error.reason())
+        TaskErrorKind::TimedOut { limit, stack, .. } => {
+            let kind = if *limit == TimeLimit::Cpu { Kind::CpuLimit } else { Kind::Timeout };
+            let backtrace = stack.clone().map(Frames);
+            JobError { backtrace, ..JobError::new(kind, error.reason()) }
         }
-        TaskErrorKind::TimedOut { .. } => JobError::new(Kind::Timeout, error.reason()),
         TaskErrorKind::Expired { .. } => JobError::new(Kind::QueueTimeout, error.reason()),
         TaskErrorKind::Cancelled | TaskErrorKind::Stopped => {
             let text = if error.may_have_run() {

@@ -72,6 +72,18 @@ fn a_crash_is_told_with_its_cause_and_place() {
 }
 
 #[test]
+fn a_timeout_is_told_with_the_place_of_the_soft_one() {
+    let job = r#"{"task": "hang", "soft_timeout": 0.3, "timeout": 1.0}"#;
+    for (options, shown) in [(&["--backtraces"][..], true), (&[], false)] {
+        let result = &batch(options, &[job]).results()[0];
+        assert_eq!(result["error"]["kind"], "timeout", "{result}");
+        let frames = result["error"]["backtrace"].as_array();
+        let is_task = |frame: &Value| frame.as_str().is_some_and(|it| it.contains("hang"));
+        assert_eq!(frames.is_some_and(|frames| frames.iter().any(is_task)), shown, "{result}");
+    }
+}
+
+#[test]
 fn abort() {
     check_crash(&json!({"task": "abort"}), "signal", "signal", 6, "");
 }
@@ -136,7 +148,12 @@ fn too_much_memory() {
         let result = &done.results()[0];
         assert_eq!(result["status"], "crashed", "{result}");
         let message = result["error"]["message"].as_str().expect("a text");
-        assert!(message.contains("more memory than its `memory_limit`"), "{message}");
+        assert!(message.contains("more memory than its `memory_limit` ("), "{message}");
+        assert!(message.ends_with(" of 64 MiB)"), "{message}");
+        let crash = &result["error"]["crash"];
+        assert_eq!(crash["memory_allowed_bytes"], 64 << 20, "{result}");
+        assert!(crash["memory_used_bytes"].as_u64() > Some(64 << 20), "{result}");
+        assert_eq!(crash["progress"][1], 4096, "{result}");
     }
 }
 

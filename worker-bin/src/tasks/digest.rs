@@ -26,10 +26,15 @@ fn digest_of(path: &Path) -> std::io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut hasher = Sha256::new();
+    let (mut done, length) = (0, file.metadata()?.len());
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(hasher.finalize().into()),
-            Ok(count) => hasher.update(&buffer[..count]),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                done += count as u64;
+                atasker::progress(done, length);
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

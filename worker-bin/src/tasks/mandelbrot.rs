@@ -59,6 +59,7 @@ fn draw(output: &Path, width: u32, height: u32) -> Result<Picture, png::Encoding
             *pixel = colour(steps);
         }
         rows.write_all(&row)?;
+        atasker::progress(u64::from(y) + 1, height.into());
     }
     rows.finish()?;
     image.finish()?;

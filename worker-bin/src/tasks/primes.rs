@@ -33,6 +33,7 @@ pub fn count_primes(from: u64, to: u64) -> u64 {
         } else {
             left.filter(|(index, _)| is_prime(start + 2 * *index as u64)).count() as u64
         };
+        atasker::progress(end - from, to - from);
         // The end of a whole segment is odd again, since a segment is even.
         start = end;
     }

@@ -51,9 +51,10 @@ pub fn hang() {
 #[atasker::task]
 pub fn hog_memory(mib: u64) -> u64 {
     let mut taken = Vec::new();
-    for _ in 0..mib {
+    for done in 1..=mib {
         // Not zero: zeroed memory is a promise that costs nothing until it is touched.
         taken.push(black_box(vec![0xA5_u8; 1 << 20]));
+        atasker::progress(done, mib);
     }
     black_box(&taken).len() as u64
 }
