@@ -4,7 +4,7 @@ use atasker::{Blob, BufferError, Limits, Supervisor, TaskErrorKind, task};
 
 use crate::buffers::{flip, make};
 use crate::tasks;
-use crate::watch::{eventually, watched};
+use crate::watch::{eventually, skipped, watched};
 
 /// What fits into a ring.
 const AREA: usize = 16 << 10;
@@ -104,7 +104,7 @@ fn many_long_calls_go_in_their_order_and_can_be_taken_back() {
 #[test]
 fn more_than_two_gigabytes_cross() {
     if available_bytes() < 11 << 30 {
-        eprintln!("skipped: there is too little memory");
+        skipped("there is too little memory");
         return;
     }
     watched(|| {

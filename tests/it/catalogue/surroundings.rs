@@ -7,7 +7,7 @@ use atasker::{ExitCause, TaskErrorKind, task};
 use super::misdeeds::{in_c, touch};
 use super::{Scene, cases};
 use crate::tasks;
-use crate::watch::{eventually, send_signal};
+use crate::watch::{eventually, send_signal, skipped};
 
 cases! {
     everywhere {
@@ -118,7 +118,7 @@ fn no_descriptors(scene: &Scene) {
 
 fn no_processes(scene: &Scene) {
     if Group::new("pids").is_none() && is_root() {
-        eprintln!("skipped: there are no groups, and root has no limit");
+        skipped("there are no groups, and root has no limit");
         return;
     }
     let refusal = || -> Box<dyn std::any::Any> {
@@ -173,7 +173,7 @@ fn hold_then_touch(file: &Path, bytes: usize) -> usize {
 /// The kernel kills what a group of processes has no memory for.
 fn no_memory_in_a_group(scene: &Scene) {
     let Some(group) = Group::new("memory") else {
-        eprintln!("skipped: groups can't be made here");
+        skipped("groups can't be made here");
         return;
     };
     let is_limited =

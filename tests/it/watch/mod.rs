@@ -118,6 +118,18 @@ pub(crate) fn rounds() -> u32 {
     std::env::var("ATASKER_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
+/// Say that the present test can't be done here, and why: also in the file that `ATASKER_TEST_SKIPPED` names, since what a
+/// test prints that passes is lost.
+pub(crate) fn skipped(why: &str) {
+    use std::io::Write as _;
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    eprintln!("skipped: {name}: {why}");
+    if let Some(file) = std::env::var_os("ATASKER_TEST_SKIPPED") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
+        writeln!(file.expect("it can be written to"), "skipped: {name}: {why}").expect("so it can");
+    }
+}
+
 /// Run `body`; if it has not returned in five minutes, say where every thread stands and abort the whole test
 /// binary, because a hang is a failure too.
 pub(crate) fn watched<R>(body: impl FnOnce() -> R) -> R {
