@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use atasker::{
-    Limits, Output, Pool, Stop, SubmitError, Supervisor, TaskError, TaskErrorKind, TaskHandle,
-    TaskStatus, Transport,
+    Limits, Output, Pool, Stop, SubmitError, Supervisor, SupervisorBuilder, TaskError,
+    TaskErrorKind, TaskHandle, TaskStatus, Transport,
 };
 
 use super::misdeeds::{change_directory, current_directory, flood, in_c, print_no_text};
@@ -213,17 +213,27 @@ fn resized_to_zero(scene: &Scene) {
 }
 
 fn recycling_that_races_dispatch(scene: &Scene) {
-    scene.start(scene.builder().recycle_on_panic());
-    let tasks: Vec<_> = (0..200)
-        .map(|n| {
-            let panics = scene.submit(tasks::die::call("panic")).expect("accepted");
-            (panics, scene.submit(tasks::add::call(n, 1)).expect("accepted"))
-        })
-        .take(30)
-        .collect();
-    for (n, (panics, adds)) in (0..).zip(tasks) {
-        assert_eq!(panics.wait().expect_err("it panics").status(), TaskStatus::Panicked);
-        assert_eq!(adds.wait().expect("by another worker"), n + 1);
+    let ways: [fn(SupervisorBuilder) -> SupervisorBuilder; 4] = [
+        SupervisorBuilder::recycle_on_panic,
+        |builder| builder.recycle_after_tasks(1),
+        |builder| builder.recycle_after_tasks(5),
+        |builder| builder.recycle_after(Duration::ZERO),
+    ];
+    for way in ways {
+        let pool = way(scene.builder()).start().expect("workers start");
+        let tasks: Vec<_> = (0..30)
+            .map(|n| {
+                let panics = pool.submit(tasks::die::call("panic")).expect("accepted");
+                (panics, pool.submit(tasks::add::call(n, 1)).expect("accepted"))
+            })
+            .collect();
+        for (n, (panics, adds)) in (0..).zip(tasks) {
+            assert_eq!(panics.wait().expect_err("it panics").status(), TaskStatus::Panicked);
+            assert_eq!(adds.wait().expect("by another worker"), n + 1);
+        }
+        pool.stop(Stop::Drain);
+        let ended = pool.info().ended;
+        assert_eq!((ended.completed, ended.panicked), (30, 30), "{ended:?}");
     }
 }
 
