@@ -210,6 +210,9 @@ impl<'a> Lane<'a> {
         if let Some(limit) = plan.cpu_limit {
             call = call.cpu_limit(limit);
         }
+        if let Some(bytes) = plan.memory_limit {
+            call = call.memory_limit(bytes);
+        }
         if let Some(limit) = plan.crash_limit {
             call = call.crash_limit(limit);
         }

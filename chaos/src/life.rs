@@ -148,11 +148,16 @@ fn start(plan: &LifePlan, record: &Record) -> Supervisor {
         .processes(plan.limits)
         .spares(plan.spares)
         .claim_deadline(plan.claim_deadline)
+        .exit_timeout(plan.exit_timeout)
         .worker_output(Output::Silent)
         .worker_data(&record.folder().to_owned())
         .start_timeout(Duration::from_secs(60))
         // Many are killed that have not run anything.
         .restart_limit(1_000_000);
+    if plan.looks_at_memory {
+        // There is always so much.
+        builder = builder.min_available_memory(1 << 20);
+    }
     if plan.recycles_on_panic {
         builder = builder.recycle_on_panic();
     }

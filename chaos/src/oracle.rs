@@ -275,7 +275,10 @@ impl Case<'_> {
             u128::from(death.at_ns - attempt.began_ns) >= timeout.as_nanos()
         });
         let timed_out = limited && (!death.killed_from_outside || was_due);
-        let crashed = death.killed_from_outside || deed.is_deadly();
+        let for_memory = |why: &str| why.starts_with("Memory") && self.plan.memory_limit.is_some();
+        let crashed = death.killed_from_outside
+            || deed.is_deadly()
+            || death.killed_because.as_deref().is_some_and(for_memory);
         let timed_out = timed_out || death.killed_because.as_deref() == Some("TimedOut");
         let allowed = (timed_out && on.contains(&RetryOn::Timeout))
             || (crashed && on.contains(&RetryOn::Crash));
@@ -392,6 +395,12 @@ impl Case<'_> {
     }
 
     fn judge_crash(&self, report: &CrashReport) -> Verdict {
+        if let Some(excess) = report.memory_excess {
+            let is_true = excess.used > excess.allowed && report.killed_because.is_some();
+            return expect(is_true && self.plan.memory_limit == Some(excess.allowed), || {
+                format!("its limit is {:?}, and it had {excess:?}", self.plan.memory_limit)
+            });
+        }
         let by_the_pool = report.killed_because.filter(|_| !self.life.may_be_stopped());
         expect(by_the_pool.is_none(), || format!("the pool killed it: {report}"))?;
         if self.life.killed_from_outside(report.pid) || self.life.may_be_stopped() {

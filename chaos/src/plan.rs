@@ -48,6 +48,10 @@ pub(crate) struct LifePlan {
     pub(crate) recycles_on_panic: bool,
     pub(crate) recycled_after_tasks: Option<u32>,
     pub(crate) recycled_after: Option<Duration>,
+    /// How long a worker that is to end may take for it.
+    pub(crate) exit_timeout: Duration,
+    /// Whether the pool looks how much memory the machine has left.
+    pub(crate) looks_at_memory: bool,
     pub(crate) spares: u32,
     /// Of tasks that have none of their own.
     pub(crate) crash_limit: Option<u32>,
@@ -111,6 +115,8 @@ impl LifePlan {
                 _ => End::Drop,
             },
             settled: dice.one_in(3),
+            exit_timeout: Duration::from_millis(dice.pick(&[20, 200, 10_000])),
+            looks_at_memory: dice.one_in(6),
         }
     }
 
@@ -191,6 +197,8 @@ pub(crate) struct TaskPlan {
     pub(crate) timeout: Option<Duration>,
     pub(crate) soft_timeout: Option<Duration>,
     pub(crate) cpu_limit: Option<Duration>,
+    /// In bytes.
+    pub(crate) memory_limit: Option<u64>,
     pub(crate) crash_limit: Option<u32>,
     pub(crate) queue_timeout: Option<Duration>,
     pub(crate) delay: Option<Duration>,
@@ -231,6 +239,7 @@ impl TaskPlan {
             timeout: None,
             soft_timeout: None,
             cpu_limit: None,
+            memory_limit: None,
             crash_limit: None,
             queue_timeout: None,
             delay: None,
@@ -254,6 +263,7 @@ impl TaskPlan {
             }),
             soft_timeout: dice.one_in(20).then(|| dice.micros(100, 5_000)),
             cpu_limit: dice.one_in(40).then(|| dice.micros(1_000, 50_000)),
+            memory_limit: dice.one_in(60).then_some(NEVER_REACHED),
             crash_limit: dice.one_in(8).then(|| dice.between(1, 3) as u32),
             queue_timeout: dice.one_in(16).then(|| match dice.below(3) {
                 0 => Duration::from_secs(300),
@@ -266,6 +276,9 @@ impl TaskPlan {
         };
         if plan.retries.is_some() {
             plan.conduct.bad_attempts = Some(dice.between(1, 3));
+        }
+        if matches!(deed, Deed::HogMib(_) | Deed::HangWithMib(_)) && dice.one_in(2) {
+            plan.memory_limit = Some(dice.between(1, 40) << 20);
         }
         match deed {
             Deed::HangWithMib(_) => plan.timeout = Some(dice.micros(500, 60_000)),
@@ -283,6 +296,8 @@ impl TaskPlan {
     }
 }
 
+/// A limit of memory, in bytes, that nothing here comes to.
+const NEVER_REACHED: u64 = 4 << 30;
 /// The timeout of what another limit ends, or asks to end.
 pub(crate) const MUCH_TOO_LATE: Duration = Duration::from_secs(20);
 
@@ -330,6 +345,7 @@ fn deed(dice: &mut Dice, work: Work) -> Deed {
         750..=829 => Deed::SleepMicros(dice.between(1, 3_000)),
         830..=839 => Deed::SleepMicros(dice.between(3_000, 15_000)),
         840..=889 if work == Work::Fallible => Deed::Fail,
+        890..=894 => Deed::HangAtExit,
         910..=939 => Deed::Panic,
         940..=964 => deadly(dice),
         965..=979 => Deed::HangWithMib(dice.pick(&[0, 0, 0, 30, 100])),

@@ -8,6 +8,7 @@
 
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use atasker::{SealedSlice, SharedSlice, task, worker_init};
@@ -38,6 +39,8 @@ pub(crate) enum Deed {
     Burn,
     /// Return when asked to end.
     Heed,
+    /// Return, and have the process hang when it is to end.
+    HangAtExit,
 }
 
 impl Deed {
@@ -49,8 +52,9 @@ impl Deed {
 
     /// Whether the function comes to its end by itself, with a value.
     pub(crate) fn returns(self) -> bool {
-        use Deed::{Fail, Heed, HogMib, Return, SleepMicros, SpinMicros};
-        matches!(self, Return | SleepMicros(_) | SpinMicros(_) | HogMib(_) | Fail | Heed)
+        use Deed::{Fail, HangAtExit, Heed, HogMib, Return, SleepMicros, SpinMicros};
+        let waits = matches!(self, SleepMicros(_) | SpinMicros(_) | HogMib(_));
+        waits || matches!(self, Return | Fail | Heed | HangAtExit)
     }
 }
 
@@ -149,7 +153,23 @@ pub(crate) fn payload(number: u64, length: usize) -> Vec<u8> {
     pattern.iter().copied().cycle().take(length).collect()
 }
 
+/// Whether this process is in the middle of a deed, so that it ends by that if it does now.
+static IS_AT_IT: AtomicBool = AtomicBool::new(false);
+
 fn do_deed(deed: Deed, number: u64) {
+    IS_AT_IT.store(true, Ordering::Relaxed);
+    do_it(deed, number);
+    IS_AT_IT.store(false, Ordering::Relaxed);
+}
+
+/// A process that ends because it is told to never does.
+extern "C" fn hang_unless_at_it() {
+    while !IS_AT_IT.load(Ordering::Relaxed) {
+        std::thread::park();
+    }
+}
+
+fn do_it(deed: Deed, number: u64) {
     match deed {
         Deed::Return | Deed::Fail => {}
         Deed::SleepMicros(micros) => std::thread::sleep(Duration::from_micros(micros)),
@@ -180,6 +200,8 @@ fn do_deed(deed: Deed, number: u64) {
                 std::thread::sleep(Duration::from_micros(100));
             }
         }
+        // SAFETY: the function is there as long as the process.
+        Deed::HangAtExit => _ = unsafe { libc::atexit(hang_unless_at_it) },
     }
 }
 
