@@ -139,6 +139,8 @@ pub(crate) fn live(
     shared.stopped.lock().unwrap_or_else(PoisonError::into_inner).forget();
     let gone = before.map_or(Ok(()), |held| held.await_again(GONE_WITHIN));
     gone.map_err(|what| Violation::of_life(&shared, format!("something is left: {what}")))?;
+    // What has happened is forgotten, so that it does not count as memory.
+    fleet.start_life(&Arc::default());
     Ok(Lived { ledger, kills: shared.kills.load(Ordering::Relaxed), memory })
 }
 

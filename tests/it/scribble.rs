@@ -168,6 +168,9 @@ fn next(random: &mut u64) -> u64 {
 /// `near` more often where entries and headers are. If it comes to its end, its worker goes on with what it has spoilt.
 #[task]
 fn scribble_everywhere(seed: u64, microseconds: u64, near: bool) -> u64 {
+    // A call of this worker's may become one of another function, on a path of junk.
+    let elsewhere = std::env::set_current_dir(std::env::temp_dir());
+    elsewhere.expect("there is such a folder");
     let until = Instant::now() + Duration::from_micros(microseconds);
     let mut random = seed;
     while Instant::now() < until {
