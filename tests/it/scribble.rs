@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use atasker::{
@@ -166,8 +167,12 @@ fn next(random: &mut u64) -> u64 {
 
 /// Writes random bytes into every segment that is shared, in bursts, for so many microseconds: all over it, and with
 /// `near` more often where entries and headers are. If it comes to its end, its worker goes on with what it has spoilt.
+///
+/// Before, it leaves its process's number in the folder: what it writes over may be what says that it has begun, and then
+/// it begins again elsewhere.
 #[task]
-fn scribble_everywhere(seed: u64, microseconds: u64, near: bool) -> u64 {
+fn scribble_everywhere(folder: &Path, seed: u64, microseconds: u64, near: bool) -> u64 {
+    std::fs::write(folder.join(std::process::id().to_string()), "").expect("it can be written");
     // A call of this worker's may become one of another function, on a path of junk.
     let elsewhere = std::env::set_current_dir(std::env::temp_dir());
     elsewhere.expect("there is such a folder");
@@ -267,7 +272,11 @@ fn scribble_for(duration: Duration, seed: u64) {
         .expect("workers start");
     let until = Instant::now() + duration;
     let mut random = seed;
-    let mut liars = HashSet::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let liars = || -> HashSet<u32> {
+        let files = std::fs::read_dir(folder.path()).expect("it is there");
+        files.flatten().filter_map(|file| file.file_name().to_str()?.parse().ok()).collect()
+    };
     let (mut good, mut spoilt) = (0_u64, 0_u64);
     while Instant::now() < until {
         watched(|| {
@@ -281,13 +290,13 @@ fn scribble_for(duration: Duration, seed: u64) {
                 .map(|_| {
                     let microseconds = next(&mut random) % 20_000;
                     let near = next(&mut random).is_multiple_of(2);
-                    let call = scribble_everywhere::call(next(&mut random), microseconds, near);
+                    let seed = next(&mut random);
+                    let call = scribble_everywhere::call(folder.path(), seed, microseconds, near);
                     supervisor.submit(call.timeout(Duration::from_millis(500))).expect("accepted")
                 })
                 .collect();
             let mixing = mix_all(&supervisor, payloads);
             eventually("they have ended", || scribbling.iter().all(TaskHandle::is_done));
-            liars.extend(scribbling.iter().filter_map(|task| task.info().pid));
             scribbling.into_iter().for_each(read_all);
             for end in mixing {
                 let (bytes, pid, result) = end();
@@ -300,12 +309,8 @@ fn scribble_for(duration: Duration, seed: u64) {
                     // A machine may be too busy for any time.
                     Err(error) if error.status() == TaskStatus::TimedOut => spoilt += 1,
                     other => {
-                        let is_liars = pid.is_some_and(|pid| liars.contains(&pid));
-                        assert!(
-                            is_liars,
-                            "{:?} of {pid:?}, not of {liars:?}",
-                            other.map(|_| "wrong")
-                        );
+                        let is_liars = pid.is_some_and(|pid| liars().contains(&pid));
+                        assert!(is_liars, "{:?} of {pid:?}, no liar", other.map(|_| "wrong"));
                         spoilt += 1;
                     }
                 }
@@ -313,7 +318,7 @@ fn scribble_for(duration: Duration, seed: u64) {
         });
     }
     let ended = supervisor.info().ended;
-    eprintln!("{good} right, {spoilt} spoilt, {} workers scribbled: {ended:?}", liars.len());
+    eprintln!("{good} right, {spoilt} spoilt, {} workers scribbled: {ended:?}", liars().len());
     assert!(good > 0, "nobody was left to be checked");
     watched(|| {
         eventually("the pool serves again", || {
