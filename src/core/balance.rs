@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::effect::{Effect, PoolId};
 use super::machine::Core;
-use super::task::Revoke;
-use super::workers::Worker;
+use super::task::{Revoke, State};
+use super::workers::{Worker, WorkerState};
 use crate::admission::Time;
 use crate::task::id::WorkerId;
 use crate::task::options::Priority;
@@ -60,6 +60,80 @@ impl<P: Clone> Core<P> {
         self.split_for_idle(pool_id, idle.saturating_sub(chosen.len()), out);
     }
 
+    /// An idle worker gets what is staged elsewhere and more urgent than the next in line, which is of `class`. `true`:
+    /// whether it does is being decided, and the line waits for that.
+    pub(super) fn takes_back_for_idle(
+        &mut self,
+        pool_id: PoolId,
+        class: Priority,
+        out: &mut Vec<Effect<P>>,
+    ) -> bool {
+        let pool = self.pool(pool_id);
+        let idle = pool.workers().idle().len();
+        if idle == 0 || !pool.is_staged_above(class) {
+            return false;
+        }
+        let key = |&slot: &u32| (Reverse(self.nodes.class(slot)), self.nodes.order(slot));
+        let mut urgent: Vec<u32> = self
+            .staged_slots(pool_id, usize::MAX)
+            .filter(|&slot| self.nodes.class(slot) > class)
+            .collect();
+        urgent.sort_unstable_by_key(key);
+        urgent.truncate(idle.saturating_sub(pool.revoking));
+        // From the back to the front, see `staged_slots`.
+        for slot in urgent.into_iter().rev() {
+            self.start_revoke(slot, Revoke::Requeue, out);
+        }
+        self.pool(pool_id).revoking > 0
+    }
+
+    /// Nothing waits for long behind what runs, while others in line, that came later, are begun: where something runs
+    /// for longer than was to be expected, what is staged behind it goes back to its place in line, and with it what a pack
+    /// has not begun, and nothing more is staged there until it has ended.
+    pub(super) fn check_overruns(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
+        let Some(workers) = &self.pool(PoolId::Processes).workers else { return };
+        if workers.overrun_check > now {
+            return;
+        }
+        let waits_behind = workers.waits_behind();
+        let (mut next, mut overrunning) = (Time::NEVER, Vec::new());
+        for worker in workers.iter().filter(|it| it.state == WorkerState::Ready && !it.overruns) {
+            let Some(&front) = worker.entries.front() else { continue };
+            let record = &self.tasks[front];
+            if worker.entries.len() == 1 && !record.is_splittable() {
+                continue;
+            }
+            let since = if record.begun() { record.mark } else { now };
+            if since + waits_behind <= now {
+                overrunning.push((worker.id, front));
+            } else {
+                next = next.min(since + waits_behind);
+            }
+        }
+        self.workers_mut().overrun_check = next;
+        #[cfg(any(test, atasker_sabotage))]
+        if self.is_sabotaged(super::sabotage::Sabotage::OverrunIgnored) {
+            return;
+        }
+        for (worker, front) in overrunning {
+            self.workers_mut().set_overruns(worker);
+            self.take_back_behind(worker, out);
+            let record = &self.tasks[front];
+            if record.state == State::Begun && record.is_splittable() {
+                self.ask_to_split(front, out);
+            }
+        }
+    }
+
+    fn take_back_behind(&mut self, worker: WorkerId, out: &mut Vec<Effect<P>>) {
+        let held = self.workers_mut().get(worker).map(|worker| worker.entries.clone());
+        for slot in held.into_iter().flatten().rev() {
+            if self.tasks[slot].state == State::Staged {
+                self.start_revoke(slot, Revoke::Requeue, out);
+            }
+        }
+    }
+
     /// A busy worker behind whose tasks one of `class` is predicted to begin sooner than an idle worker would
     /// be awake.
     pub(super) fn quick_place_behind(
@@ -71,7 +145,16 @@ impl<P: Clone> Core<P> {
         let pool = self.pool(pool_id);
         let workers = pool.workers();
         let wake = workers.config.worth_a_wake;
-        if wake.is_zero() || class == Priority::Critical || workers.idle().is_empty() {
+        if wake.is_zero()
+            || class == Priority::Critical
+            || workers.idle().is_empty()
+            || pool.is_staged_above(class)
+        {
+            return None;
+        }
+        // Nor if something less urgent would get the idle worker, for which this would have to be fetched back.
+        let below = Priority::ALL.into_iter().filter(|&other| other < class);
+        if below.map(|other| pool.admission.queued(other)).any(|queued| queued > 0) {
             return None;
         }
         let estimate = workers.estimate()?;

@@ -93,6 +93,7 @@ impl Rings {
             prefetch: Duration::from_micros(100),
             worth_a_wake: Duration::from_micros(30),
             claim_deadline: Some(Duration::from_secs(10)),
+            waits_behind: Duration::from_millis(20),
             exit_timeout: Duration::from_secs(10),
             cores: 4,
             staged_is_begun: false,

@@ -18,6 +18,7 @@ impl<P: Clone> Core<P> {
             if let Some(workers) = &pool.workers {
                 due = due.min(workers.claim_check).min(workers.balance_check);
                 due = due.min(workers.memory_check).min(workers.exit_check);
+                due = due.min(workers.overrun_check);
             }
             if let Some(shortage) = &pool.shortage {
                 due = due.min(shortage.look_at);
@@ -56,6 +57,7 @@ impl<P: Clone> Core<P> {
             self.lift(now);
             self.check_claims(now, out);
             self.check_exits(now, out);
+            self.check_overruns(now, out);
             self.check_balance(now);
             self.check_memory(now, out);
             self.check_shortage(now);

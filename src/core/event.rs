@@ -50,6 +50,8 @@ pub(crate) struct WorkersConfig {
     pub(crate) entries_per_worker: usize,
     /// How much work, in predicted run time, is staged ahead per worker. At least one entry is.
     pub(crate) prefetch: Duration,
+    /// So long at least may wait behind what runs in a worker what is staged there; see `balance`.
+    pub(crate) waits_behind: Duration,
     /// How long it takes to wake a worker that sleeps: what is predicted to be done before is left to those
     /// who are awake. Zero: no worker is idle while anything waits behind another.
     pub(crate) worth_a_wake: Duration,

@@ -230,6 +230,14 @@ impl<P: Clone> Core<P> {
             !workers.weighs || !busy || workers.memory_check != Time::NEVER,
             "while there is a limit of memory what is busy is weighed"
         );
+        let is_behind = |slot: &u32| self.tasks[*slot].state == State::Staged;
+        let mut open = workers.iter().filter(|it| it.state == WorkerState::Ready && !it.overruns);
+        assert!(
+            workers.overrun_check != Time::NEVER
+                || workers.config.waits_behind == Duration::MAX
+                || !open.any(|worker| worker.entries.iter().skip(1).any(is_behind)),
+            "what waits behind another is looked at"
+        );
         let is_watched =
             workers.exit_check != Time::NEVER || workers.config.exit_timeout == Duration::MAX;
         let retiring = workers.iter().any(|worker| worker.state == WorkerState::Retiring);
@@ -256,7 +264,10 @@ impl<P: Clone> Core<P> {
                 Some(workers) => {
                     let held_back = class != Priority::Critical && pool.waits_for_memory();
                     assert!(
-                        !has_place || held_back || workers.idle().is_empty(),
+                        !has_place
+                            || held_back
+                            || workers.idle().is_empty()
+                            || self.any_is_revoked(),
                         "what may start does not wait while a worker is idle"
                     );
                     assert!(
@@ -268,6 +279,13 @@ impl<P: Clone> Core<P> {
                 }
             }
         }
+    }
+}
+
+impl<P: Clone> Core<P> {
+    /// Whether it is being decided of any task whether it is taken back.
+    fn any_is_revoked(&self) -> bool {
+        self.tasks.slots().any(|slot| matches!(self.tasks[slot].state, State::Revoking(_)))
     }
 }
 

@@ -132,7 +132,7 @@ impl<P: Clone> Core<P> {
             .collect()
     }
 
-    fn ask_to_split(&mut self, slot: u32, out: &mut Vec<Effect<P>>) {
+    pub(super) fn ask_to_split(&mut self, slot: u32, out: &mut Vec<Effect<P>>) {
         self.count_splittable(slot, false);
         let record = &mut self.tasks[slot];
         record.split_asked = true;

@@ -97,14 +97,19 @@ impl<P: Clone> Core<P> {
             return self.put_back(slot, why, now, out);
         }
         self.begin(slot, now);
-        let counts_crashes =
-            self.tasks[slot].rare.as_ref().is_some_and(|rare| rare.crash_limit.is_some());
+        let (counts_crashes, is_last) =
+            self.tasks[slot].rare.as_ref().map_or((false, false), |rare| {
+                let is_last = rare.crash_limit.is_some_and(|limit| rare.crashes + 1 >= limit);
+                (rare.crash_limit.is_some(), is_last)
+            });
         #[cfg(any(test, atasker_sabotage))]
         if self.is_sabotaged(Sabotage::RetryOfTheDoomed) && self.may_retry(slot, RetryOn::Crash) {
             self.leave_worker(slot, now);
             return self.on_crashed(slot, worker, now, out);
         }
-        if counts_crashes || (self.may_retry(slot, RetryOn::Crash) && !self.is_unwanted(slot)) {
+        // What is to be cancelled ends here, unless it has killed its workers often enough.
+        let goes_on = counts_crashes || self.may_retry(slot, RetryOn::Crash);
+        if is_last || (goes_on && !self.is_unwanted(slot)) {
             self.set_alarm(slot, Time::NEVER);
             let record = &mut self.tasks[slot];
             (record.state, record.progress) = (State::Crashing, Progress::Sure);

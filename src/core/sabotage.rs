@@ -28,6 +28,8 @@ pub(super) enum Sabotage {
     StuckWorkerKept,
     /// A worker that was told to end, and does not, is left alone.
     LingeringWorkerKept,
+    /// What is staged behind a task that runs for long stays there.
+    OverrunIgnored,
     /// A task that its worker did not take up in time ends as if it had run.
     NotBegunEndsAsTimedOut,
     /// A spare worker that was taken is not replaced.
@@ -53,7 +55,7 @@ pub(super) enum Sabotage {
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::RequeueForgottenAtDeath,
         Self::RetryBeforeDeathConfirmed,
         Self::SlotLeakedAtCancel,
@@ -65,6 +67,7 @@ impl Sabotage {
         Self::UrgentBehindRest,
         Self::StuckWorkerKept,
         Self::LingeringWorkerKept,
+        Self::OverrunIgnored,
         Self::NotBegunEndsAsTimedOut,
         Self::SpareNotReplaced,
         Self::PoisonTriedAgain,

@@ -91,6 +91,9 @@ impl<P: Clone> Core<P> {
                 self.stage(slot, busy, now, out);
                 continue;
             }
+            if admitted && self.takes_back_for_idle(pool, class, out) {
+                break;
+            }
             let idle = admitted.then(|| self.pool_mut(pool).workers_mut().take_idle()).flatten();
             let behind = || self.place_behind(pool, class).filter(|_| !needs_idle);
             let Some(worker) = idle.or_else(behind) else {
@@ -115,12 +118,18 @@ impl<P: Clone> Core<P> {
         if pool.workers_mut().push(worker, slot) {
             pool.admission.occupy();
             pool.workers_mut().arm_claim_check(now);
+            if calls > 1 {
+                pool.workers_mut().arm_overrun_check(now);
+            }
             self.begin(slot, now);
             if staged_is_begun {
                 self.tasks[slot].progress = Progress::Sure;
             }
-        } else if let Some(due) = self.warn_due(slot) {
-            self.staged_report = self.staged_report.min(due);
+        } else {
+            pool.workers_mut().arm_overrun_check(now);
+            if let Some(due) = self.warn_due(slot) {
+                self.staged_report = self.staged_report.min(due);
+            }
         }
         self.count_splittable(slot, true);
         if self.pool(PoolId::Processes).workers().weighs || self.tasks[slot].rare.is_some() {
@@ -131,10 +140,14 @@ impl<P: Clone> Core<P> {
 
     /// A worker behind whose tasks one of `class` may be staged: none of them is of a lower class (the last
     /// is the least urgent), and the limits will let it start when the one in front is done. Critical tasks
-    /// wait for a worker of their own.
+    /// wait for a worker of their own. As long as a more urgent one waits in any worker, there is none: the less urgent
+    /// one might begin first.
     fn place_behind(&self, pool: PoolId, class: Priority) -> Option<WorkerId> {
         let pool = self.pool(pool);
-        if class == Priority::Critical || pool.admission.busy() > pool.admission.ceiling(class) {
+        if class == Priority::Critical
+            || pool.admission.busy() > pool.admission.ceiling(class)
+            || pool.is_staged_above(class)
+        {
             return None;
         }
         pool.workers().roomiest(|worker| {
@@ -199,6 +212,11 @@ impl Pool {
         waiting > Some(class)
             || self.admission.busy() > self.admission.ceiling(class)
             || (class != Priority::Critical && self.is_short())
+    }
+
+    /// Whether anything more urgent waits behind what runs in a worker.
+    pub(super) fn is_staged_above(&self, class: Priority) -> bool {
+        Priority::ALL.into_iter().any(|other| other > class && self.staged[other as usize] > 0)
     }
 
     /// The lowest class of which something is with a worker and may be taken back.

@@ -56,6 +56,8 @@ pub(super) struct Worker {
     pub(super) excess: Option<MemoryExcess>,
     /// Since when it has taken up nothing, if it was too late for a task's timeout; else `NEVER`.
     late_since: Time,
+    /// What is first with it runs for so long that nothing is to wait behind it.
+    pub(super) overruns: bool,
     /// It was to end and had nothing left to do when that was looked at.
     pub(super) lingers: bool,
 }
@@ -68,7 +70,8 @@ impl Worker {
 
     /// Whether something may be staged behind what it has.
     fn has_room(&self, held_max: usize) -> bool {
-        matches!(self.state, WorkerState::Ready) && (1..held_max).contains(&self.entries.len())
+        let is_open = matches!(self.state, WorkerState::Ready) && !self.overruns;
+        is_open && (1..held_max).contains(&self.entries.len())
     }
 }
 
@@ -100,6 +103,8 @@ pub(super) struct Workers {
     pub(super) exit_check: Time,
     /// When to weigh workers; `NEVER` while none is busy, or there is no limit.
     pub(super) memory_check: Time,
+    /// When to look for what waits behind something that runs for long; `NEVER` while nothing waits behind another.
+    pub(super) overrun_check: Time,
     /// When to look again whether an idle worker is of use after all; `NEVER` if there is no need.
     pub(super) balance_check: Time,
     /// Whether any may be late.
@@ -136,6 +141,7 @@ impl Workers {
             exit_check: Time::NEVER,
             memory_check: Time::NEVER,
             balance_check: Time::NEVER,
+            overrun_check: Time::NEVER,
             any_late: false,
             calm_until: Time::ZERO,
         }
@@ -154,6 +160,7 @@ impl Workers {
             has_run: false,
             excess: None,
             late_since: Time::NEVER,
+            overruns: false,
             lingers: false,
         });
         self.live += 1;
@@ -186,6 +193,7 @@ impl Workers {
             let entries = &mut worker.entries;
             if entries.front() == Some(&slot) {
                 entries.pop_front();
+                worker.overruns = false;
             } else if entries.back() == Some(&slot) {
                 entries.pop_back();
             } else {
@@ -258,6 +266,25 @@ impl Workers {
         if self.balance_check == Time::NEVER {
             self.balance_check = now + super::balance::LOOK_AGAIN;
         }
+    }
+
+    /// Something was staged behind another.
+    pub(super) fn arm_overrun_check(&mut self, now: Time) {
+        if self.overrun_check == Time::NEVER {
+            self.overrun_check = now + self.waits_behind();
+        }
+    }
+
+    /// How long what is staged may wait behind what runs: twice what that is predicted to take, but not less than is
+    /// staged ahead.
+    pub(super) fn waits_behind(&self) -> Duration {
+        let predicted = self.estimate().unwrap_or_default();
+        self.config.waits_behind.max(predicted.saturating_mul(2))
+    }
+
+    /// Nothing more is staged with this worker until what is first with it has ended.
+    pub(super) fn set_overruns(&mut self, id: WorkerId) {
+        self.change(id, |worker| worker.overruns = true);
     }
 
     /// A worker was given something, and is to be weighed.

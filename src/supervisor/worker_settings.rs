@@ -95,6 +95,7 @@ impl WorkerSettings {
             spares: self.spares,
             entries_per_worker: if rings && !self.single_use() { ENTRIES_MAX } else { 1 },
             prefetch: PREFETCH,
+            waits_behind: PREFETCH,
             worth_a_wake: if rings { WORTH_A_WAKE } else { Duration::ZERO },
             claim_deadline: rings.then_some(self.claim_deadline.max(Duration::from_millis(1))),
             exit_timeout: self.exit_timeout.max(Duration::from_millis(1)),

@@ -61,6 +61,7 @@ impl World {
                 0
             }),
             claim_deadline: (rings && dice.one_in(2)).then_some(Duration::from_millis(7)),
+            waits_behind: [Duration::from_millis(2), Duration::MAX][dice.index(2)],
             exit_timeout: Duration::from_millis(5),
             cores: 1 + dice.below(3) as u32,
             staged_is_begun: !rings,

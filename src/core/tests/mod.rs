@@ -57,6 +57,7 @@ pub(super) const WORKERS: WorkersConfig = WorkersConfig {
     worth_a_wake: Duration::ZERO,
     claim_deadline: None,
     exit_timeout: Duration::MAX,
+    waits_behind: Duration::MAX,
     cores: 2,
     staged_is_begun: true,
     restart_limit: 2,

@@ -61,6 +61,33 @@ fn a_host_that_was_suspended_has_not_seen_its_workers_end() {
     story.suspend(ms(2000)).wait(ms(0)).is("").wait(ms(500)).is("signal 1 Lingering");
 }
 
+/// Who came later must not go on and on before it.
+#[test]
+fn what_waits_behind_a_long_task_goes_back_to_its_place_in_line() {
+    let config = WorkersConfig { entries_per_worker: 2, waits_behind: ms(20), ..RINGS };
+    let mut story = Story::workers(Limits::new(2), config);
+    story.submit("long", Options::DEFAULT).submit("a", Options::DEFAULT).is("stage a on 1");
+    story.submit("b", Options::DEFAULT).is("stage b on 1").submit("c", Options::DEFAULT);
+    story.is("stage c on 2").submit("d", Options::DEFAULT).is("");
+    // Which of the two is the long one is not known before.
+    story.wait(ms(19)).is("").done("a").is("a finished, stage d on 1");
+    story.wait(ms(1)).is("revoke c on 2").revoked(2, "c", true).is("").done("b");
+    story.is("b finished, stage c on 1").submit("e", Options::DEFAULT).is("").done("d");
+    story.is("d finished, stage e on 1").done("long").is("long finished, revoke e on 1");
+    story.revoked(1, "e", true).is("stage e on 2").submit("f", Options::DEFAULT);
+    story.is("stage f on 1").submit("g", Options::DEFAULT).is("stage g on 2");
+}
+
+#[test]
+fn an_idle_worker_gets_what_is_urgent_and_waits_elsewhere() {
+    let mut story = Story::workers(Limits::new(2), RINGS);
+    story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT);
+    story.submit("c", Options::DEFAULT).is("stage c on 1");
+    // It might begin before the more urgent one.
+    story.submit("low", priority(Priority::Low)).is("").done("a").is("a finished, revoke c on 1");
+    story.revoked(1, "c", true).is("stage c on 2, stage low on 1");
+}
+
 #[test]
 fn what_finishes_together_ends_before_anything_starts() {
     let mut story = Story::workers(Limits::new(2), WORKERS);

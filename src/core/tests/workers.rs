@@ -70,6 +70,15 @@ fn while_its_death_is_not_certain_a_task_can_be_cancelled() {
 }
 
 #[test]
+fn what_is_being_cancelled_when_its_worker_dies_is_not_tried_again() {
+    let mut story = Story::workers(Limits::new(1), WORKERS);
+    let options = Options { crash_limit: Some(2), ..retry(3, RetryOn::Crash) };
+    story.submit("a", options).cancel("a", Cancel::InProgress).is("kill a on 1");
+    story.doomed(1, &["a"]).is("a crashed in 1, spawn 2").killed(1, "a", true).exited(1, &[]);
+    story.is("");
+}
+
+#[test]
 fn a_kill_that_was_won_stays_won_when_the_worker_is_doomed() {
     let mut story = Story::workers(Limits::new(1), WORKERS);
     let options = Options { timeout: Some(ms(5)), ..retry(1, RetryOn::Timeout) };
