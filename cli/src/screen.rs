@@ -25,7 +25,9 @@ impl Screen {
             rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
         let width = if width == 0 { WIDTH_UNKNOWN } else { width };
         // One column less, so that no terminal wraps.
-        let text: String = text.chars().take(width - 1).collect();
+        // Nor does anything in it move the cursor, or change colours: names of jobs are a file's.
+        let plain = |character: char| if character.is_control() { ' ' } else { character };
+        let text: String = text.chars().map(plain).take(width - 1).collect();
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         if *line != text {
             write(&format!("{WIPE}{text}"));

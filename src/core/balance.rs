@@ -88,8 +88,8 @@ impl<P: Clone> Core<P> {
     }
 
     /// Nothing waits for long behind what runs, while others in line, that came later, are begun: where something runs
-    /// for longer than was to be expected, what is staged behind it goes back to its place in line, and with it what a pack
-    /// has not begun, and nothing more is staged there until it has ended.
+    /// for longer than was to be expected, what is staged goes back to its place in line, and with it what the pack that
+    /// runs has not begun, and nothing more is staged behind that until it has ended.
     pub(super) fn check_overruns(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
         let Some(workers) = &self.pool(PoolId::Processes).workers else { return };
         if workers.overrun_check > now {
@@ -115,22 +115,27 @@ impl<P: Clone> Core<P> {
         if self.is_sabotaged(super::sabotage::Sabotage::OverrunIgnored) {
             return;
         }
+        if overrunning.is_empty() {
+            return;
+        }
         for (worker, front) in overrunning {
             self.workers_mut().set_overruns(worker);
-            self.take_back_behind(worker, out);
             let record = &self.tasks[front];
             if record.state == State::Begun && record.is_splittable() {
                 self.ask_to_split(front, out);
             }
         }
-    }
-
-    fn take_back_behind(&mut self, worker: WorkerId, out: &mut Vec<Effect<P>>) {
-        let held = self.workers_mut().get(worker).map(|worker| worker.entries.clone());
-        for slot in held.into_iter().flatten().rev() {
-            if self.tasks[slot].state == State::Staged {
-                self.start_revoke(slot, Revoke::Requeue, out);
-            }
+        // Everywhere: what others were given may have come later, and be more than it seemed. That comes after what waited
+        // here, because each is staged again as soon as it is back.
+        let mut staged: Vec<u32> = self.staged_slots(PoolId::Processes, usize::MAX).collect();
+        let workers = self.pool(PoolId::Processes).workers();
+        let is_open = |&slot: &u32| {
+            let worker = self.tasks[slot].worker().and_then(|worker| workers.get(worker));
+            worker.is_none_or(|worker| !worker.overruns)
+        };
+        staged.sort_by_key(is_open);
+        for slot in staged {
+            self.start_revoke(slot, Revoke::Requeue, out);
         }
     }
 

@@ -56,7 +56,16 @@ impl<P: Clone> Core<P> {
         out: &mut Vec<Effect<P>>,
     ) {
         if begun {
-            return self.on_begun(now, worker, ticket);
+            self.on_begun(now, worker, ticket);
+            #[cfg(any(test, atasker_sabotage))]
+            if self.is_sabotaged(Sabotage::StoppedWorkerLeft) {
+                return;
+            }
+            // It may have been stopped in the middle of it.
+            if self.worker_state(worker).is_some() {
+                out.push(Effect::LookAfter { worker });
+            }
+            return;
         }
         let is_stuck = self.tasks.find_ticket(ticket).is_some_and(|record| {
             record.is_with(worker) && record.state == State::Begun && !record.surely_begun()

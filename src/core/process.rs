@@ -241,7 +241,7 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    fn worker_state(&self, worker: WorkerId) -> Option<WorkerState> {
+    pub(super) fn worker_state(&self, worker: WorkerId) -> Option<WorkerState> {
         Some(self.pool(PoolId::Processes).workers.as_ref()?.get(worker)?.state)
     }
 }

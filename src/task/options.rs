@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// How urgent a task is.
 ///
-/// A lower class never starts while a higher one waits; within a class, first come, first served.
+/// A lower class never starts while a higher one waits; within a class, first come, first served. (In worker processes
+/// some tasks are with a worker ahead of time, and begin when it comes to them. One that waits there behind a task which
+/// takes unexpectedly long, for 20 ms at least, goes back to its place in line; others may have begun before it
+/// meanwhile.)
 /// Which places each class may use is said by [`Limits`].
 ///
 /// ```

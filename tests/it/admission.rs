@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use atasker::{Call, Limits, Priority, Supervisor, TaskErrorKind, TaskStatus};
 
+use crate::tasks;
 use crate::watch::{eventually, watched};
 
 type Gate = Arc<Mutex<mpsc::Receiver<()>>>;
@@ -207,6 +208,33 @@ fn an_urgent_task_overtakes_ten_thousand_in_the_process_pool() {
         last.wait().expect("it runs");
         for (n, task) in (0..).zip(low) {
             assert_eq!(task.wait().expect("it runs"), n);
+        }
+    });
+}
+
+/// Some of them are with the worker of the long one when that turns out to be long.
+#[test]
+fn nobody_waits_for_a_long_task_while_others_go_on() {
+    watched(|| {
+        for later in [Priority::Normal, Priority::Low] {
+            let supervisor =
+                Supervisor::builder().processes(Limits::new(2)).start().expect("workers start");
+            // Not for the first time, so that it is taken for a quick one.
+            for _ in 0..100 {
+                supervisor.submit(tasks::nothing::call()).expect("accepted").wait().expect("runs");
+            }
+            let folder = tempfile::tempdir().expect("a folder");
+            let file = folder.path().join("held");
+            let long = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+            let submit = |call| supervisor.submit(call).expect("accepted");
+            let first: Vec<_> = (0..20).map(|_| submit(tasks::sleep_ms::call(2))).collect();
+            let behind: Vec<_> =
+                (0..400).map(|_| submit(tasks::sleep_ms::call(2).priority(later))).collect();
+            eventually("half of them have ended", || behind[200].is_done());
+            let waiting = first.iter().filter(|task| !task.is_done()).count();
+            assert_eq!(waiting, 0, "who came first begins first, whatever runs beside");
+            std::fs::remove_file(&file).expect("it is there");
+            long.wait().expect("it ends");
         }
     });
 }

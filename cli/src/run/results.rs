@@ -179,7 +179,7 @@ impl CrashDetails {
         let CrashReport { fault, arguments, .. } = report;
         Self {
             pid: report.pid,
-            ran_ms: report.ran.as_secs_f64() * 1e3,
+            ran_ms: milliseconds(report.ran),
             likely_cause: report.likely_cause.clone(),
             fault: fault.as_ref().and_then(|fault| fault.kind),
             address: fault.as_ref().and_then(|fault| fault.address).map(|it| format!("{it:#x}")),
@@ -191,7 +191,7 @@ impl CrashDetails {
             peak_memory_bytes: report.peak_memory,
             memory_used_bytes: report.memory_excess.map(|excess| excess.used),
             memory_allowed_bytes: report.memory_excess.map(|excess| excess.allowed),
-            cpu_ms: report.cpu_time.map(|time| time.as_secs_f64() * 1e3),
+            cpu_ms: report.cpu_time.map(milliseconds),
             arguments_bytes: arguments.map(|arguments| arguments.bytes),
             arguments_digest: arguments.map(|arguments| format!("{:016x}", arguments.digest)),
         }

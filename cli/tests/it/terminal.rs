@@ -40,7 +40,7 @@ fn progress_is_shown_on_a_terminal_only() {
     let text = concat!(
         "{\"task\": \"count_primes\", \"args\": [0, 10]}\n",
         "{\"task\": \"panic\", \"args\": [\"out of cheese\"]}\n",
-        "{\"task\": \"count_primes\", \"args\": [0, 1000000000000], \"id\": \"primes\", \"timeout\": \"3s\"}\n",
+        "{\"task\": \"count_primes\", \"args\": [0, 1000000000000], \"id\": \"pri\\nm\\u001b[31mes\", \"timeout\": \"3s\"}\n",
     );
     std::fs::write(&jobs, text).expect("it can be written");
     let jobs = crate::support::path_text(&jobs);
@@ -49,7 +49,7 @@ fn progress_is_shown_on_a_terminal_only() {
     assert!(seen_text.contains(" 66 %  2 done (1 failed), 1 running, "), "{seen_text:?}");
     assert!(seen_text.contains("/s, ETA "), "{seen_text:?}");
     // It says itself how far it is.
-    assert!(seen_text.contains("; primes at 0 %"), "{seen_text:?}");
+    assert!(seen_text.contains("; pri m [31mes at 0 %"), "{seen_text:?}");
     // What workers print scrolls by above the line.
     assert!(seen_text.contains("\r\x1b[2Kout of cheese\r\n"), "{seen_text:?}");
     // In the end the line is gone, and the summary stands alone.

@@ -20,7 +20,7 @@ fn a_worker_that_does_not_take_up_its_task_is_killed() {
     let claims = WorkersConfig { claim_deadline: Some(ms(10)), ..RINGS };
     let mut story = Story::workers(Limits::new(1), claims);
     story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT);
-    story.wait(ms(10)).is("check a on 1").checked(1, "a", true).is("");
+    story.wait(ms(10)).is("check a on 1").checked(1, "a", true).is("look after 1");
     story.wait(ms(10)).is("look after 1").done("a").is("a finished");
     story.wait(ms(10)).is("check b on 1").checked(1, "b", false);
     story.is("revoke b on 1, signal 1 Stuck, spawn 2");
@@ -71,11 +71,12 @@ fn what_waits_behind_a_long_task_goes_back_to_its_place_in_line() {
     story.is("stage c on 2").submit("d", Options::DEFAULT).is("");
     // Which of the two is the long one is not known before.
     story.wait(ms(19)).is("").done("a").is("a finished, stage d on 1");
-    story.wait(ms(1)).is("revoke c on 2").revoked(2, "c", true).is("").done("b");
-    story.is("b finished, stage c on 1").submit("e", Options::DEFAULT).is("").done("d");
-    story.is("d finished, stage e on 1").done("long").is("long finished, revoke e on 1");
-    story.revoked(1, "e", true).is("stage e on 2").submit("f", Options::DEFAULT);
-    story.is("stage f on 1").submit("g", Options::DEFAULT).is("stage g on 2");
+    story.wait(ms(1)).is("revoke c on 2, revoke d on 1").revoked(2, "c", true).is("");
+    story.revoked(1, "d", true).is("stage c on 1").done("b").is("b finished, stage d on 1");
+    story.submit("e", Options::DEFAULT).is("").done("c").is("c finished, stage e on 1");
+    story.done("d").is("d finished").done("long").is("long finished");
+    story.submit("f", Options::DEFAULT).is("stage f on 2");
+    story.submit("g", Options::DEFAULT).is("stage g on 1");
 }
 
 #[test]
@@ -206,7 +207,13 @@ fn what_is_still_on_its_way_to_its_worker_is_given_time() {
     story.submit("a", options).is("stage a on 1").wait(ms(10)).is("check a on 1");
     story.not_offered(1, "a", true).is("").wait(ms(10)).is("check a on 1");
     story.not_offered(1, "a", true).is("").wait(ms(10)).is("check a on 1").checked(1, "a", true);
-    story.is("").wait(ms(4)).is("").wait(ms(1)).is("kill a on 1").not_offered(1, "a", false);
+    story
+        .is("look after 1")
+        .wait(ms(4))
+        .is("")
+        .wait(ms(1))
+        .is("kill a on 1")
+        .not_offered(1, "a", false);
     story.killed(1, "a", true).is("signal 1 TimedOut, a timed out, spawn 2");
     let mut story = Story::workers(Limits::new(1), RINGS);
     story.submit("a", options).wait(ms(15)).is("kill a on 1").not_offered(1, "a", true).is("");
