@@ -53,6 +53,8 @@ pub(crate) struct Attempt {
     id: u64,
     /// Which attempt it is, as the worker was told.
     count_told: u32,
+    /// Which attempt it was by its own count.
+    pub(crate) count: u64,
     overlapped: bool,
     garbled: bool,
     /// When it was seen that it had been asked to end.
@@ -75,6 +77,7 @@ impl Ran {
                     ended: None,
                     id: line.id,
                     count_told: line.attempt,
+                    count: line.count,
                     overlapped: false,
                     garbled: false,
                     asked_ns: None,
@@ -256,7 +259,7 @@ impl Case<'_> {
     /// Why there was an attempt after this one, and whether this one was over.
     fn judge_retry(&self, index: usize, attempt: &Attempt, next: &Attempt) -> Verdict {
         let on = self.plan.retries.as_ref().map_or(&[][..], |retries| &retries.on);
-        let deed = self.plan.conduct.in_attempt(index as u64 + 1);
+        let deed = self.plan.conduct.in_attempt(attempt.count);
         let by_itself = match attempt.ended {
             Some((_, true)) => on.contains(&RetryOn::Panic),
             Some((_, false)) => deed == Deed::Fail && on.contains(&RetryOn::Error),
@@ -290,7 +293,7 @@ impl Case<'_> {
 
     fn last(&self) -> Option<(&Attempt, Deed)> {
         let last = self.attempts.last()?;
-        Some((last, self.plan.conduct.in_attempt(self.attempts.len() as u64)))
+        Some((last, self.plan.conduct.in_attempt(last.count)))
     }
 
     fn judge_value(&self) -> Verdict {
@@ -406,11 +409,11 @@ impl Case<'_> {
         if self.life.killed_from_outside(report.pid) || self.life.may_be_stopped() {
             return Ok(());
         }
-        let mut attempts = self.attempts.iter().enumerate();
-        let (index, there) = attempts
-            .rfind(|(_, attempt)| attempt.pid == report.pid)
+        let mut attempts = self.attempts.iter();
+        let there = attempts
+            .rfind(|attempt| attempt.pid == report.pid)
             .ok_or_else(|| format!("a crash of what never ran there: {report}"))?;
-        let deed = self.plan.conduct.in_attempt(index as u64 + 1);
+        let deed = self.plan.conduct.in_attempt(there.count);
         let own = there.ended.is_none() && deed.is_deadly();
         expect(own, || format!("a crash that it did not cause: {report}"))?;
         let cause = report.cause.to_string();

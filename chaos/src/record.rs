@@ -51,6 +51,8 @@ pub(crate) struct Line {
     pub(crate) pid: u32,
     /// Of the attempt, as the worker was told.
     pub(crate) attempt: u32,
+    /// Of a begin: how many there have been, by the attempts' own count.
+    pub(crate) count: u64,
     pub(crate) at_ns: u64,
     pub(crate) what: What,
 }
@@ -58,7 +60,7 @@ pub(crate) struct Line {
 impl Line {
     fn to_bytes(self) -> [u8; LINE_BYTES] {
         let process = u64::from(self.pid) << 32 | u64::from(self.attempt);
-        let words = [self.number, self.id, process, self.at_ns, self.what as u64];
+        let words = [self.number, self.id, process, self.at_ns, self.what as u64, self.count];
         let mut bytes = [0; LINE_BYTES];
         for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
@@ -74,7 +76,7 @@ impl Line {
         let what = What::of(word(4)).expect("only lines are in the file");
         let process = word(2);
         let (pid, attempt) = ((process >> 32) as u32, process as u32);
-        Self { number: word(0), id: word(1), pid, attempt, at_ns: word(3), what }
+        Self { number: word(0), id: word(1), pid, attempt, count: word(5), at_ns: word(3), what }
     }
 }
 
@@ -146,9 +148,14 @@ fn opened() -> &'static (PathBuf, File) {
 }
 
 fn write(number: u64, what: What) {
+    write_count(number, what, 0);
+}
+
+fn write_count(number: u64, what: What, count: u64) {
     let current = atasker::worker::current_task();
     let (id, attempt) = current.map_or((0, 0), |current| (current.number, current.attempt));
-    let line = Line { number, id, pid: std::process::id(), attempt, at_ns: now_ns(), what };
+    let pid = std::process::id();
+    let line = Line { number, id, pid, attempt, count, at_ns: now_ns(), what };
     let mut file = &opened().1;
     file.write_all(&line.to_bytes()).expect("the record can be written to");
 }
@@ -166,24 +173,25 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// `counted`: the task may be repeated.
     pub(crate) fn begin(number: u64, counted: bool) -> Self {
-        write(number, What::Began);
         let mut attempt = Self { number, count: 1, lock: None };
-        if counted {
-            attempt.take_lock().expect("the folder can be written to");
+        let overlaps = counted && attempt.take_lock().expect("the folder can be written to");
+        // It may be killed between the two, and then it was counted, but is not in the record.
+        write_count(number, What::Began, attempt.count);
+        if overlaps {
+            write(number, What::Overlapped);
         }
         attempt
     }
 
-    fn take_lock(&mut self) -> std::io::Result<()> {
+    /// Whether somebody has it.
+    fn take_lock(&mut self) -> std::io::Result<bool> {
         let path = opened().0.join(self.number.to_string());
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        if file.try_lock().is_err() {
-            write(self.number, What::Overlapped);
-        }
+        let overlaps = file.try_lock().is_err();
         file.write_all(b"|")?;
         self.count = file.metadata()?.len();
         self.lock = Some(file);
-        Ok(())
+        Ok(overlaps)
     }
 
     /// What the attempt was given is not what was sent.

@@ -169,8 +169,8 @@ fn check_deaths(
 ) -> Result<(), Violation> {
     for (number, attempts) in ran.iter() {
         let plan = shared.plan.task(number);
-        for (count, attempt) in (1..).zip(attempts) {
-            if attempt.ended.is_none() && plan.conduct.in_attempt(count).is_deadly() {
+        for attempt in attempts {
+            if attempt.ended.is_none() && plan.conduct.in_attempt(attempt.count).is_deadly() {
                 doomed.insert(attempt.pid, number);
             }
         }
