@@ -88,14 +88,14 @@ impl<P: Clone> Core<P> {
     }
 
     /// Nothing waits for long behind what runs, while others in line, that came later, are begun: where something runs
-    /// for longer than was to be expected, what is staged goes back to its place in line, and with it what the pack that
-    /// runs has not begun, and nothing more is staged behind that until it has ended.
+    /// for longer than was to be expected, what is staged behind it goes back to its place in line, and with it what a pack
+    /// has not begun, and nothing more is staged there until it has ended.
     pub(super) fn check_overruns(&mut self, now: Time, out: &mut Vec<Effect<P>>) {
         let Some(workers) = &self.pool(PoolId::Processes).workers else { return };
         if workers.overrun_check > now {
             return;
         }
-        let waits_behind = workers.waits_behind();
+        let (waits_behind, held_max) = (workers.waits_behind(), workers.held_max());
         let (mut next, mut overrunning) = (Time::NEVER, Vec::new());
         for worker in workers.iter().filter(|it| it.state == WorkerState::Ready && !it.overruns) {
             let Some(&front) = worker.entries.front() else { continue };
@@ -125,16 +125,19 @@ impl<P: Clone> Core<P> {
                 self.ask_to_split(front, out);
             }
         }
-        // Everywhere: what others were given may have come later, and be more than it seemed. That comes after what waited
-        // here, because each is staged again as soon as it is back.
-        let mut staged: Vec<u32> = self.staged_slots(PoolId::Processes, usize::MAX).collect();
-        let workers = self.pool(PoolId::Processes).workers();
-        let is_open = |&slot: &u32| {
-            let worker = self.tasks[slot].worker().and_then(|worker| workers.get(worker));
-            worker.is_none_or(|worker| !worker.overruns)
-        };
-        staged.sort_by_key(is_open);
-        for slot in staged {
+        // What others have beyond what they would be given by now may have come later, and be more than it seemed. It
+        // comes after what waited here, because each is staged again as soon as it is back.
+        let (behind, beyond): (Vec<_>, Vec<_>) = self
+            .pool(PoolId::Processes)
+            .workers()
+            .iter()
+            .flat_map(|worker| {
+                let kept = if worker.overruns { 0 } else { held_max };
+                worker.entries.iter().skip(kept).rev().map(|&slot| (slot, worker.overruns))
+            })
+            .filter(|&(slot, _)| self.tasks[slot].state == State::Staged)
+            .partition(|&(_, overruns)| overruns);
+        for (slot, _) in behind.into_iter().chain(beyond) {
             self.start_revoke(slot, Revoke::Requeue, out);
         }
     }

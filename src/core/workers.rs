@@ -256,6 +256,11 @@ impl Workers {
         }
     }
 
+    /// How many entries a worker is to hold at most.
+    pub(super) fn held_max(&self) -> usize {
+        self.prediction.held_max
+    }
+
     /// How long an entry runs, as far as known.
     pub(super) fn estimate(&self) -> Option<Duration> {
         self.prediction.estimate()
