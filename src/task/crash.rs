@@ -332,17 +332,14 @@ mod tests {
         assert!(said.starts_with("crashed: its worker process 7 ended"), "{said}");
         assert!(said.contains("10ms later the kernel was not through with the process"), "{said}");
         let cause = ExitCause::Code(3);
-        let waiting = std::thread::spawn({
-            let other = Crash::pending(8, Duration::ZERO);
-            move || {
-                let writer = std::thread::spawn(move || {
-                    std::thread::sleep(Duration::from_millis(20));
-                    other.1.write(CrashReport { cause, ..CrashReport::unknown(Duration::ZERO) })
-                });
-                (other.0.cause, writer.join().expect("it does not panic"))
-            }
+        let (other, written_later) = Crash::pending(8, Duration::ZERO);
+        let writer = std::thread::spawn(move || {
+            // So that it is waited for by then.
+            std::thread::sleep(Duration::from_millis(20));
+            written_later.write(CrashReport { cause, ..CrashReport::unknown(Duration::ZERO) })
         });
-        assert_eq!(waiting.join().expect("it does not panic"), (cause, true));
+        assert_eq!(other.cause, cause);
+        assert!(writer.join().expect("it does not panic"));
         assert!(report.write(CrashReport { cause, ..CrashReport::unknown(Duration::ZERO) }));
         assert_eq!(crash.cause, cause, "it is found once it is there");
     }
