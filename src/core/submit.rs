@@ -52,6 +52,10 @@ impl<P: Clone> Core<P> {
         if let Some(workers) = &mut pool.workers {
             workers.wanted |= workers.config.lazily_started;
         }
+        if delay.is_none() && calls == 1 && pool.has_only_idle(options.priority) {
+            self.begin_on_idle(slot, now, out);
+            return Ok(task);
+        }
         let changes_nothing = pool.is_behind_another(options.priority);
         match delay {
             Some(_) => self.delay(slot, queued_from),

@@ -203,9 +203,10 @@ impl Processes {
         }
     }
 
-    /// The current thread waits, and looks after the rings meanwhile. `false`: somebody else does.
-    pub(crate) fn wait_for(&self, wish: &Wish<'_>) -> bool {
-        let gather = |links: &[_], partly| self.shared.gather(links, partly);
+    /// The current thread, which is one of `owner`'s, waits, and looks after the rings meanwhile. `false`: somebody else
+    /// does.
+    pub(crate) fn wait_for(&self, owner: &dyn Owner, wish: &Wish<'_>) -> bool {
+        let gather = |links: &[_], partly| self.shared.gather_for(owner, links, partly);
         self.shared.collector.as_ref().is_some_and(|collector| collector.wait_for(wish, &gather))
     }
 
@@ -350,7 +351,10 @@ impl Shared {
 
     /// Deliver what the rings have. `false`: there was nothing, or somebody else was at it.
     fn gather(&self, links: &[Arc<RingLink>], partly: bool) -> bool {
-        let Some(owner) = self.owner.upgrade() else { return false };
+        self.owner.upgrade().is_some_and(|owner| self.gather_for(&*owner, links, partly))
+    }
+
+    fn gather_for(&self, owner: &dyn Owner, links: &[Arc<RingLink>], partly: bool) -> bool {
         let mut source = Rings { links, partly, corrupt: Vec::new() };
         let told = owner.collect(false, &mut source);
         let Rings { corrupt, .. } = source;

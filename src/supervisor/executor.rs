@@ -236,8 +236,8 @@ impl Executor {
     }
 
     /// The current thread waits, and looks after the rings meanwhile. `false`: somebody else does.
-    pub(crate) fn wait_for(&self, wish: &Wish<'_>) -> bool {
-        self.pool().is_some_and(|pool| pool.wait_for(wish))
+    pub(crate) fn wait_for(&self, owner: &dyn Owner, wish: &Wish<'_>) -> bool {
+        self.pool().is_some_and(|pool| pool.wait_for(owner, wish))
     }
 
     /// The submitter of the last call goes on with something else than waiting for it.

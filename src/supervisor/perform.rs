@@ -50,11 +50,37 @@ impl Arrivals {
 impl Shared {
     /// Perform `effects` in their order. `arrived`: what the event brought. `next`: given by a pool's thread
     /// that would go on with one item itself; the first goes there.
-    pub(crate) fn perform(&self, effects: Effects, mut arrived: Arrivals, next: &mut Next) {
-        for link in effects.wakes {
+    pub(crate) fn perform(&self, mut effects: Effects, mut arrived: Arrivals, next: &mut Next) {
+        self.perform_all(&mut effects, &mut arrived, next);
+    }
+
+    /// The same, in place.
+    #[inline]
+    pub(crate) fn perform_all(
+        &self,
+        effects: &mut Effects,
+        arrived: &mut Arrivals,
+        next: &mut Next,
+    ) {
+        self.perform_wakes(effects);
+        if effects.leaves_more() {
+            self.perform_rest(effects, arrived, next);
+        }
+    }
+
+    /// The same, if they leave nothing more.
+    #[inline]
+    pub(crate) fn perform_wakes(&self, effects: &Effects) {
+        for link in &effects.wakes {
             link.wake();
         }
-        for (worker, ticket) in effects.staged {
+        if effects.placed {
+            self.space.freed();
+        }
+    }
+
+    fn perform_rest(&self, effects: &mut Effects, arrived: &mut Arrivals, next: &mut Next) {
+        for (worker, ticket) in effects.staged.drain(..) {
             tracing::debug!(
                 target: "atasker::task", task = ticket.task.number(), worker = worker.0,
                 pid = self.executor.pid(worker), "staged"
@@ -66,83 +92,99 @@ impl Shared {
                 "this process was suspended; what runs is given that time again"
             );
         }
-        let mut freed = effects.placed;
-        for effect in effects.kept {
-            match effect {
-                Effect::Run { pool, ticket, payload } => {
-                    let item = ThreadItem { pool, ticket, cell: payload };
-                    freed = true;
-                    match next {
-                        Next::Wanted if pool == PoolId::Threads => *next = Next::Given(item),
-                        _ => self.run_item(item),
-                    }
-                }
-                #[cfg(feature = "async")]
-                Effect::Abort { ticket, payload } => {
-                    // It may look at the flag before it comes to an await.
-                    payload.said.ask_to_end(ticket.attempt);
-                    payload.abort(ticket.attempt);
-                }
-                #[cfg(not(feature = "async"))]
-                Effect::Abort { .. } => {}
-                Effect::Stage { worker, ticket, payload } => {
-                    freed = true;
-                    self.executor.stage(worker, ticket, &payload);
-                }
-                Effect::Revoke { worker, ticket } => {
-                    let revoked = self.executor.revoke(worker, ticket);
-                    self.drive(|core, now, effects| {
-                        core.on_revoke_settled(now, worker, ticket, revoked, effects);
-                    });
-                }
-                Effect::Kill { worker, ticket } => {
-                    let won = self.executor.try_kill(worker, ticket);
-                    self.drive(|core, now, effects| {
-                        let killed = if won { Killed::Won } else { Killed::Lost };
-                        core.on_kill_settled(now, worker, ticket, killed, effects);
-                    });
-                }
-                Effect::AskToEnd { worker, ticket, payload, why } => {
-                    self.ask_to_end(worker, ticket, &payload, why);
-                }
-                Effect::LookAfter { worker } => self.executor.look_after(worker),
-                Effect::ReadCpu { worker, ticket } => {
-                    let used = self.executor.cpu_used(worker, ticket);
-                    self.drive(|core, now, effects| {
-                        core.on_cpu_read(now, worker, ticket, used, effects);
-                    });
-                }
-                // Both were answered with the rings, under the lock.
-                Effect::Split { .. } | Effect::CheckClaim { .. } => {}
-                Effect::Weigh { worker, ticket } => self.weigh(worker, ticket),
-                Effect::LookAtMemory => self.look_at_memory(),
-                Effect::Signal { worker, why } => self.executor.signal(worker, why),
-                Effect::Spawn { worker, delay } => self.executor.spawn(worker, delay),
-                Effect::Retire { worker } => self.executor.retire(worker),
-                Effect::Resolve { task, payload, ending, history } => {
-                    freed = true;
-                    self.resolve(task, &payload, ending, history, &mut arrived);
-                }
-                Effect::Retry { task, payload, history, why, wait } => {
-                    tracing::debug!(
-                        target: "atasker::task", task = task.number(), name = %payload.name.function,
-                        attempts = history.attempts, ?why, ?wait, "runs again"
-                    );
-                    self.on_retried(task, &payload, history, why);
-                }
-                Effect::Warn { task, payload, level, waited } => {
-                    self.warn(task, &payload, level, waited);
-                }
-                Effect::PoolFailed => self.on_pool_failed(),
-                Effect::Drained => {
-                    tracing::debug!(target: "atasker::supervisor", "drained");
-                    self.drained.set();
-                }
+        let mut freed = false;
+        if effects.kept.len() == 1 {
+            let effect = effects.kept.pop().expect("there is one");
+            freed |= self.perform_one(effect, arrived, next);
+        } else {
+            for effect in effects.kept.drain(..) {
+                freed |= self.perform_one(effect, arrived, next);
             }
         }
         if freed {
             self.space.freed();
         }
+    }
+
+    /// Whether something has left its queue by it.
+    #[inline]
+    fn perform_one(
+        &self,
+        effect: Effect<Arc<TaskCell>>,
+        arrived: &mut Arrivals,
+        next: &mut Next,
+    ) -> bool {
+        let frees =
+            matches!(effect, Effect::Run { .. } | Effect::Stage { .. } | Effect::Resolve { .. });
+        match effect {
+            Effect::Run { pool, ticket, payload } => {
+                let item = ThreadItem { pool, ticket, cell: payload };
+                match next {
+                    Next::Wanted if pool == PoolId::Threads => *next = Next::Given(item),
+                    _ => self.run_item(item),
+                }
+            }
+            #[cfg(feature = "async")]
+            Effect::Abort { ticket, payload } => {
+                // It may look at the flag before it comes to an await.
+                payload.said.ask_to_end(ticket.attempt);
+                payload.abort(ticket.attempt);
+            }
+            #[cfg(not(feature = "async"))]
+            Effect::Abort { .. } => {}
+            Effect::Stage { worker, ticket, payload } => {
+                self.executor.stage(worker, ticket, &payload);
+            }
+            Effect::Revoke { worker, ticket } => {
+                let revoked = self.executor.revoke(worker, ticket);
+                self.drive(|core, now, effects| {
+                    core.on_revoke_settled(now, worker, ticket, revoked, effects);
+                });
+            }
+            Effect::Kill { worker, ticket } => {
+                let won = self.executor.try_kill(worker, ticket);
+                self.drive(|core, now, effects| {
+                    let killed = if won { Killed::Won } else { Killed::Lost };
+                    core.on_kill_settled(now, worker, ticket, killed, effects);
+                });
+            }
+            Effect::AskToEnd { worker, ticket, payload, why } => {
+                self.ask_to_end(worker, ticket, &payload, why);
+            }
+            Effect::LookAfter { worker } => self.executor.look_after(worker),
+            Effect::ReadCpu { worker, ticket } => {
+                let used = self.executor.cpu_used(worker, ticket);
+                self.drive(|core, now, effects| {
+                    core.on_cpu_read(now, worker, ticket, used, effects);
+                });
+            }
+            // Both were answered with the rings, under the lock.
+            Effect::Split { .. } | Effect::CheckClaim { .. } => {}
+            Effect::Weigh { worker, ticket } => self.weigh(worker, ticket),
+            Effect::LookAtMemory => self.look_at_memory(),
+            Effect::Signal { worker, why } => self.executor.signal(worker, why),
+            Effect::Spawn { worker, delay } => self.executor.spawn(worker, delay),
+            Effect::Retire { worker } => self.executor.retire(worker),
+            Effect::Resolve { task, payload, ending, history } => {
+                self.resolve(task, &payload, ending, history, arrived);
+            }
+            Effect::Retry { task, payload, history, why, wait } => {
+                tracing::debug!(
+                    target: "atasker::task", task = task.number(), name = %payload.name.function,
+                    attempts = history.attempts, ?why, ?wait, "runs again"
+                );
+                self.on_retried(task, &payload, history, why);
+            }
+            Effect::Warn { task, payload, level, waited } => {
+                self.warn(task, &payload, level, waited);
+            }
+            Effect::PoolFailed => self.on_pool_failed(),
+            Effect::Drained => {
+                tracing::debug!(target: "atasker::supervisor", "drained");
+                self.drained.set();
+            }
+        }
+        frees
     }
 
     fn resolve(

@@ -54,7 +54,12 @@ impl Desk {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         #[cfg(atasker_sabotage)]
         crate::sabotage::swap(&mut deliveries);
-        deliveries.drain(..).for_each(|delivery| self.sort(delivery, arrivals));
+        if deliveries.len() == 1 {
+            let delivery = deliveries.pop().expect("there is one");
+            self.sort(delivery, arrivals);
+        } else {
+            deliveries.drain(..).for_each(|delivery| self.sort(delivery, arrivals));
+        }
         self.deliveries = deliveries;
     }
 }
@@ -91,7 +96,7 @@ impl Shared {
         desk.finished.clear();
         // The desk is free again before anything of the user's is woken.
         drop(guard);
-        self.perform(effects, arrivals, &mut Next::Unwanted);
+        self.perform_all(&mut effects, &mut arrivals, &mut Next::Unwanted);
         any
     }
 }

@@ -53,6 +53,14 @@ pub(crate) struct Effects {
     pub(crate) suspended: Option<std::time::Duration>,
 }
 
+impl Effects {
+    /// Whether there is more than workers to wake.
+    #[inline]
+    pub(crate) fn leaves_more(&self) -> bool {
+        !self.kept.is_empty() || !self.staged.is_empty() || self.suspended.is_some()
+    }
+}
+
 /// One admitted attempt for a thread.
 pub(crate) struct ThreadItem {
     pub(crate) pool: crate::core::PoolId,
@@ -166,7 +174,7 @@ impl TaskOwner for Shared {
     }
 
     fn wait_for(&self, wish: &Wish<'_>) -> bool {
-        self.executor.wait_for(wish)
+        self.executor.wait_for(self, wish)
     }
 
     fn attend(&self) {

@@ -156,7 +156,13 @@ impl Shared {
         match answer {
             Ok(task) => {
                 tell_submitted(task, &cell, options.delay);
-                context::submitting(|| self.perform(effects, Arrivals::NONE, &mut Next::Unwanted));
+                if effects.leaves_more() {
+                    context::submitting(|| {
+                        self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
+                    });
+                } else {
+                    self.perform_wakes(&effects);
+                }
                 #[cfg(feature = "async")]
                 if pool == Pool::Loops {
                     self.on_accepted_for_loop(&cell, task);
