@@ -1,7 +1,7 @@
 //! Time passes: delays and backoffs end, tasks expire and time out, long waits are reported, aging lifts,
 //! stuck workers and heavy ones are looked for.
 
-use super::effect::{Effect, Ending, WarnLevel};
+use super::effect::{Effect, Ending, PoolId, WarnLevel};
 use super::machine::{Core, Pool, Timer};
 use super::task::{Kill, Revoke, State};
 use crate::admission::{Time, WARN_LEVELS};
@@ -14,15 +14,14 @@ impl<P: Clone> Core<P> {
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let mut due = self.timers.first().map_or(Time::NEVER, |&(time, ..)| time);
         due = due.min(self.staged_report);
-        for pool in &self.pools {
-            if let Some(workers) = &pool.workers {
-                due = due.min(workers.claim_check).min(workers.balance_check);
-                due = due.min(workers.memory_check).min(workers.exit_check);
-                due = due.min(workers.overrun_check);
-            }
-            if let Some(shortage) = &pool.shortage {
-                due = due.min(shortage.look_at);
-            }
+        let pool = self.pool(PoolId::Processes);
+        if let Some(workers) = &pool.workers {
+            due = due.min(workers.claim_check).min(workers.balance_check);
+            due = due.min(workers.memory_check).min(workers.exit_check);
+            due = due.min(workers.overrun_check);
+        }
+        if let Some(shortage) = &pool.shortage {
+            due = due.min(shortage.look_at);
         }
         // Most events leave no line behind, and each asks this.
         if self.watches_lines && self.pools_with_lines().next().is_some() {
@@ -37,8 +36,7 @@ impl<P: Clone> Core<P> {
     /// Whether a task has so much time and no more: it is to be noticed if nobody could use that, and so somebody must look
     /// at the clock in between. Those that are delayed have an alarm each, too, but no use for the time.
     pub(crate) fn counts_time(&self) -> bool {
-        let delayed: usize = self.pools.iter().map(|pool| pool.delayed).sum();
-        self.alarms > delayed
+        self.alarms > 0 && self.alarms > self.pools.iter().map(|pool| pool.delayed).sum()
     }
 
     /// Everything that is due by `now` happens.
@@ -180,7 +178,7 @@ impl<P: Clone> Core<P> {
     }
 
     fn lift(&mut self, now: Time) {
-        for pool in &super::PoolId::ALL {
+        for pool in &PoolId::ALL {
             while let Some(slot) =
                 self.pools[*pool as usize].admission.lift_due(&mut self.nodes, now)
             {

@@ -101,25 +101,26 @@ impl Driven {
     }
 
     /// Do at once what concerns the rings, and whatever follows from that. The rest goes to `effects`.
+    #[inline]
     pub(crate) fn settle(&mut self, now: Time, mut told: CoreEffects, effects: &mut Effects) {
-        let mut more = CoreEffects::new();
-        loop {
-            match told.len() {
-                0 => break,
-                // Mostly.
-                1 => {
-                    let effect = told.pop().expect("there is one");
-                    self.settle_one(now, effect, effects, &mut told);
-                }
-                _ => {
-                    for effect in told.drain(..) {
-                        self.settle_one(now, effect, effects, &mut more);
-                    }
-                    told.append(&mut more);
-                }
-            }
+        while told.len() == 1 {
+            let effect = told.pop().expect("there is one");
+            self.settle_one(now, effect, effects, &mut told);
+        }
+        if !told.is_empty() {
+            self.settle_many(now, &mut told, effects);
         }
         self.room = told;
+    }
+
+    fn settle_many(&mut self, now: Time, told: &mut CoreEffects, effects: &mut Effects) {
+        let mut more = CoreEffects::new();
+        while !told.is_empty() {
+            for effect in told.drain(..) {
+                self.settle_one(now, effect, effects, &mut more);
+            }
+            told.append(&mut more);
+        }
     }
 
     fn settle_one(

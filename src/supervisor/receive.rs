@@ -74,13 +74,16 @@ impl Shared {
         let mut arrivals = Arrivals::NONE;
         source.committed(&mut desk.deliveries);
         desk.sort_all(&mut arrivals);
-        if desk.finished.is_empty() && desk.packs.is_empty() && !source.has_begun() {
+        let has_begun = source.has_begun();
+        if desk.finished.is_empty() && desk.packs.is_empty() && !has_begun {
             return false;
         }
         let mut effects = Effects::default();
         let any = self.tell_driven(&mut effects, |driven, now, told| {
-            source.begun(&mut desk.deliveries);
-            desk.sort_all(&mut arrivals);
+            if has_begun {
+                source.begun(&mut desk.deliveries);
+                desk.sort_all(&mut arrivals);
+            }
             let any = !desk.finished.is_empty() || !desk.packs.is_empty();
             for OfPack { ticket, outcomes, ran_ns, begun } in desk.packs.drain(..) {
                 self.counters.add_outcomes(&outcomes);

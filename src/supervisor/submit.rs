@@ -106,7 +106,9 @@ impl Shared {
         if let Work::Encoded { function, index, arguments, .. } = &mut work
             && !crate::worker::is_worker()
         {
-            if let Ok(arguments) = arguments {
+            if let Ok(arguments) = arguments
+                && arguments.plain_up_to(CallFrame::COPIED_BYTES_MAX).is_none()
+            {
                 arguments.share_above(CallFrame::COPIED_BYTES_MAX);
                 self.executor
                     .check_attachments(&name.function, arguments)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::Time;
 use crate::sync::{Mutex, wait_on};
+use crate::sys;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -13,6 +14,8 @@ const NEVER: u64 = u64::MAX;
 /// Where deadlines are told to the timer's thread.
 pub(crate) struct Timer {
     epoch: Instant,
+    /// The same in nanoseconds of the monotonic clock, which is what an `Instant` is.
+    epoch_ns: u64,
     /// When the thread wakes next, in nanoseconds since the epoch. Only ever lowered from outside, under
     /// the lock, so that a submitter sees without locking that nothing is to be done.
     armed: AtomicU64,
@@ -24,6 +27,7 @@ impl Timer {
     pub(crate) fn new() -> Self {
         Self {
             epoch: Instant::now(),
+            epoch_ns: sys::clock::monotonic_ns(),
             armed: AtomicU64::new(NEVER),
             state: Mutex::new(false),
             changed: Condvar::new(),
@@ -36,8 +40,9 @@ impl Timer {
     }
 
     /// Nanoseconds since the supervisor was made.
+    #[inline]
     pub(crate) fn now(&self) -> Time {
-        Time(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(NEVER))
+        Time(sys::clock::monotonic_ns() - self.epoch_ns)
     }
 
     /// Have the thread look at the core at `deadline` or earlier.
