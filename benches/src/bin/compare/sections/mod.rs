@@ -27,7 +27,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         title: "Round trip, hot",
         about: "One empty typed task there and back, and only then the next. Rows without “two” have one \
-                worker or thread.",
+                worker or thread, those with it have both on its core.",
         placements: &Placement::ALL,
         measure: round_trip::hot,
     },

@@ -21,17 +21,17 @@ const COLD_TRIPS: u64 = 5;
 /// One trip right after another.
 pub(crate) fn hot(run: &mut Run, placement: Placement) {
     let Some(layout) = run.layout(placement, 1) else { return };
-    let Some(layout_two) = run.cores.layout(placement, 2) else { return };
     // Like all the others they must see at their start how many cores there are.
     warn_unless_placed(layout.before_start());
     let two_threads = threads::rayon(2);
     let two_workers = ours::supervisor(2, Transport::ALL[0]);
     let pids = worker_pids(&two_workers, 2);
     let cast = Cast::start(&layout);
+    // Away from the coordinator, both of them: which one is used is the pool's to choose.
     warn_unless_placed(
-        layout_two
+        layout
             .pin_threads(&threads::rayon_ids(&two_threads))
-            .and_then(|()| layout_two.pin_processes(&pids)),
+            .and_then(|()| layout.pin_processes(&pids)),
     );
 
     let ours = Transport::ALL[0].name();
