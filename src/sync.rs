@@ -24,6 +24,11 @@ impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(StdMutex::new(value))
     }
+
+    /// By whoever is the only one that has it.
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<T: ?Sized> Mutex<T> {

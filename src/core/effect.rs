@@ -26,8 +26,9 @@ pub(crate) enum Effect<P> {
     /// The attempt, which is in a slot of a pool of futures, is no longer wanted: let it be dropped at its next
     /// await. Answered by `on_finished`.
     Abort { ticket: Ticket, payload: P },
-    /// Put the task into a worker's queue. Answered by `on_finished` or by the worker's exit.
-    Stage { worker: WorkerId, ticket: Ticket, payload: P },
+    /// Put the task, whose payload the core [lends](super::Core::payload_of), into a worker's queue. Answered by
+    /// `on_finished` or by the worker's exit.
+    Stage { worker: WorkerId, ticket: Ticket },
     /// Take back what the worker has not begun. Answered by `on_revoke_settled`; for a pack of which some
     /// has begun, and the rest was taken back, by `on_pack_split` before.
     Revoke { worker: WorkerId, ticket: Ticket },

@@ -103,6 +103,12 @@ impl<P: Clone> Core<P> {
         self.task_info(slot, &self.tasks[slot])
     }
 
+    /// What the ticket stands for, if it is current.
+    #[inline]
+    pub(crate) fn payload_of(&self, ticket: Ticket) -> Option<&P> {
+        self.tasks.find_ticket(ticket)?.payload.as_ref()
+    }
+
     /// The ticket of a task, or of the pack that it is in, and how many calls that has. If it waits, the
     /// ticket of its last attempt.
     pub(crate) fn ticket_of(&self, task: TaskId) -> Option<(Ticket, u32)> {

@@ -113,7 +113,6 @@ impl<P: Clone> Core<P> {
         record.issue += 1;
         record.set_worker(Some(worker));
         record.split_asked = false;
-        let payload = record.payload.clone().expect("an unresolved task has its payload");
         let (class, calls) = (self.nodes.class(slot), record.calls as usize);
         let pool = self.pool_mut(PoolId::Processes);
         pool.staged[class as usize] += calls;
@@ -138,7 +137,7 @@ impl<P: Clone> Core<P> {
         if self.pool(PoolId::Processes).workers().weighs || self.tasks[slot].rare.is_some() {
             self.watch_memory(slot, worker, now, out);
         }
-        out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot), payload });
+        out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot) });
     }
 
     /// A task comes that has the pool to itself: what [`stage`](Self::stage) does, and nothing else is to be decided.
@@ -159,7 +158,6 @@ impl<P: Clone> Core<P> {
         record.progress =
             if workers.config.staged_is_begun { Progress::Sure } else { Progress::Presumed };
         record.set_worker(Some(worker));
-        let payload = record.payload.clone().expect("an unresolved task has its payload");
         let is_rare = record.rare.is_some();
         if due != Time::NEVER {
             self.set_alarm(slot, due);
@@ -167,7 +165,7 @@ impl<P: Clone> Core<P> {
         if weighs || is_rare {
             self.watch_memory(slot, worker, now, out);
         }
-        out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot), payload });
+        out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot) });
     }
 
     /// A worker behind whose tasks one of `class` may be staged: none of them is of a lower class (the last

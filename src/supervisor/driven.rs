@@ -131,9 +131,12 @@ impl Driven {
         told: &mut CoreEffects,
     ) {
         match effect {
-            Effect::Stage { worker, ticket, payload } => match self.link(worker) {
+            Effect::Stage { worker, ticket } => match self.link(worker) {
                 Some(link) => {
-                    let staged = payload.with_encoded(|call| link.stage(ticket, call));
+                    let staged = self
+                        .core
+                        .payload_of(ticket)
+                        .and_then(|cell| cell.with_encoded(|call| link.stage(ticket, call)));
                     if staged == Some(Staged::Asleep) {
                         effects.wakes.push(Arc::clone(link));
                     }
@@ -142,7 +145,7 @@ impl Driven {
                         effects.staged.push((worker, ticket));
                     }
                 }
-                None => effects.kept.push(Effect::Stage { worker, ticket, payload }),
+                None => effects.kept.push(effect),
             },
             Effect::Revoke { worker, ticket } => match self.link(worker) {
                 Some(link) => {

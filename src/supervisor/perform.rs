@@ -36,7 +36,19 @@ impl Arrivals {
         self.all.push((task, Some(arrived)));
     }
 
+    #[inline]
     fn take(&mut self, task: TaskId) -> Option<Arrived> {
+        if let Some((_, arrived)) =
+            self.all.get_mut(self.next).filter(|(other, _)| *other == task)
+        {
+            self.next += 1;
+            return arrived.take();
+        }
+        self.seek(task)
+    }
+
+    #[cold]
+    fn seek(&mut self, task: TaskId) -> Option<Arrived> {
         let behind = self.all[self.next..].iter().position(|(other, _)| *other == task);
         let index = match behind {
             Some(offset) => self.next + offset,
@@ -132,8 +144,12 @@ impl Shared {
             }
             #[cfg(not(feature = "async"))]
             Effect::Abort { .. } => {}
-            Effect::Stage { worker, ticket, payload } => {
-                self.executor.stage(worker, ticket, &payload);
+            Effect::Stage { worker, ticket } => {
+                // It may have been given up meanwhile.
+                let cell = self.core.lock().payload_of(ticket).cloned();
+                if let Some(cell) = cell {
+                    self.executor.stage(worker, ticket, &cell);
+                }
             }
             Effect::Revoke { worker, ticket } => {
                 let revoked = self.executor.revoke(worker, ticket);

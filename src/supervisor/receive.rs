@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::info::Counters;
 use super::perform::Arrivals;
-use super::run::judge;
+use super::run::{Judged, judge};
 use super::shared::{Effects, Next, Shared};
 use crate::core::{Finish, Finished};
 use crate::process::Source;
@@ -30,37 +30,42 @@ struct OfPack {
 }
 
 impl Desk {
-    /// What a delivery is to the core, and what it brings for the handle.
-    fn sort(&mut self, delivery: Delivery, arrivals: &mut Arrivals) {
-        let Delivery { worker: _, pid, ticket, outcomes, ran_ns, begun } = delivery;
-        let ran = Duration::from_nanos(ran_ns);
-        match outcomes {
-            Outcomes::OfCall(frame) => {
-                let mut judged = judge(frame, || Some(pid));
-                judged.arrived.pid = Some(pid);
-                self.finished.push(Finished { ticket, finish: judged.finish, ran });
-                arrivals.push(ticket.task, judged.arrived);
-            }
-            Outcomes::OfPack(outcomes) => {
-                self.packs.push(OfPack { ticket, outcomes, ran_ns, begun });
-                if begun.is_some() {
-                    self.finished.push(Finished { ticket, finish: Finish::Returned, ran });
-                }
-            }
-        }
-    }
-
+    /// What the deliveries are to the core, and what they bring for the handles.
     fn sort_all(&mut self, arrivals: &mut Arrivals) {
-        let mut deliveries = std::mem::take(&mut self.deliveries);
         #[cfg(atasker_sabotage)]
-        crate::sabotage::swap(&mut deliveries);
+        crate::sabotage::swap(&mut self.deliveries);
+        let Self { deliveries, finished, packs } = self;
         if deliveries.len() == 1 {
             let delivery = deliveries.pop().expect("there is one");
-            self.sort(delivery, arrivals);
+            sort(delivery, finished, packs, arrivals);
         } else {
-            deliveries.drain(..).for_each(|delivery| self.sort(delivery, arrivals));
+            deliveries.drain(..).for_each(|delivery| sort(delivery, finished, packs, arrivals));
         }
-        self.deliveries = deliveries;
+    }
+}
+
+#[inline]
+fn sort(
+    delivery: Delivery,
+    finished: &mut Vec<Finished>,
+    packs: &mut Vec<OfPack>,
+    arrivals: &mut Arrivals,
+) {
+    let Delivery { worker: _, pid, ticket, outcomes, ran_ns, begun } = delivery;
+    let ran = Duration::from_nanos(ran_ns);
+    match outcomes {
+        Outcomes::OfCall(frame) => {
+            let Judged { finish, mut arrived } = judge(frame, || Some(pid));
+            arrived.pid = Some(pid);
+            finished.push(Finished { ticket, finish, ran });
+            arrivals.push(ticket.task, arrived);
+        }
+        Outcomes::OfPack(outcomes) => {
+            packs.push(OfPack { ticket, outcomes, ran_ns, begun });
+            if begun.is_some() {
+                finished.push(Finished { ticket, finish: Finish::Returned, ran });
+            }
+        }
     }
 }
 

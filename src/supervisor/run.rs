@@ -163,9 +163,11 @@ fn judge_closure(result: Result<Returned, panics::Panicked>) -> Judged {
 }
 
 /// Judge what came back from a worker, or from the same function run here.
+#[inline]
 pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> Judged {
-    let ran = Some(Duration::from_nanos(frame.ran_ns));
-    let mut judged = match frame.outcome {
+    let OutcomeFrame { outcome, ran_ns } = frame;
+    let ran = Some(Duration::from_nanos(ran_ns));
+    match outcome {
         Outcome::Returned { value, error } => Judged {
             finish: if error.is_some() { Finish::ReturnedError } else { Finish::Returned },
             arrived: Arrived {
@@ -175,8 +177,20 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> J
                 pid: None,
             },
         },
+        other => {
+            let mut judged = judge_failure(other, pid());
+            judged.arrived.ran = ran;
+            judged
+        }
+    }
+}
+
+#[cold]
+fn judge_failure(outcome: Outcome, pid: Option<u32>) -> Judged {
+    match outcome {
+        Outcome::Returned { .. } => unreachable!("what was returned is no failure"),
         Outcome::Panicked { message, location } => {
-            failed(Finish::Panicked, panicked(message, location, pid()))
+            failed(Finish::Panicked, panicked(message, location, pid))
         }
         Outcome::Unencodable { message } => {
             let reason = format!("the worker could not encode it: {message}");
@@ -189,9 +203,7 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> J
         | Outcome::BadArguments { message: reason } => {
             failed(Finish::Refused, TaskErrorKind::Rejected { reason })
         }
-    };
-    judged.arrived.ran = ran;
-    judged
+    }
 }
 
 fn panicked(message: String, location: Option<String>, pid: Option<u32>) -> TaskErrorKind {

@@ -86,7 +86,12 @@ impl<T> TaskHandle<T> {
             return Err(error);
         }
         self.wait_until(None, true);
-        self.take()
+        let Self { cell, id, read, .. } = self;
+        // Mostly nobody else has it any more, and so nobody its lock.
+        match Arc::try_unwrap(cell) {
+            Ok(cell) => cell.into_taken(|taken, name| read_taken(taken, read, id, name)),
+            Err(cell) => read_taken(cell.take_outcome(), read, id, &cell.name),
+        }
     }
 
     /// Wait at most `timeout`. `None`: the task has not ended; wait again, or cancel it.
@@ -210,9 +215,7 @@ impl<T> TaskHandle<T> {
 
     /// Take the value of a task that has ended.
     pub(crate) fn take(&self) -> Result<T, TaskError> {
-        let taken = self.cell.take_outcome();
-        let (outcome, attempts) = taken.expect("the value of a task is taken once");
-        read_outcome(outcome, self.read, self.id, &self.cell.name, attempts)
+        read_taken(self.cell.take_outcome(), self.read, self.id, &self.cell.name)
     }
 
     /// Its supervisor, if threads that wait for this task can be of use to it.
@@ -240,6 +243,17 @@ impl<T> TaskHandle<T> {
         }
         done || self.cell.is_done()
     }
+}
+
+#[inline]
+fn read_taken<T>(
+    taken: Option<(Outcome, u32)>,
+    read: ReadResult<T>,
+    id: TaskId,
+    name: &super::cell::Name,
+) -> Result<T, TaskError> {
+    let (outcome, attempts) = taken.expect("the value of a task is taken once");
+    read_outcome(outcome, read, id, name, attempts)
 }
 
 fn read_outcome<T>(

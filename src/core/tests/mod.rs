@@ -144,7 +144,8 @@ impl Story {
                 format!("run {payload}")
             }
             Effect::Abort { payload, .. } => format!("abort {payload}"),
-            Effect::Stage { worker, ticket, payload } => {
+            Effect::Stage { worker, ticket } => {
+                let payload = *self.core.payload_of(*ticket).expect("it was staged just now");
                 self.tickets.insert(payload, *ticket);
                 format!("stage {payload} on {worker}")
             }

@@ -205,22 +205,39 @@ impl RingLink {
         if state.is_ended() {
             return Ok(());
         }
-        deliveries.append(&mut state.refused);
-        let mut read = Ok(());
-        if self.is_answering() {
-            read = self.read_answers(&mut state.inbox).map_err(CorruptRing);
+        if !state.refused.is_empty() {
+            deliveries.append(&mut state.refused);
         }
-        let heard = std::mem::take(&mut state.inbox.heard);
-        let delivered = read.and_then(|()| self.deliver_committed(state, partly, deliveries));
-        state.corrupt = delivered.is_err();
-        self.is_deaf.store(state.corrupt, Ordering::Relaxed);
-        if delivered.is_ok() && !heard.is_empty() {
-            self.parcels.apply(heard);
+        let delivered = if self.is_answering() || !state.inbox.heard.is_empty() {
+            self.deliver_with_answers(state, partly, deliveries)
+        } else {
+            self.deliver_committed(state, partly, deliveries)
+        };
+        if delivered.is_err() {
+            state.corrupt = true;
+            self.is_deaf.store(true, Ordering::Relaxed);
         }
         if !state.inbox.heard.is_empty() {
             self.set_busy();
         }
         delivered
+    }
+
+    /// The same where the worker has said something beside its outcomes.
+    #[cold]
+    fn deliver_with_answers(
+        &self,
+        state: &mut Ring,
+        partly: bool,
+        deliveries: &mut Vec<Delivery>,
+    ) -> Result<(), CorruptRing> {
+        let read = self.read_answers(&mut state.inbox).map_err(CorruptRing);
+        let heard = std::mem::take(&mut state.inbox.heard);
+        read.and_then(|()| self.deliver_committed(state, partly, deliveries))?;
+        if !heard.is_empty() {
+            self.parcels.apply(heard);
+        }
+        Ok(())
     }
 
     /// What waits for a place gets one, if there are any. To be called whenever there may be, since nobody
