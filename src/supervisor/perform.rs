@@ -38,8 +38,7 @@ impl Arrivals {
 
     #[inline]
     fn take(&mut self, task: TaskId) -> Option<Arrived> {
-        if let Some((_, arrived)) =
-            self.all.get_mut(self.next).filter(|(other, _)| *other == task)
+        if let Some((_, arrived)) = self.all.get_mut(self.next).filter(|(other, _)| *other == task)
         {
             self.next += 1;
             return arrived.take();

@@ -102,10 +102,11 @@ impl Shared {
         }
         let Call { mut name, work, mut declared, wanted, pool, read } = call;
         self.executor.on_submitting(&self.submissions);
+        if crate::worker::is_worker() {
+            return Err(NotTaken::Refused(SubmitError::InsideWorker));
+        }
         let mut work = work;
-        if let Work::Encoded { function, index, arguments, .. } = &mut work
-            && !crate::worker::is_worker()
-        {
+        if let Work::Encoded { function, index, arguments, .. } = &mut work {
             if let Ok(arguments) = arguments
                 && arguments.plain_up_to(CallFrame::COPIED_BYTES_MAX).is_none()
             {
@@ -135,8 +136,10 @@ impl Shared {
         };
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
         #[cfg(feature = "async")]
-        self.take_seat(&name.function, &mut work, wanted.as_deref())
-            .map_err(|error| NotTaken::Refused(error.into()))?;
+        if pool == Pool::Loops || wanted.is_some() {
+            self.take_seat(&name.function, &mut work, wanted.as_deref())
+                .map_err(|error| NotTaken::Refused(error.into()))?;
+        }
         let cell = TaskCell::new(name, pool, options, work);
         let id = cell.name.given.as_ref().and_then(|given| given.id.clone());
         let mut effects = Effects::default();
@@ -259,10 +262,8 @@ fn tell_submitted(task: TaskId, cell: &TaskCell, delay: Option<Duration>) {
     );
 }
 
+#[inline]
 fn check(name: &str, work: &Work, retries: u32) -> Result<(), SubmitError> {
-    if crate::worker::is_worker() {
-        return Err(SubmitError::InsideWorker);
-    }
     match work {
         Work::Encoded { arguments: Err(error), .. } => {
             Err(SubmitError::Unencodable { function: name.to_owned(), reason: error.to_string() })

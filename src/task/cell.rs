@@ -418,10 +418,7 @@ impl TaskCell {
 
     /// The same, by its last owner.
     #[inline]
-    pub(crate) fn into_taken<R>(
-        self,
-        with: impl FnOnce(Option<(Outcome, u32)>, &Name) -> R,
-    ) -> R {
+    pub(crate) fn into_taken<R>(self, with: impl FnOnce(Option<(Outcome, u32)>, &Name) -> R) -> R {
         match self.life.into_inner() {
             Life::Ended { outcome, ended } => {
                 with(outcome.map(|outcome| (outcome, ended.attempts)), &self.name)
