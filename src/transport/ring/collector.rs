@@ -32,7 +32,7 @@ use crate::sys::futex::{self, Waited};
 use crate::task::id::WorkerId;
 
 /// Not shorter than what a worker takes to announce: `worker_end::ANNOUNCED_WITHIN`.
-const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(3);
 
 const _: () = assert!(TICK.as_nanos() >= ANNOUNCED_WITHIN.as_nanos());
 

@@ -158,8 +158,8 @@ impl RingLink {
         done
     }
 
-    /// Whether the oldest entry is a pack, of which some outcomes may be there before the last. No bell is
-    /// rung for those.
+    /// Whether the oldest entry is a pack of several calls, of which some outcomes may be there before the last. No bell
+    /// is rung for those.
     pub(crate) fn runs_pack(&self) -> bool {
         self.has_entries() && self.head_is_pack.load(Ordering::Relaxed)
     }
@@ -423,7 +423,9 @@ impl RingLink {
     pub(super) fn publish(&self, state: &Ring) {
         let to_deliver = state.records.len() + state.refused.len();
         let outstanding = if state.is_ended() { 0 } else { to_deliver };
-        let head_is_pack = state.records.front().is_some_and(|record| record.pack);
+        // Of one call there is nothing to be had before the end, for which a bell is rung.
+        let head_is_pack =
+            state.records.front().is_some_and(|record| record.pack && record.calls > 1);
         self.head_is_pack.store(head_is_pack, Ordering::Relaxed);
         // Release: pairs with the loads in `is_head_done` and `has_entries`.
         self.head_word.store(Entry::at(state.records.head()).word(), Ordering::Release);

@@ -26,8 +26,9 @@ use crate::sys::futex;
 use crate::transport::frame::{Outcome, Ran};
 use crate::transport::outcome;
 
-/// With more to do, outcomes are announced together after this time …
-pub(super) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(1);
+/// With more to do, outcomes are announced together after this time: an announcement costs a wake, for which a worker loses
+/// its core for tens of microseconds, here or elsewhere …
+pub(super) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(3);
 /// … or this many entries, so that the coordinator can fill up the ring before it is empty.
 const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 4;
 /// So much room is enough for most outcomes.
