@@ -73,15 +73,18 @@ impl Shared {
         arrived: &mut Arrivals,
         next: &mut Next,
     ) {
-        self.perform_wakes(effects);
-        if effects.leaves_more() {
-            self.perform_rest(effects, arrived, next);
+        if !effects.leaves_more() {
+            return self.perform_few(effects);
         }
+        for link in &effects.wakes {
+            link.wake();
+        }
+        self.perform_rest(effects, arrived, next);
     }
 
-    /// The same, if they leave nothing more.
+    /// The same, if they [leave nothing more](Effects::leaves_more).
     #[inline]
-    pub(crate) fn perform_wakes(&self, effects: &Effects) {
+    pub(crate) fn perform_few(&self, effects: &Effects) {
         for link in &effects.wakes {
             link.wake();
         }
@@ -103,7 +106,7 @@ impl Shared {
                 "this process was suspended; what runs is given that time again"
             );
         }
-        let mut freed = false;
+        let mut freed = effects.placed;
         if effects.kept.len() == 1 {
             let effect = effects.kept.pop().expect("there is one");
             freed |= self.perform_one(effect, arrived, next);

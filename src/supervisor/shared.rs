@@ -54,7 +54,7 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    /// Whether there is more than workers to wake.
+    /// Whether there is more to do than to wake workers, and to say that a place has become free.
     #[inline]
     pub(crate) fn leaves_more(&self) -> bool {
         !self.kept.is_empty() || !self.staged.is_empty() || self.suspended.is_some()

@@ -166,7 +166,7 @@ impl Shared {
                         self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
                     });
                 } else {
-                    self.perform_wakes(&effects);
+                    self.perform_few(&effects);
                 }
                 #[cfg(feature = "async")]
                 if pool == Pool::Loops {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::core::Time;
+use rustix::time::{ClockId, Timespec};
+
 use crate::sync::{Mutex, wait_on};
-use crate::sys;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -14,7 +15,7 @@ const NEVER: u64 = u64::MAX;
 /// Where deadlines are told to the timer's thread.
 pub(crate) struct Timer {
     epoch: Instant,
-    /// The same in nanoseconds of the monotonic clock, which is what an `Instant` is.
+    /// The same, or a moment later, in nanoseconds of the monotonic clock, which is what an `Instant` shows.
     epoch_ns: u64,
     /// When the thread wakes next, in nanoseconds since the epoch. Only ever lowered from outside, under
     /// the lock, so that a submitter sees without locking that nothing is to be done.
@@ -27,7 +28,7 @@ impl Timer {
     pub(crate) fn new() -> Self {
         Self {
             epoch: Instant::now(),
-            epoch_ns: sys::clock::monotonic_ns(),
+            epoch_ns: monotonic_ns(),
             armed: AtomicU64::new(NEVER),
             state: Mutex::new(false),
             changed: Condvar::new(),
@@ -42,7 +43,7 @@ impl Timer {
     /// Nanoseconds since the supervisor was made.
     #[inline]
     pub(crate) fn now(&self) -> Time {
-        Time(sys::clock::monotonic_ns() - self.epoch_ns)
+        Time(monotonic_ns().saturating_sub(self.epoch_ns))
     }
 
     /// Have the thread look at the core at `deadline` or earlier.
@@ -84,4 +85,11 @@ impl Timer {
         *self.state.lock() = true;
         self.changed.notify_all();
     }
+}
+
+/// It counts from about the machine's start, so that they last for centuries.
+#[inline]
+fn monotonic_ns() -> u64 {
+    let Timespec { tv_sec, tv_nsec } = rustix::time::clock_gettime(ClockId::Monotonic);
+    tv_sec.cast_unsigned() * 1_000_000_000 + tv_nsec.cast_unsigned()
 }

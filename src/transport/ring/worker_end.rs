@@ -29,6 +29,8 @@ use crate::transport::outcome;
 /// With more to do, outcomes are announced together after this time: an announcement costs a wake, for which a worker loses
 /// its core for tens of microseconds, here or elsewhere …
 pub(super) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(3);
+/// … or after this time, if it has so little left that it might run dry meanwhile …
+const ANNOUNCED_WITHIN_IF_LOW: Duration = Duration::from_millis(1);
 /// … or this many entries, so that the coordinator can fill up the ring before it is empty.
 const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 4;
 /// So much room is enough for most outcomes.
@@ -382,7 +384,8 @@ impl RingEnd {
         // Taken before the bell rings: who sleeps again after it counts its patience from a later time.
         let now = Instant::now();
         let last = self.announced[expected as usize - 1];
-        let early = last.is_some_and(|last| now.duration_since(last) < ANNOUNCED_WITHIN);
+        let since = last.map_or(ANNOUNCED_WITHIN, |last| now.duration_since(last));
+        let early = since < ANNOUNCED_WITHIN_IF_LOW || (since < ANNOUNCED_WITHIN && !self.is_low());
         if !dry && early && self.unannounced < ANNOUNCED_TOGETHER_MAX {
             return;
         }
@@ -400,6 +403,11 @@ impl RingEnd {
         futex::wake_all(bell);
         self.announced[listener as usize - 1] = Some(now);
         self.unannounced = 0;
+    }
+
+    /// Whether no more than one entry is left. A hint.
+    fn is_low(&self) -> bool {
+        !word::look(self.word(Entry::at(self.position + 1))).is_staged()
     }
 
     fn word(&self, entry: Entry) -> &AtomicU64 {
