@@ -3,6 +3,7 @@
 
 use super::effect::{Effect, Ending, PoolId, WarnLevel};
 use super::machine::{Core, Pool, Timer};
+use super::retry::UNKNOWN;
 use super::task::{Kill, Revoke, State};
 use crate::admission::{Time, WARN_LEVELS};
 use crate::task::options::{Priority, RetryOn, TimeLimit};
@@ -30,7 +31,7 @@ impl<P: Clone> Core<P> {
             let reports = self.unreported().map(|(slot, level)| self.report_due(slot, level));
             due = lifts.chain(reports).fold(due, Time::min);
         }
-        (due != Time::NEVER).then_some(due)
+        (due < UNKNOWN).then_some(due)
     }
 
     /// Whether a task has so much time and no more: it is to be noticed if nobody could use that, and so somebody must look

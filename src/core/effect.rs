@@ -64,8 +64,9 @@ pub(crate) enum Effect<P> {
     /// other task is said to have finished.
     Resolve { task: TaskId, payload: P, ending: Ending, history: History },
     /// The attempt failed by `why`, and another follows, not before `wait` has passed. What is to be known of
-    /// the failed one later is to be kept.
-    Retry { task: TaskId, payload: P, history: History, why: RetryOn, wait: Duration },
+    /// the failed one later is to be kept. If it `counts`, the other waits for that, which is answered by
+    /// `on_crash_kept`: it may crash, too, and be the last.
+    Retry { task: TaskId, payload: P, history: History, why: RetryOn, wait: Duration, counts: bool },
     /// The task has waited longer than a threshold and still waits.
     Warn { task: TaskId, payload: P, level: WarnLevel, waited: Duration },
     /// The pool can't start workers and has given up; what waited in it is resolved beside this.

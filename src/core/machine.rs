@@ -225,7 +225,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// How what is queued ends at once, if it may not wait any longer.
-    fn ending_of_queued(&self, pool: PoolId) -> Option<Ending> {
+    pub(super) fn ending_of_queued(&self, pool: PoolId) -> Option<Ending> {
         if self.stop >= Some(StopMode::CancelQueued) {
             return Some(Ending::Cancelled { why: super::CancelReason::Stopped });
         }
@@ -335,40 +335,6 @@ impl<P: Clone> Core<P> {
         allowed && self.stop < Some(StopMode::CancelQueued) && !self.pool(record.pool).failed
     }
 
-    /// Lets a task wait for its next attempt after one that failed by `why`.
-    pub(super) fn retry(&mut self, slot: u32, why: RetryOn, now: Time, out: &mut Vec<Effect<P>>) {
-        let record = &mut self.tasks[slot];
-        record.mark = now;
-        record.reported = [false; WARN_LEVELS];
-        let (attempt, number) = (record.attempts + 1, record.number);
-        let wait = record.rare.as_ref().map(|rare| rare.retry.backoff.wait_before(attempt, number));
-        let wait = wait.unwrap_or_default();
-        if self.ending_of_queued(self.tasks[slot].pool).is_some() {
-            return self.requeue(slot, now, out);
-        }
-        let record = &self.tasks[slot];
-        out.push(Effect::Retry {
-            task: self.tasks.id(slot),
-            payload: record.payload.clone().expect("an unresolved task has its payload"),
-            history: history(record, now),
-            why,
-            wait,
-        });
-        if wait.is_zero() {
-            self.requeue(slot, now, out);
-        } else {
-            self.delay(slot, now + wait);
-        }
-    }
-
-    /// Lets a task wait outside the lines until `due`: by an alarm in any case, since those of delayed tasks are counted.
-    pub(super) fn delay(&mut self, slot: u32, due: Time) {
-        self.tasks[slot].state = State::Delayed;
-        let pool = self.tasks[slot].pool;
-        self.pool_mut(pool).delayed += 1;
-        self.set_alarm(slot, due.min(Time(Time::NEVER.0 - 1)));
-    }
-
     /// The terminal state of a task that has left its line, slot or worker.
     #[inline]
     pub(super) fn resolve(
@@ -465,7 +431,7 @@ impl<P: Clone> Core<P> {
     }
 }
 
-fn history<P>(record: &super::task::Record<P>, now: Time) -> History {
+pub(super) fn history<P>(record: &super::task::Record<P>, now: Time) -> History {
     let (queued_until, ran) = if record.begun() {
         (record.mark, now.since(record.mark))
     } else {

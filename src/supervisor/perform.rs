@@ -186,12 +186,15 @@ impl Shared {
             Effect::Resolve { task, payload, ending, history } => {
                 self.resolve(task, &payload, ending, history, arrived);
             }
-            Effect::Retry { task, payload, history, why, wait } => {
+            Effect::Retry { task, payload, history, why, wait, counts } => {
                 tracing::debug!(
                     target: "atasker::task", task = task.number(), name = %payload.name.function,
                     attempts = history.attempts, ?why, ?wait, "runs again"
                 );
-                self.on_retried(task, &payload, history, why);
+                if counts {
+                    self.keep_crash(task, &payload, history);
+                    self.drive(|core, now, effects| core.on_crash_kept(now, task, wait, effects));
+                }
             }
             Effect::Warn { task, payload, level, waited } => {
                 self.warn(task, &payload, level, waited);

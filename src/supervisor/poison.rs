@@ -6,7 +6,6 @@ use crate::core::History;
 use crate::task::cell::TaskCell;
 use crate::task::error::TaskErrorKind;
 use crate::task::id::TaskId;
-use crate::task::options::RetryOn;
 
 impl SupervisorBuilder {
     /// The [crash limit](crate::Call::crash_limit) of all tasks that say nothing else; none unless said. Zero is
@@ -19,11 +18,9 @@ impl SupervisorBuilder {
 }
 
 impl Shared {
-    /// An attempt failed by `why`, and another follows.
-    pub(super) fn on_retried(&self, task: TaskId, cell: &TaskCell, history: History, why: RetryOn) {
-        if why == RetryOn::Crash && cell.counts_crashes() {
-            cell.keep_crash(self.crash_report(task, cell, history));
-        }
+    /// It has killed its worker, not too often yet: another attempt follows.
+    pub(super) fn keep_crash(&self, task: TaskId, cell: &TaskCell, history: History) {
+        cell.keep_crash(self.crash_report(task, cell, history));
     }
 
     /// It has killed its worker once more, which was too often.

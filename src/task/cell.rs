@@ -284,11 +284,6 @@ impl TaskCell {
         Some(Self::new(self.name.clone(), self.pool, &options, Work::Pack(rest)))
     }
 
-    /// Whether crashes are held against the task.
-    pub(crate) fn counts_crashes(&self) -> bool {
-        self.crashes.is_some()
-    }
-
     /// An attempt has killed its worker, and is followed by another.
     pub(crate) fn keep_crash(&self, report: CrashReport) {
         if let Some(crashes) = &self.crashes {

@@ -42,6 +42,8 @@ pub(super) struct Known {
     pub(super) begins: u32,
     /// How often it has killed its worker.
     pub(super) crashes: u32,
+    /// The report of the last time is not kept yet.
+    pub(super) keeps_crash: bool,
     /// The attempt that was asked to end because of its soft timeout.
     pub(super) hurried: Option<Ticket>,
     /// The most CPU time that an attempt was seen to have used.
@@ -132,6 +134,7 @@ impl Oracle {
                 started: submitted,
                 begins: 0,
                 crashes: 0,
+                keeps_crash: false,
                 hurried: None,
                 cpu: Duration::ZERO,
                 cancel_requested: false,
@@ -286,7 +289,7 @@ impl Oracle {
                     assert!(self.dying.insert(worker), "a worker is signalled once");
                 }
                 Effect::Warn { task, level, .. } => self.on_warned(task, level),
-                Effect::Retry { task, why, .. } => self.on_retried(task, why),
+                Effect::Retry { task, why, counts, .. } => self.on_retried(task, why, counts),
                 Effect::Kill { ticket, .. } => self.on_kill(ticket, &cause),
                 Effect::Revoke { .. }
                 | Effect::Weigh { .. }
@@ -322,6 +325,7 @@ impl Oracle {
     ) -> bool {
         let number = ticket.task.number;
         let class = self.known[&number].options.priority;
+        assert!(!self.known[&number].keeps_crash, "a crash is kept before there may be another");
         let busy = self.busy(pool);
         let joins = worker.is_some_and(|worker| self.is_occupied(worker));
         if !self.aging {
@@ -360,8 +364,15 @@ impl Oracle {
         joins
     }
 
-    fn on_retried(&mut self, task: TaskId, why: RetryOn) {
+    pub(super) fn on_crash_kept(&mut self, task: TaskId) {
+        self.task(task).keeps_crash = false;
+    }
+
+    fn on_retried(&mut self, task: TaskId, why: RetryOn, counts: bool) {
         let known = self.task(task);
+        known.keeps_crash = counts;
+        let limited = known.options.reachable_crash_limit().is_some();
+        assert_eq!(counts, why == RetryOn::Crash && limited, "crashes count under a limit");
         assert!(known.options.retry.retries > 0, "only what is declared retryable runs again");
         if why == RetryOn::Crash {
             known.crashes += 1;

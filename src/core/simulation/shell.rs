@@ -7,7 +7,7 @@ use super::dice::{Dice, finish};
 use super::oracle::Payload;
 use super::world::World;
 use crate::core::{Finished, Killed, PoolId, TaskInfo, Time};
-use crate::task::id::{Ticket, WorkerId};
+use crate::task::id::{TaskId, Ticket, WorkerId};
 
 /// What the shell tells the core.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub(super) enum Event {
     CpuRead(WorkerId, Ticket, Option<Duration>),
     Weighed(WorkerId, Option<Ticket>, u64),
     MemorySeen(bool),
+    CrashKept(TaskId, Duration),
     Ready(WorkerId),
     Corrupt(WorkerId),
     Doomed(WorkerId, Vec<Ticket>),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::shell::{Entry, Event};
 use super::world::World;
 use crate::core::Killed;
-use crate::task::id::{Ticket, WorkerId};
+use crate::task::id::{TaskId, Ticket, WorkerId};
 
 /// An effect without its payload, on its way to be performed.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,7 @@ pub(super) enum Action {
     Weigh(WorkerId, Option<Ticket>),
     LookAtMemory,
     LookAfter(WorkerId),
+    KeepCrash(TaskId, Duration),
     Signal(WorkerId),
     Spawn(WorkerId),
     Retire(WorkerId),
@@ -44,6 +45,7 @@ impl Action {
             | Self::Weigh(..)
             | Self::LookAtMemory
             | Self::LookAfter(_)
+            | Self::KeepCrash(..)
             | Self::Signal(_)
             | Self::Spawn(_)
             | Self::Retire(_) => false,
@@ -52,7 +54,11 @@ impl Action {
 
     fn worker(self) -> Option<WorkerId> {
         match self {
-            Self::Run(_) | Self::Abort(_) | Self::AskToEnd(None, _) | Self::LookAtMemory => None,
+            Self::Run(_)
+            | Self::Abort(_)
+            | Self::AskToEnd(None, _)
+            | Self::LookAtMemory
+            | Self::KeepCrash(..) => None,
             Self::Stage(worker, _)
             | Self::Revoke(worker, _)
             | Self::Kill(worker, _)
@@ -117,6 +123,7 @@ impl World {
                 let enough = self.dice.one_in(2);
                 self.answers.push(Event::MemorySeen(enough));
             }
+            Action::KeepCrash(task, wait) => self.answers.push(Event::CrashKept(task, wait)),
             _ if !known => self.answer_for_the_dead(action),
             Action::Stage(worker, ticket) => self.stage(worker, ticket),
             Action::Revoke(worker, ticket) => {

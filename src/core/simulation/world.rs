@@ -227,6 +227,7 @@ impl World {
                 Effect::Weigh { worker, ticket } => Action::Weigh(worker, ticket),
                 Effect::LookAtMemory => Action::LookAtMemory,
                 Effect::LookAfter { worker } => Action::LookAfter(worker),
+                Effect::Retry { task, wait, counts: true, .. } => Action::KeepCrash(task, wait),
                 Effect::Signal { worker, .. } => Action::Signal(worker),
                 Effect::Retire { worker } => Action::Retire(worker),
                 Effect::Spawn { worker, .. } => {
@@ -459,6 +460,10 @@ impl World {
             Event::MemorySeen(enough) => {
                 self.oracle.is_short = !enough;
                 let _changed = core.on_memory_seen(now, enough, &mut out);
+            }
+            Event::CrashKept(task, wait) => {
+                self.oracle.on_crash_kept(task);
+                core.on_crash_kept(now, task, wait, &mut out);
             }
             Event::Ready(worker) => core.on_worker_ready(now, worker, &mut out),
             Event::Corrupt(worker) => core.on_worker_corrupt(now, worker, &mut out),

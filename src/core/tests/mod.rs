@@ -236,6 +236,12 @@ impl Story {
         self.event(|core, now, out| core.on_finished(now, ticket, finish, Duration::ZERO, out))
     }
 
+    /// The report of its last crash is kept.
+    fn kept(&mut self, name: Name) -> &mut Self {
+        let task = self.tasks[name];
+        self.event(|core, now, out| core.on_crash_kept(now, task, Duration::ZERO, out))
+    }
+
     fn done(&mut self, name: Name) -> &mut Self {
         self.finish(name, Finish::Returned)
     }

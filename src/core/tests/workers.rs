@@ -107,11 +107,24 @@ fn what_kills_its_workers_again_and_again_is_quarantined() {
     let mut story = Story::workers(Limits::new(1), WORKERS);
     let options = Options { crash_limit: Some(2), ..retry(9, RetryOn::Crash) };
     story.submit("a", options).submit("b", Options::DEFAULT);
-    story.exited(1, &["a"]).is("a again after Crash, spawn 2").ready(2).is("stage a on 2");
+    story.exited(1, &["a"]).is("a again after Crash, spawn 2").kept("a").is("");
+    story.ready(2).is("stage a on 2");
     story.exited(2, &["a"]).is("a quarantined in 2, spawn 3").ready(3).is("stage b on 3");
     // Retries are not needed for it.
     let options = Options { crash_limit: Some(1), ..Options::DEFAULT };
     story.done("b").submit("c", options).exited(3, &["c"]).is("c quarantined in 3, spawn 4");
+}
+
+#[test]
+fn the_next_attempt_waits_until_the_report_of_a_crash_that_counts_is_kept() {
+    let mut story = Story::workers(Limits::new(2), WORKERS);
+    let options = Options { crash_limit: Some(2), ..retry(9, RetryOn::Crash) };
+    story.submit("a", options).exited(2, &["a"]).is("a again after Crash, spawn 3").ready(3).is("");
+    story.kept("a").is("stage a on 1").kept("a").is("").exited(1, &["a"]);
+    story.is("a quarantined in 1, spawn 4");
+    // It is cancelled before.
+    story.submit("b", options).exited(3, &["b"]).is("b again after Crash, spawn 5");
+    story.cancel("b", Cancel::Resolved).is("b cancelled (Requested)").kept("b").is("");
 }
 
 #[test]
@@ -126,7 +139,12 @@ fn only_deaths_that_a_task_may_have_caused_are_held_against_it() {
     story.wait(ms(5)).killed(2, "a", true).exited(2, &["a"]).is("a again after Timeout");
     story.ready(3).is("stage a on 3").finish("a", Finish::Panicked);
     story.is("a again after Panic, stage a on 3");
-    story.exited(3, &["a"]).is("a again after Crash, spawn 4").ready(4).is("stage a on 4");
+    story
+        .exited(3, &["a"])
+        .is("a again after Crash, spawn 4")
+        .kept("a")
+        .ready(4)
+        .is("stage a on 4");
     story.exited(4, &["a"]).is("a quarantined in 4, spawn 5");
 }
 
