@@ -73,22 +73,12 @@ impl Shared {
         arrived: &mut Arrivals,
         next: &mut Next,
     ) {
-        if !effects.leaves_more() {
-            return self.perform_few(effects);
-        }
         for link in &effects.wakes {
             link.wake();
         }
-        self.perform_rest(effects, arrived, next);
-    }
-
-    /// The same, if they [leave nothing more](Effects::leaves_more).
-    #[inline]
-    pub(crate) fn perform_few(&self, effects: &Effects) {
-        for link in &effects.wakes {
-            link.wake();
-        }
-        if effects.placed {
+        if effects.leaves_more() {
+            self.perform_rest(effects, arrived, next);
+        } else if effects.placed {
             self.space.freed();
         }
     }

@@ -161,13 +161,10 @@ impl Shared {
         match answer {
             Ok(task) => {
                 tell_submitted(task, &cell, options.delay);
-                if effects.leaves_more() {
-                    context::submitting(|| {
-                        self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
-                    });
-                } else {
-                    self.perform_few(&effects);
-                }
+                let mut arrivals = Arrivals::NONE;
+                context::submitting(|| {
+                    self.perform_all(&mut effects, &mut arrivals, &mut Next::Unwanted);
+                });
                 #[cfg(feature = "async")]
                 if pool == Pool::Loops {
                     self.on_accepted_for_loop(&cell, task);

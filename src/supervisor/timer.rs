@@ -4,9 +4,9 @@ use std::sync::Condvar;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::core::Time;
 use rustix::time::{ClockId, Timespec};
 
+use crate::core::Time;
 use crate::sync::{Mutex, wait_on};
 
 /// No deadline.
