@@ -57,19 +57,21 @@ struct Pool {
     nudge: Nudge,
     waiter: Futex,
     delivered: AtomicBool,
+    /// Whether its waiters find that outcomes are few and far between.
+    slow: bool,
 }
 
 impl Pool {
     /// A waiter has the role, and is about to leave it.
-    fn held() -> Arc<Self> {
-        let pool = Self::new();
+    fn held(slow: bool) -> Arc<Self> {
+        let pool = Self::new(slow);
         assert!(pool.try_lock());
         pool.role.take();
         pool
     }
 
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
+    fn new(slow: bool) -> Arc<Self> {
+        let pool = Self {
             role: Role::default(),
             locked: AtomicBool::new(false),
             rings: [std::sync::Arc::default()],
@@ -78,7 +80,13 @@ impl Pool {
             nudge: Nudge::default(),
             waiter: Futex::new(),
             delivered: AtomicBool::new(false),
-        })
+            slow,
+        };
+        if slow {
+            // A waiter was there before.
+            assert_eq!(pool.role.arrange(&pool.rings, true), Remains::Nothing);
+        }
+        Arc::new(pool)
     }
 
     fn ring(&self) -> &Ring {
@@ -168,7 +176,7 @@ impl Pool {
     /// The end of `Collector::wait_for`.
     fn leave(&self) {
         self.role.give_up();
-        let remains = self.role.arrange(&self.rings);
+        let remains = self.role.arrange(&self.rings, self.slow);
         self.unlock();
         self.finish(remains);
     }
@@ -238,10 +246,14 @@ impl Pool {
         if self.is_delivered() {
             return;
         }
-        let bell = self.ring().bell(Listener::Collector);
-        let told = [&self.version, bell].iter().any(|word| word.load(Ordering::Acquire) != 0);
-        assert!(told, "committed, and seen by nobody");
+        assert!(self.is_told(), "committed, and seen by nobody");
         self.collect();
+    }
+
+    /// Whether the collector has been told of anything.
+    fn is_told(&self) -> bool {
+        let bell = self.ring().bell(Listener::Collector);
+        [&self.version, bell].iter().any(|word| word.load(Ordering::Acquire) != 0)
     }
 
     /// The same if the collector has a thread of its own.
@@ -268,9 +280,9 @@ fn model_with(interruptions: usize, test: impl Fn() + Sync + Send + 'static) {
 
 #[test]
 fn what_is_staged_while_a_waiter_leaves_is_seen() {
-    for asleep in [false, true] {
+    for (asleep, slow) in [(false, false), (true, false), (false, true), (true, true)] {
         model(move || {
-            let pool = Pool::held();
+            let pool = Pool::held(slow);
             let leaver = spawn(&pool, Pool::leave);
             pool.stage(asleep);
             leaver.join().expect("it does not panic");
@@ -282,23 +294,25 @@ fn what_is_staged_while_a_waiter_leaves_is_seen() {
 
 #[test]
 fn what_is_relied_on_while_a_waiter_leaves_is_seen() {
-    model(|| {
-        let pool = Pool::held();
-        pool.stage(false);
-        let leaver = spawn(&pool, Pool::leave);
-        let worker = spawn(&pool, |pool| assert!(pool.work()));
-        pool.attend();
-        leaver.join().expect("it does not panic");
-        worker.join().expect("it does not panic");
-        pool.end();
-    });
+    for slow in [false, true] {
+        model(move || {
+            let pool = Pool::held(slow);
+            pool.stage(false);
+            let leaver = spawn(&pool, Pool::leave);
+            let worker = spawn(&pool, |pool| assert!(pool.work()));
+            pool.attend();
+            leaver.join().expect("it does not panic");
+            worker.join().expect("it does not panic");
+            pool.end();
+        });
+    }
 }
 
 /// Else it would be left to ticks, of which two pass before it is seen.
 #[test]
 fn what_is_relied_on_stays_so_while_a_waiter_leaves() {
     model(|| {
-        let pool = Pool::held();
+        let pool = Pool::held(false);
         assert_eq!(pool.role.attend(|| pool.rings.to_vec()), Remains::Nothing);
         let leaver = spawn(&pool, Pool::leave);
         pool.stage(false);
@@ -307,15 +321,15 @@ fn what_is_relied_on_stays_so_while_a_waiter_leaves() {
         assert!(pool.try_lock());
         pool.role.take();
         pool.role.give_up();
-        assert_eq!(pool.role.arrange(&pool.rings), Remains::Look);
+        assert_eq!(pool.role.arrange(&pool.rings, false), Remains::Look);
     });
 }
 
 #[test]
 fn what_is_committed_while_a_waiter_leaves_is_seen() {
-    for relied_on in [false, true] {
+    for (relied_on, slow) in [(false, false), (true, false), (false, true)] {
         model(move || {
-            let pool = Pool::held();
+            let pool = Pool::held(slow);
             pool.stage(false);
             if relied_on {
                 pool.attend();
@@ -330,9 +344,9 @@ fn what_is_committed_while_a_waiter_leaves_is_seen() {
 
 #[test]
 fn what_is_staged_at_the_last_tick_is_seen() {
-    for visited in [false, true] {
+    for (visited, slow) in [(false, false), (true, false), (false, true), (true, true)] {
         model(move || {
-            let pool = Pool::new();
+            let pool = Pool::new(slow);
             assert_eq!(pool.role.on_missed(), Remains::WakeCollector);
             if visited {
                 pool.role.visit();
@@ -345,27 +359,29 @@ fn what_is_staged_at_the_last_tick_is_seen() {
     }
 }
 
-/// It was about to sleep, but sees what was staged just then.
+/// It was about to sleep, or ran what takes long as far as is known, but is through with what was staged just then.
 #[test]
-fn what_a_worker_does_before_it_sleeps_is_seen() {
-    model(|| {
-        let pool = Pool::new();
-        let worker = spawn(&pool, |pool| {
-            pool.work();
+fn what_a_worker_does_sooner_than_expected_is_seen() {
+    for (asleep, slow) in [(true, false), (true, true), (false, true)] {
+        model(move || {
+            let pool = Pool::new(slow);
+            let worker = spawn(&pool, |pool| {
+                pool.work();
+            });
+            pool.stage(asleep);
+            worker.join().expect("it does not panic");
+            if !word::look(&pool.ring().word).is_done() {
+                assert!(pool.work());
+            }
+            pool.end();
         });
-        pool.stage(true);
-        worker.join().expect("it does not panic");
-        if !word::look(&pool.ring().word).is_done() {
-            assert!(pool.work());
-        }
-        pool.end();
-    });
+    }
 }
 
 #[test]
 fn what_is_relied_on_is_seen_though_others_look() {
     model(|| {
-        let pool = Pool::new();
+        let pool = Pool::new(false);
         pool.stage(true);
         // A waiter had the role, and left when something else was relied on.
         let visitor = spawn(&pool, Pool::look);
@@ -381,7 +397,7 @@ fn what_is_relied_on_is_seen_though_others_look() {
 #[test]
 fn a_waiter_in_the_role_is_rung_though_the_collector_listens() {
     model_with(2, || {
-        let pool = Pool::new();
+        let pool = Pool::new(false);
         pool.stage(false);
         let waiter = spawn(&pool, Pool::wait_for);
         let collector = spawn(&pool, Pool::collect);
@@ -394,7 +410,7 @@ fn a_waiter_in_the_role_is_rung_though_the_collector_listens() {
 #[test]
 fn a_sleeping_waiter_is_told_that_its_wish_is_done() {
     model(|| {
-        let pool = Pool::new();
+        let pool = Pool::new(false);
         let done = Arc::new(AtomicBool::new(false));
         let waiter = {
             let done = Arc::clone(&done);
@@ -418,14 +434,16 @@ fn a_sleeping_waiter_is_told_that_its_wish_is_done() {
 /// A submitter, a waiter that takes the role and leaves it, and the collector at the end of its ticks.
 #[test]
 fn what_is_staged_while_the_role_changes_hands_is_seen() {
-    model_with(2, || {
-        let pool = Pool::new();
-        assert_eq!(pool.role.on_missed(), Remains::WakeCollector);
-        let collector = spawn(&pool, Pool::collect);
-        let waiter = spawn(&pool, Pool::take_and_leave);
-        pool.stage(false);
-        assert!(pool.work());
-        waiter.join().expect("it does not panic");
-        pool.end_thread(collector);
-    });
+    for slow in [false, true] {
+        model_with(2, move || {
+            let pool = Pool::new(slow);
+            assert_eq!(pool.role.on_missed(), Remains::WakeCollector);
+            let collector = spawn(&pool, Pool::collect);
+            let waiter = spawn(&pool, Pool::take_and_leave);
+            pool.stage(false);
+            assert!(pool.work());
+            waiter.join().expect("it does not panic");
+            pool.end_thread(collector);
+        });
+    }
 }

@@ -15,7 +15,8 @@
 //! What is outstanding while nobody has the role, and nobody is known to wait for it, may be awaited in a
 //! moment or never. As long as threads keep coming by, to submit or to wait, no bell is asked for: every bell
 //! costs a wake, and the collector would only be in their way. But it looks once a tick whether somebody has
-//! come since, and takes over if not.
+//! come since, and takes over if not. Where outcomes are milliseconds apart it is the ticks that would be in the way, and
+//! the bell is asked for, which is hardly ever rung.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
@@ -193,7 +194,7 @@ impl Collector {
             self.look_after(&mut holder, wish, gather);
             self.role.give_up();
             holder.view.refresh(self);
-            let remains = self.role.arrange(&holder.view.links);
+            let remains = self.role.arrange(&holder.view.links, holder.patience.is_slow());
             drop(holder);
             self.finish(remains, gather);
             if (wish.is_done)() || is_past(wish.until) {

@@ -3,9 +3,9 @@
 //! A sleep and its wake cost some fifty to a hundred microseconds across cores, so whoever waits looks again and
 //! again for about that long: first with pauses, then giving the core away between two looks, so that the other
 //! side can run even if both share a core. Where waits were long lately, looking only takes cores from
-//! those who compute, and is cut to the pauses. Where they were hardly longer than the looking, as when a worker
-//! has to be woken first, the next look is as long as the last wait: sleeping just before the answer comes costs
-//! a second wake. Figures that led here: benches, `compare`.
+//! those who compute, and is cut to the pauses, or to nothing where they could use the core. Where waits were
+//! hardly longer than the looking, as when a worker has to be woken first, the next look is as long as the last
+//! wait: sleeping just before the answer comes costs a second wake. Figures that led here: benches, `compare`.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ const PAUSES: u32 = 128;
 const YIELDING: Duration = Duration::from_micros(50);
 /// The same for who knows that another process has to be woken for the answer.
 pub(crate) const YIELDING_FOR_A_WAKE: Duration = Duration::from_micros(250);
+/// Of so many waits in a row one must be long. Where several workers end long tasks in turn, two of them are often done
+/// at almost the same time.
+const SLOW_FOR: u8 = 8;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -23,20 +26,30 @@ pub(crate) struct Patience {
     yielding: Duration,
     /// The most that it may become.
     max: Duration,
+    /// How many waits more may be short before they no longer count as long.
+    slow_for: u8,
 }
 
 impl Patience {
     /// `max`: what looking may take where waits are short.
     pub(crate) const fn up_to(max: Duration) -> Self {
-        Self { yielding: YIELDING, max }
+        Self { yielding: YIELDING, max, slow_for: 0 }
     }
 
     /// For those who are not answered, but get new work.
     pub(crate) const NEW: Self = Self::up_to(YIELDING);
 
+    /// Whether some of the last waits were so long that yielding did not pay.
+    pub(crate) const fn is_slow(self) -> bool {
+        self.slow_for > 0
+    }
+
     /// Look until `ready`, or until it does not pay any longer: then `false`. `crowded`: others could use
     /// this core.
     pub(crate) fn look_until(self, crowded: bool, ready: impl Fn() -> bool) -> bool {
+        if crowded && self.yielding.is_zero() {
+            return ready();
+        }
         for _ in 0..PAUSES {
             if ready() {
                 return true;
@@ -68,11 +81,17 @@ impl Patience {
         } else {
             Duration::ZERO
         };
+        if self.yielding.is_zero() {
+            self.slow_for = SLOW_FOR;
+        } else {
+            self.slow_for = self.slow_for.saturating_sub(1);
+        }
     }
 
     /// A wait has ended without sleep.
     pub(crate) fn succeeded(&mut self) {
         self.yielding = self.yielding.max(YIELDING);
+        self.slow_for = self.slow_for.saturating_sub(1);
     }
 }
 
@@ -100,5 +119,22 @@ mod tests {
         let mut worker = Patience::NEW;
         worker.learn(us(20));
         assert_eq!(worker.yielding, YIELDING, "never longer than it may");
+    }
+
+    #[test]
+    fn a_few_short_waits_between_long_ones_do_not_count() {
+        let mut waiter = Patience::up_to(YIELDING_FOR_A_WAKE);
+        assert!(!waiter.is_slow(), "nothing is known yet");
+        waiter.learn(us(5000));
+        for _ in 1..SLOW_FOR {
+            waiter.learn(us(20));
+            waiter.succeeded();
+            waiter.learn(us(5000));
+        }
+        assert!(waiter.is_slow());
+        (1..SLOW_FOR).for_each(|_| waiter.succeeded());
+        assert!(waiter.is_slow());
+        waiter.succeeded();
+        assert!(!waiter.is_slow(), "all are short now");
     }
 }

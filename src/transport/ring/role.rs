@@ -35,6 +35,8 @@ pub(crate) struct Role {
     visited: AtomicBool,
     /// Somebody waits otherwise than by looking after the rings, and for what is outstanding.
     relied_on: AtomicBool,
+    /// The waiter who left last had slept for long between two outcomes. A hint: a bell is cheaper than ticks then.
+    slow: AtomicBool,
 }
 
 /// What is still to be done, so that what is committed is seen by somebody.
@@ -82,8 +84,10 @@ impl Role {
         full_barrier();
     }
 
-    /// See that somebody learns of what the waiter who has given up leaves outstanding.
-    pub(crate) fn arrange<R: Watched>(&self, rings: &[Arc<R>]) -> Remains {
+    /// See that somebody learns of what the waiter who has given up leaves outstanding. `slow`: outcomes are few and
+    /// far between.
+    pub(crate) fn arrange<R: Watched>(&self, rings: &[Arc<R>], slow: bool) -> Remains {
+        self.slow.store(slow, Ordering::Relaxed);
         if !is_outstanding(rings) {
             self.visited.store(false, Ordering::Relaxed);
             if self.relied_on.load(Ordering::Relaxed) {
@@ -92,7 +96,7 @@ impl Role {
             return Remains::Nothing;
         }
         // Pairs with the swap in `attend`.
-        if self.relied_on.load(Ordering::SeqCst) && hand_over(rings) {
+        if (self.relied_on.load(Ordering::SeqCst) || slow) && hand_over(rings) {
             return Remains::Look;
         }
         self.visited.store(true, Ordering::Relaxed);
@@ -119,8 +123,10 @@ impl Role {
         if self.held.load(Ordering::SeqCst) {
             return Remains::Nothing;
         }
-        if asleep && !self.visited.load(Ordering::Relaxed) && !ring.runs_pack() {
-            // It takes long enough to wake up for a waiter to come and take this back.
+        let unhurried =
+            (asleep && !self.visited.load(Ordering::Relaxed)) || self.slow.load(Ordering::Relaxed);
+        if unhurried && !ring.runs_pack() {
+            // It takes long enough, to wake up or to run, for a waiter to come and take this back.
             sleep::listen(ring.listening(), Listener::Collector);
             // But it may have seen this before it slept, and be through with it.
             if !ring.has_news() {
