@@ -12,7 +12,9 @@ use super::peer::{Exposures, Peer};
 use super::pool;
 
 /// Of one memory: which process made it, and the how-manieth there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub(crate) struct BufferId(u64);
 
 impl BufferId {

@@ -3,7 +3,7 @@
 //!
 //! No buffer is dropped while the books are locked: dropping it may tell other peers of it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,9 +62,9 @@ struct Standing {
 #[derive(Debug, Default)]
 struct Books {
     /// The peer has the use of these.
-    lent: HashMap<BufferId, Loan>,
+    lent: BTreeMap<BufferId, Loan>,
     /// The peer has made these, and they are mapped here.
-    received: HashMap<BufferId, Received>,
+    received: BTreeMap<BufferId, Received>,
     notices: Vec<Notice>,
     /// How many bytes they are about.
     untold_bytes: usize,

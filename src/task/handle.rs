@@ -223,6 +223,22 @@ impl<T> TaskHandle<T> {
         self.owner.upgrade().filter(|_| self.cell.pool == Pool::Processes)
     }
 
+    /// Wait by looking after the rings through which the task ends. `false`: there are none, or somebody else does.
+    pub(crate) fn wait_looking(&self) -> bool {
+        // In a forked child nothing comes any more, which `wait` says.
+        self.forked().is_some()
+            || self.looking_owner().is_some_and(|owner| self.wish(None, |end| owner.wait_for(end)))
+    }
+
+    /// Its end, as something to wait for.
+    fn wish<R>(&self, until: Option<Instant>, with: impl FnOnce(&Wish<'_>) -> R) -> R {
+        with(&Wish {
+            is_done: &|| self.cell.is_done(),
+            wake_when_done: &|waker| self.cell.wake_at_end(waker),
+            until,
+        })
+    }
+
     /// `lends`: this thread may receive from a channel meanwhile, for as long as that takes.
     fn wait_until(&self, until: Option<Instant>, lends: bool) -> bool {
         if self.cell.is_done() {
@@ -232,12 +248,7 @@ impl<T> TaskHandle<T> {
         if lends && let Some(owner) = &owner {
             owner.lend_thread(self.id, &|| self.cell.is_done());
         }
-        let wish = Wish {
-            is_done: &|| self.cell.is_done(),
-            wake_when_done: &|waker| self.cell.wake_at_end(waker),
-            until,
-        };
-        let done = wait_for(owner.as_deref(), &wish);
+        let done = self.wish(until, |end| wait_for(owner.as_deref(), end));
         if !done {
             self.cell.stop_listening();
         }

@@ -13,10 +13,13 @@ use super::handle::{TaskHandle, TaskOwner};
 use super::info::TaskInfo;
 use crate::sync::{Mutex, Wish};
 
+/// So many parts of what is left are waited for one by one.
+const PARTS: usize = 16;
+
 /// Wait until every task has ended. The results stand in the order of the handles.
 ///
 /// With a timeout (`Duration` or `Some`; `None` waits for ever) that passes first, the handles come back in
-/// [`StillRunning`]; no task is cancelled by that.
+/// [`StillRunning`]; no task is cancelled by that. Without a timeout results are decoded while later tasks still run.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,18 +36,26 @@ pub fn wait_all<T>(
 ) -> Result<Vec<Result<T, TaskError>>, StillRunning<T>> {
     let handles: Vec<_> = handles.into_iter().collect();
     let deadline = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout));
-    let countdown = Arc::new(Countdown::new(handles.len()));
-    for handle in &handles {
-        let countdown: Arc<dyn Completions> = Arc::clone(&countdown) as _;
-        handle.cell().queue_at_end(countdown, 0);
-    }
-    if !countdown.wait(looking_owner(&handles).as_deref(), deadline) {
-        for handle in &handles {
-            handle.cell().stop_listening();
-        }
+    // With a deadline a handle may have to be given back, whatever has become of its task.
+    if deadline.is_some() && !Countdown::over(&handles).wait(&handles, deadline) {
         return Err(StillRunning { handles });
     }
-    Ok(handles.iter().map(TaskHandle::take).collect())
+    Ok(wait_in_turn(handles))
+}
+
+/// Results are read while later tasks still run, a part of them at a time: whoever reads does not look after rings.
+fn wait_in_turn<T>(handles: Vec<TaskHandle<T>>) -> Vec<Result<T, TaskError>> {
+    let mut results = Vec::with_capacity(handles.len());
+    let mut left = handles.into_iter();
+    while let Some(next) = left.as_slice().first() {
+        let last_of_part = &left.as_slice()[left.len() / PARTS];
+        if !next.cell().is_done() && !last_of_part.wait_looking() {
+            // Nothing to do here meanwhile: to be woken once is enough.
+            Countdown::over(left.as_slice()).wait(left.as_slice(), None);
+        }
+        results.extend(left.next().map(TaskHandle::wait));
+    }
+    results
 }
 
 /// The supervisor that a thread which waits for these can be of use to.
@@ -89,8 +100,14 @@ struct Countdown {
 }
 
 impl Countdown {
-    fn new(tasks: usize) -> Self {
-        Self { left: AtomicUsize::new(tasks), waker: Mutex::new(None) }
+    fn over<T>(handles: &[TaskHandle<T>]) -> Arc<Self> {
+        let left = AtomicUsize::new(handles.len());
+        let countdown = Arc::new(Self { left, waker: Mutex::new(None) });
+        for handle in handles {
+            let countdown: Arc<dyn Completions> = Arc::clone(&countdown) as _;
+            handle.cell().queue_at_end(countdown, 0);
+        }
+        countdown
     }
 
     fn is_done(&self) -> bool {
@@ -98,15 +115,22 @@ impl Countdown {
         self.left.load(Ordering::Acquire) == 0
     }
 
-    /// `false`: the deadline passed first.
-    fn wait(&self, owner: Option<&dyn TaskOwner>, until: Option<Instant>) -> bool {
+    /// Wait for those that it is over. `false`: the deadline passed first, and nothing is counted any more.
+    fn wait<T>(&self, handles: &[TaskHandle<T>], until: Option<Instant>) -> bool {
+        let owner = looking_owner(handles);
         let wake_when_done = |waker: &Waker| {
             *self.waker.lock() = Some(waker.clone());
             // Whoever counts down to zero after this look finds the waker.
             !self.is_done()
         };
         let wish = Wish { is_done: &|| self.is_done(), wake_when_done: &wake_when_done, until };
-        wait_for(owner, &wish)
+        let done = wait_for(owner.as_deref(), &wish);
+        if !done {
+            for handle in handles {
+                handle.cell().stop_listening();
+            }
+        }
+        done
     }
 }
 

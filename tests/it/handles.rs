@@ -115,6 +115,37 @@ fn wait_all_keeps_the_order_and_gives_handles_back() {
     });
 }
 
+/// Threads and workers of two supervisors, and others that look after the same rings.
+#[test]
+fn wait_all_of_many_kinds_by_several_threads() {
+    watched(|| {
+        let pools = [1, 2].map(|workers| {
+            let pools = Supervisor::builder().processes(Limits::new(workers));
+            pools.start().expect("workers start")
+        });
+        let submit = |n: i64| {
+            let pool = &pools[usize::from(n % 2 == 0)];
+            match n % 5 {
+                0 => pool.spawn_blocking(move || n + 1),
+                _ => pool.submit(tasks::add::call(n, 1)),
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for count in [0, 1, 15, 16, 17, 1_000] {
+                        let tasks: Vec<_> =
+                            (0..count).map(|n| submit(n).expect("accepted")).collect();
+                        let results = wait_all(tasks, None).expect("without a timeout");
+                        let values = results.into_iter().map(|result| result.expect("it ran"));
+                        assert!(values.eq(1..=count), "each in its place");
+                    }
+                });
+            }
+        });
+    });
+}
+
 #[test]
 fn as_completed_gives_the_first_first() {
     watched(|| {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use atasker::{Limits, Stop, SubmitError, Supervisor, TaskHandle, TaskStatus, wait_all};
+use atasker::{
+    Limits, Stop, SubmitError, Supervisor, TaskErrorKind, TaskHandle, TaskStatus, wait_all,
+};
 
 use crate::tasks;
 use crate::watch::{Held, TRANSPORTS, alone, eventually, is_alive};
@@ -132,7 +134,13 @@ fn in_forked_child(supervisor: &Supervisor, held: &TaskHandle<()>) -> i32 {
     let child = unsafe { libc::fork() };
     if child == 0 {
         let refused = matches!(supervisor.submit(tasks::add::call(1, 2)), Err(SubmitError::Forked));
-        let code = i32::from(!refused || held.cancel());
+        let cancelled = held.cancel();
+        // SAFETY: neither of the two is used or dropped after this.
+        let held = unsafe { std::ptr::read(held) };
+        let waited = wait_all([held], None).expect("without a timeout").remove(0);
+        let told =
+            matches!(waited.map_err(|error| error.kind().clone()), Err(TaskErrorKind::Forked));
+        let code = i32::from(!refused || cancelled || !told);
         // SAFETY: it has no preconditions.
         unsafe { libc::_exit(code) };
     }

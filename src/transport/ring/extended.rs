@@ -17,6 +17,8 @@ use crate::transport::{Staged, outcome};
 
 /// A longer result stays in its parcel until somebody reads it, since copying it takes a while.
 const FETCHED_AT_ONCE_MAX: usize = 1 << 20;
+/// What a header with a few buffers takes.
+const HEADER_BYTES_USUAL: usize = 256;
 
 /// Whether a call could be put into the ring.
 enum Put {
@@ -86,7 +88,7 @@ impl RingLink {
         let parcel = parcel.map(|announced| (announced, arguments.len() as u64));
         let behind = if parcel.is_some() { &[] } else { arguments };
         let header = Header { attachments: announced, parcel, notices: Vec::new() };
-        let mut bytes = Vec::with_capacity(super::layout::AREA_BYTES);
+        let mut bytes = Vec::with_capacity(HEADER_BYTES_USUAL + behind.len());
         if let Err(message) = header.append_to(&mut bytes) {
             self.parcels().take_back(sent);
             return Put::Refused(message);

@@ -201,12 +201,13 @@ impl Parcels {
 
     /// Read what a message needs. Most have buffers that are known already, and no system call is needed.
     ///
-    /// Before a notice everything: what it is about must not be found in the socket afterwards.
+    /// Before the other side's buffer is forgotten everything: it must not be found in the socket afterwards.
     pub(super) fn read_for(&self, inbox: &mut Inbox, header: &Header) -> Result<(), String> {
         let parcel = header.parcel.iter().map(|(parcel, _)| parcel);
         let all_known =
             header.attachments.iter().chain(parcel).all(|one| self.peer.has_sent(one.id));
-        if all_known && header.notices.is_empty() { Ok(()) } else { self.read(inbox) }
+        let forgets = header.notices.iter().any(|notice| matches!(notice, Notice::Forget(_)));
+        if all_known && !forgets { Ok(()) } else { self.read(inbox) }
     }
 
     fn adopt(
@@ -376,6 +377,21 @@ mod tests {
         coordinator.read(&mut inbox).expect("no lie");
         let taken = coordinator.receive(&mut inbox, &in_parcel(announced, 5));
         assert!(taken.expect("it was sent").parcel.is_some());
+    }
+
+    #[test]
+    fn what_is_forgotten_does_not_come_afterwards() {
+        let (coordinator, worker) = pair();
+        let (parcel, announced) = made(&worker);
+        // What announced it was never committed, and the buffer is dropped.
+        worker.take_back([&parcel]);
+        let notices = vec![Notice::Forget(announced.id)];
+        let header = Header { notices, ..Header::default() };
+        let mut inbox = Inbox::default();
+        coordinator.read_for(&mut inbox, &header).expect("no lie");
+        coordinator.apply(header.notices);
+        coordinator.read(&mut inbox).expect("no lie");
+        assert!(!coordinator.peer().has_sent(announced.id), "it would be mapped for ever");
     }
 
     #[test]
