@@ -67,3 +67,20 @@ pub(crate) fn wait_on<'a, T>(
         }
     }
 }
+
+/// No wait counts for more than this.
+const LOOKS_APART: Duration = Duration::from_millis(250);
+
+/// The same, for a part of `patience` at a time, which is less by it then. While this process is suspended, time passes
+/// and nothing can happen: then only what it asked for counts.
+pub(crate) fn wait_awake<'a, T>(
+    condvar: &Condvar,
+    guard: MutexGuard<'a, T>,
+    patience: &mut Duration,
+) -> MutexGuard<'a, T> {
+    let asked = (*patience).min(LOOKS_APART);
+    let since = Instant::now();
+    let guard = wait_on(condvar, guard, Some(asked));
+    *patience -= since.elapsed().min(asked);
+    guard
+}

@@ -57,8 +57,6 @@ struct Pool {
     nudge: Nudge,
     waiter: Futex,
     delivered: AtomicBool,
-    /// Whether its waiters find that outcomes are few and far between.
-    slow: bool,
 }
 
 impl Pool {
@@ -80,12 +78,8 @@ impl Pool {
             nudge: Nudge::default(),
             waiter: Futex::new(),
             delivered: AtomicBool::new(false),
-            slow,
         };
-        if slow {
-            // A waiter was there before.
-            assert_eq!(pool.role.arrange(&pool.rings, true), Remains::Nothing);
-        }
+        pool.role.set_slow(slow);
         Arc::new(pool)
     }
 
@@ -176,7 +170,7 @@ impl Pool {
     /// The end of `Collector::wait_for`.
     fn leave(&self) {
         self.role.give_up();
-        let remains = self.role.arrange(&self.rings, self.slow);
+        let remains = self.role.arrange(&self.rings);
         self.unlock();
         self.finish(remains);
     }
@@ -321,7 +315,7 @@ fn what_is_relied_on_stays_so_while_a_waiter_leaves() {
         assert!(pool.try_lock());
         pool.role.take();
         pool.role.give_up();
-        assert_eq!(pool.role.arrange(&pool.rings, false), Remains::Look);
+        assert_eq!(pool.role.arrange(&pool.rings), Remains::Look);
     });
 }
 

@@ -13,7 +13,7 @@ use super::pool;
 
 /// Of one memory: which process made it, and the how-manieth there.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 pub(crate) struct BufferId(u64);
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::crash::{Draft, log_kill, why_killed};
 use super::error::StartError;
@@ -13,7 +13,7 @@ use crate::codec::Encoded;
 use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, Source, Transport, WorkerStartError};
 use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
-use crate::sync::{Mutex, Wish, wait_on};
+use crate::sync::{Mutex, Wish, wait_awake};
 use crate::task::cell::{Function, TaskCell};
 use crate::task::error::SubmitError;
 use crate::task::id::{Ticket, WorkerId};
@@ -110,7 +110,8 @@ impl Workers {
 
     /// Wait until a worker is ready, or until it is certain that none will be.
     fn wait_ready(&self) -> Result<(), StartError> {
-        let deadline = Instant::now() + self.config.start_timeout.saturating_mul(2);
+        let longest = self.config.start_timeout.saturating_mul(2);
+        let mut patience = longest;
         let mut state = self.state.lock();
         loop {
             if state.was_ready {
@@ -120,13 +121,10 @@ impl Workers {
             if let Some(error) = &state.start_error {
                 return Err(error.clone().into());
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(StartError::NoWorker {
-                    waited: self.config.start_timeout.saturating_mul(2),
-                });
+            if patience.is_zero() {
+                return Err(StartError::NoWorker { waited: longest });
             }
-            state = wait_on(&self.changed, state, Some(left));
+            state = wait_awake(&self.changed, state, &mut patience);
         }
     }
 }

@@ -225,9 +225,8 @@ impl<T> TaskHandle<T> {
 
     /// Wait by looking after the rings through which the task ends. `false`: there are none, or somebody else does.
     pub(crate) fn wait_looking(&self) -> bool {
-        // In a forked child nothing comes any more, which `wait` says.
-        self.forked().is_some()
-            || self.looking_owner().is_some_and(|owner| self.wish(None, |end| owner.wait_for(end)))
+        self.looking_owner()
+            .is_some_and(|owner| self.cell.is_done() || self.wish(None, |end| owner.wait_for(end)))
     }
 
     /// Its end, as something to wait for.

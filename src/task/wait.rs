@@ -12,6 +12,7 @@ use super::error::TaskError;
 use super::handle::{TaskHandle, TaskOwner};
 use super::info::TaskInfo;
 use crate::sync::{Mutex, Wish};
+use crate::sys::fork::is_forked_child;
 
 /// So many parts of what is left are waited for one by one.
 const PARTS: usize = 16;
@@ -19,7 +20,7 @@ const PARTS: usize = 16;
 /// Wait until every task has ended. The results stand in the order of the handles.
 ///
 /// With a timeout (`Duration` or `Some`; `None` waits for ever) that passes first, the handles come back in
-/// [`StillRunning`]; no task is cancelled by that. Without a timeout results are decoded while later tasks still run.
+/// [`StillRunning`]; no task is cancelled by that.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,7 +38,10 @@ pub fn wait_all<T>(
     let handles: Vec<_> = handles.into_iter().collect();
     let deadline = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout));
     // With a deadline a handle may have to be given back, whatever has become of its task.
-    if deadline.is_some() && !Countdown::over(&handles).wait(&handles, deadline) {
+    if deadline.is_some()
+        && !is_forked_child()
+        && !Countdown::over(&handles).wait(&handles, deadline)
+    {
         return Err(StillRunning { handles });
     }
     Ok(wait_in_turn(handles))
@@ -49,7 +53,8 @@ fn wait_in_turn<T>(handles: Vec<TaskHandle<T>>) -> Vec<Result<T, TaskError>> {
     let mut left = handles.into_iter();
     while let Some(next) = left.as_slice().first() {
         let last_of_part = &left.as_slice()[left.len() / PARTS];
-        if !next.cell().is_done() && !last_of_part.wait_looking() {
+        // In a forked child nothing comes any more, which `wait` says.
+        if !next.cell().is_done() && !is_forked_child() && !last_of_part.wait_looking() {
             // Nothing to do here meanwhile: to be woken once is enough.
             Countdown::over(left.as_slice()).wait(left.as_slice(), None);
         }

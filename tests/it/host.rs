@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use atasker::{
-    Limits, Stop, SubmitError, Supervisor, TaskErrorKind, TaskHandle, TaskStatus, wait_all,
+    Limits, Stop, SubmitError, Supervisor, TaskError, TaskErrorKind, TaskHandle, TaskStatus,
+    wait_all,
 };
 
 use crate::tasks;
@@ -114,32 +115,42 @@ fn one_that_forks_while_tasks_run() {
         check_all_ends(|supervisor| {
             let folder = tempfile::tempdir().expect("a folder");
             let file = folder.path().join("held");
-            let held = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+            let submit = |call| supervisor.submit(call).expect("accepted");
+            let mut handles = vec![submit(tasks::hold::call(&file))];
             eventually("it runs", || file.exists());
-            for _ in 0..20 {
+            // What has ended can be read in a child.
+            handles.extend((0..20).map(|_| submit(tasks::nothing::call())));
+            eventually("they have ended", || handles[1..].iter().all(TaskHandle::is_done));
+            for timeout in [None, Some(Duration::from_mins(1))].repeat(10) {
                 let running = supervisor.submit(tasks::add::call(1, 2)).expect("accepted");
-                assert_eq!(in_forked_child(supervisor, &held), 0, "the child is told what it is");
+                assert_eq!(in_forked_child(supervisor, &handles, timeout), 0, "the child is told");
                 assert_eq!(running.wait().expect("it notices nothing"), 3);
             }
             std::fs::remove_file(&file).expect("it is there");
-            held.wait().expect("it notices nothing");
+            let all = wait_all(handles, None).expect("without a timeout");
+            assert!(all.iter().all(Result::is_ok), "they notice nothing");
         });
     });
 }
 
 /// Fork, and try what a child must not do. The exit code: zero if it was told so.
 #[expect(unsafe_code, reason = "only a fork makes a forked child")]
-fn in_forked_child(supervisor: &Supervisor, held: &TaskHandle<()>) -> i32 {
+fn in_forked_child(
+    supervisor: &Supervisor,
+    handles: &Vec<TaskHandle<()>>,
+    timeout: Option<Duration>,
+) -> i32 {
     // SAFETY: the child calls what is to be called in forked children, and leaves by _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let refused = matches!(supervisor.submit(tasks::add::call(1, 2)), Err(SubmitError::Forked));
-        let cancelled = held.cancel();
-        // SAFETY: neither of the two is used or dropped after this.
-        let held = unsafe { std::ptr::read(held) };
-        let waited = wait_all([held], None).expect("without a timeout").remove(0);
-        let told =
-            matches!(waited.map_err(|error| error.kind().clone()), Err(TaskErrorKind::Forked));
+        let cancelled = handles[0].cancel();
+        // SAFETY: the child uses and drops no others than these.
+        let handles = unsafe { std::ptr::read(handles) };
+        let waited = wait_all(handles, timeout).expect("it is told before");
+        let (open, ended) = waited.split_first().expect("there are some");
+        let told = matches!(open.as_ref().map_err(TaskError::kind), Err(TaskErrorKind::Forked))
+            && ended.iter().all(Result::is_ok);
         let code = i32::from(!refused || cancelled || !told);
         // SAFETY: it has no preconditions.
         unsafe { libc::_exit(code) };

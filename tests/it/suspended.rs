@@ -13,6 +13,7 @@ use crate::watch::{TRANSPORTS, each_transport, eventually, send_signal, state_of
 
 const FOLDER: &str = "ATASKER_TEST_SUSPENDED";
 const CHANNEL: &str = "ATASKER_TEST_SUSPENDED_CHANNEL";
+const STARTING: &str = "ATASKER_TEST_SUSPENDED_STARTING";
 /// Time enough to say that all runs, and for the other to hear it.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -23,7 +24,17 @@ fn the_host() {
         return;
     };
     // Nobody else sees to it that it ends if the other test fails.
-    watched(|| host(&folder));
+    watched(
+        || if std::env::var_os(STARTING).is_some() { starting(&folder) } else { host(&folder) },
+    );
+}
+
+/// One that is suspended while its first worker starts.
+fn starting(folder: &std::path::Path) {
+    let builder = Supervisor::builder().processes(Limits::new(1)).start_timeout(TIMEOUT);
+    let supervisor =
+        builder.worker_data(&format!("wait for {}", folder.join("go").display())).start();
+    println!("started {:?}", supervisor.err().map(|error| error.to_string()));
 }
 
 fn host(folder: &std::path::Path) {
@@ -63,15 +74,14 @@ struct Host {
 }
 
 impl Host {
-    fn start(folder: &std::path::Path, transport: Transport) -> Self {
+    /// `variable`: by which it knows what else is wanted of it.
+    fn start(folder: &std::path::Path, variable: Option<&str>) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this test binary"));
         command
             .args(["suspended::the_host", "--exact", "--nocapture", "--test-threads=1"])
             .env(FOLDER, folder)
             .stdout(Stdio::piped());
-        if transport == Transport::Channel {
-            command.env(CHANNEL, "");
-        }
+        command.envs(variable.map(|variable| (variable, "")));
         let mut child = command.spawn().expect("the test binary starts");
         let output = child.stdout.take().expect("it is piped");
         Self { child, lines: BufReader::new(output).lines() }
@@ -103,7 +113,8 @@ fn a_suspended_host_does_not_time_its_tasks_out() {
     }) {
         watched(|| {
             let folder = tempfile::tempdir().expect("a folder");
-            let mut host = Host::start(folder.path(), transport);
+            let channel = (transport == Transport::Channel).then_some(CHANNEL);
+            let mut host = Host::start(folder.path(), channel);
             let worker: u32 = host.says("pid ").parse().expect("a pid");
             let both = [host.child.id(), worker];
             both.iter().for_each(|&pid| send_signal(pid, libc::SIGSTOP));
@@ -122,6 +133,27 @@ fn a_suspended_host_does_not_time_its_tasks_out() {
             assert!(host.child.wait().expect("it ends").success());
         });
     }
+}
+
+#[test]
+fn a_suspended_host_does_not_give_up_a_start() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut host = Host::start(folder.path(), Some(STARTING));
+        let go = folder.path().join("go");
+        eventually("a worker starts", || go.with_extension("reached").exists());
+        let pid = host.child.id();
+        send_signal(pid, libc::SIGSTOP);
+        eventually("it is stopped", || state_of(pid) == Some('T'));
+        // Longer than a start may take, and than `start` waits for one.
+        std::thread::sleep(TIMEOUT * 9 / 4);
+        send_signal(pid, libc::SIGCONT);
+        // Time to give up.
+        std::thread::sleep(Duration::from_millis(100));
+        std::fs::write(go, "").expect("the test's folder is writable");
+        assert_eq!(host.says("started "), "None");
+        assert!(host.child.wait().expect("it ends").success());
+    });
 }
 
 #[test]

@@ -297,6 +297,12 @@ fn greet(data: Option<String>) -> TaskResult<()> {
         std::process::abort();
     }
     assert_ne!(data, "panic", "the initialiser panics");
+    if let Some(file) = data.strip_prefix("wait for ").map(Path::new) {
+        std::fs::write(file.with_extension("reached"), "")?;
+        while !file.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
     if data == "hang" {
         loop {
             std::thread::park();

@@ -15,8 +15,8 @@
 //! What is outstanding while nobody has the role, and nobody is known to wait for it, may be awaited in a
 //! moment or never. As long as threads keep coming by, to submit or to wait, no bell is asked for: every bell
 //! costs a wake, and the collector would only be in their way. But it looks once a tick whether somebody has
-//! come since, and takes over if not. Where outcomes are milliseconds apart it is the ticks that would be in the way, and
-//! the bell is asked for, which is hardly ever rung.
+//! come since, and takes over if not. Where waits are long (`slow`) it is the ticks that would be in the way, and
+//! the bell is asked for: whoever has left is mostly back before it is rung.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
@@ -147,10 +147,15 @@ impl Collector {
 
     fn deliver(&self, gather: &Gather<'_>) {
         let all = self.try_role().is_some_and(|mut holder| {
-            let view = &mut holder.view;
+            let Holder { view, patience } = &mut *holder;
             view.refresh(self);
+            let has_news = view.has_news();
+            if has_news {
+                patience.found();
+                self.role.set_slow(patience.is_slow());
+            }
             // Somebody else delivers what a dead worker left; nobody is rung for the rest.
-            let missed = view.has_news() && !gather(&view.links, false);
+            let missed = has_news && !gather(&view.links, false);
             !missed && !view.runs_packs()
         });
         if !all && self.role.on_missed() == Remains::WakeCollector {
@@ -194,7 +199,8 @@ impl Collector {
             self.look_after(&mut holder, wish, gather);
             self.role.give_up();
             holder.view.refresh(self);
-            let remains = self.role.arrange(&holder.view.links, holder.patience.is_slow());
+            self.role.set_slow(holder.patience.is_slow());
+            let remains = self.role.arrange(&holder.view.links);
             drop(holder);
             self.finish(remains, gather);
             if (wish.is_done)() || is_past(wish.until) {
@@ -214,6 +220,7 @@ impl Collector {
                 return;
             }
             if holder.view.has_news() {
+                holder.patience.found();
                 if !gather(&holder.view.links, false) {
                     std::thread::yield_now();
                 }

@@ -22,7 +22,7 @@ const SLOW_FOR: u8 = 8;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// How long the next look may last. Zero: the pauses only.
+    /// How long the next look may last. Zero: the pauses only, or not even those where others could use the core.
     yielding: Duration,
     /// The most that it may become.
     max: Duration,
@@ -39,7 +39,7 @@ impl Patience {
     /// For those who are not answered, but get new work.
     pub(crate) const NEW: Self = Self::up_to(YIELDING);
 
-    /// Whether some of the last waits were so long that yielding did not pay.
+    /// Whether some of the last waits were so long, a fifth of a millisecond and more, that yielding did not pay.
     pub(crate) const fn is_slow(self) -> bool {
         self.slow_for > 0
     }
@@ -91,6 +91,11 @@ impl Patience {
     /// A wait has ended without sleep.
     pub(crate) fn succeeded(&mut self) {
         self.yielding = self.yielding.max(YIELDING);
+        self.found();
+    }
+
+    /// There was something before anybody waited.
+    pub(crate) fn found(&mut self) {
         self.slow_for = self.slow_for.saturating_sub(1);
     }
 }

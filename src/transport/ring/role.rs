@@ -35,7 +35,7 @@ pub(crate) struct Role {
     visited: AtomicBool,
     /// Somebody waits otherwise than by looking after the rings, and for what is outstanding.
     relied_on: AtomicBool,
-    /// The waiter who left last had slept for long between two outcomes. A hint: a bell is cheaper than ticks then.
+    /// Some of the last waits were long. A hint: a bell is cheaper than ticks then.
     slow: AtomicBool,
 }
 
@@ -84,10 +84,14 @@ impl Role {
         full_barrier();
     }
 
-    /// See that somebody learns of what the waiter who has given up leaves outstanding. `slow`: outcomes are few and
-    /// far between.
-    pub(crate) fn arrange<R: Watched>(&self, rings: &[Arc<R>], slow: bool) -> Remains {
+    /// Whether outcomes are few and far between. For whoever has the lock of the role.
+    #[inline]
+    pub(crate) fn set_slow(&self, slow: bool) {
         self.slow.store(slow, Ordering::Relaxed);
+    }
+
+    /// See that somebody learns of what the waiter who has given up leaves outstanding.
+    pub(crate) fn arrange<R: Watched>(&self, rings: &[Arc<R>]) -> Remains {
         if !is_outstanding(rings) {
             self.visited.store(false, Ordering::Relaxed);
             if self.relied_on.load(Ordering::Relaxed) {
@@ -96,6 +100,7 @@ impl Role {
             return Remains::Nothing;
         }
         // Pairs with the swap in `attend`.
+        let slow = self.slow.load(Ordering::Relaxed);
         if (self.relied_on.load(Ordering::SeqCst) || slow) && hand_over(rings) {
             return Remains::Look;
         }
