@@ -12,7 +12,7 @@ use super::call::ReadResult;
 use super::cell::{Callback, Outcome, TaskCell};
 use super::error::{TaskError, TaskErrorKind};
 use super::id::TaskId;
-use super::info::{Pool, Progress, TaskInfo};
+use super::info::{Ended, Pool, Progress, TaskInfo, TaskStatus};
 use super::wait::wait_for;
 use crate::sync::Wish;
 
@@ -177,6 +177,9 @@ impl<T> TaskHandle<T> {
             if let Some(ended) = self.cell.ended() {
                 return ended.into_info(self.id, &self.cell.name);
             }
+            if let Some(error) = self.forked() {
+                return self.info_of_lost(error.status());
+            }
             if let Some(info) = self.owner.upgrade().and_then(|owner| owner.info(self.id)) {
                 return info;
             }
@@ -192,6 +195,21 @@ impl<T> TaskHandle<T> {
             return None;
         }
         self.owner.upgrade()?.info(self.id)?.progress
+    }
+
+    /// All that a forked child can tell of a task that had not ended.
+    fn info_of_lost(&self, status: TaskStatus) -> TaskInfo {
+        let ended = Ended {
+            status,
+            priority: self.cell.priority,
+            pool: self.cell.pool,
+            attempts: 0,
+            queued: Duration::ZERO,
+            ran: Duration::ZERO,
+            pid: None,
+            returned_error: None,
+        };
+        ended.into_info(self.id, &self.cell.name)
     }
 
     /// In a forked child nobody will ever end the task.
@@ -213,8 +231,11 @@ impl<T> TaskHandle<T> {
         &self.cell
     }
 
-    /// Take the value of a task that has ended.
+    /// Take the value of a task that has ended, or, in a forked child, never will.
     pub(crate) fn take(&self) -> Result<T, TaskError> {
+        if let Some(error) = self.forked() {
+            return Err(error);
+        }
         read_taken(self.cell.take_outcome(), self.read, self.id, &self.cell.name)
     }
 

@@ -215,8 +215,13 @@ impl<T> Iterator for AsCompleted<T> {
         if self.left == 0 {
             return None;
         }
-        let owner = self.handles.iter().flatten().find_map(TaskHandle::looking_owner);
-        let index = self.queue.next(owner.as_deref());
+        let index = if is_forked_child() {
+            // Nobody queues anything any more, and the queue may have been locked at the fork.
+            self.handles.iter().position(Option::is_some)?
+        } else {
+            let owner = self.handles.iter().flatten().find_map(TaskHandle::looking_owner);
+            self.queue.next(owner.as_deref())
+        };
         self.left -= 1;
         let handle = self.handles[index].take().expect("a task ends once");
         Some(completion(index, &handle))

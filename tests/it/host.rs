@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use atasker::{
     Limits, Stop, SubmitError, Supervisor, TaskError, TaskErrorKind, TaskHandle, TaskStatus,
-    wait_all,
+    as_completed, wait_all,
 };
 
 use crate::tasks;
@@ -121,7 +121,7 @@ fn one_that_forks_while_tasks_run() {
             // What has ended can be read in a child.
             handles.extend((0..20).map(|_| submit(tasks::nothing::call())));
             eventually("they have ended", || handles[1..].iter().all(TaskHandle::is_done));
-            for timeout in [None, Some(Duration::from_mins(1))].repeat(10) {
+            for timeout in [None, Some(None), Some(Some(Duration::from_mins(1)))].repeat(7) {
                 let running = supervisor.submit(tasks::add::call(1, 2)).expect("accepted");
                 assert_eq!(in_forked_child(supervisor, &handles, timeout), 0, "the child is told");
                 assert_eq!(running.wait().expect("it notices nothing"), 3);
@@ -133,12 +133,13 @@ fn one_that_forks_while_tasks_run() {
     });
 }
 
-/// Fork, and try what a child must not do. The exit code: zero if it was told so.
+/// Fork, and try what a child must not do. `timeout`: for `wait_all`, or `as_completed` is used. The exit code: zero if it
+/// was told so.
 #[expect(unsafe_code, reason = "only a fork makes a forked child")]
 fn in_forked_child(
     supervisor: &Supervisor,
     handles: &Vec<TaskHandle<()>>,
-    timeout: Option<Duration>,
+    timeout: Option<Option<Duration>>,
 ) -> i32 {
     // SAFETY: the child calls what is to be called in forked children, and leaves by _exit.
     let child = unsafe { libc::fork() };
@@ -147,7 +148,11 @@ fn in_forked_child(
         let cancelled = handles[0].cancel();
         // SAFETY: the child uses and drops no others than these.
         let handles = unsafe { std::ptr::read(handles) };
-        let waited = wait_all(handles, timeout).expect("it is told before");
+        let cancelled = cancelled || handles[0].info().status != TaskStatus::Cancelled;
+        let waited = match timeout {
+            Some(timeout) => wait_all(handles, timeout).expect("it is told before"),
+            None => as_completed(handles).map(|done| done.result).collect(),
+        };
         let (open, ended) = waited.split_first().expect("there are some");
         let told = matches!(open.as_ref().map_err(TaskError::kind), Err(TaskErrorKind::Forked))
             && ended.iter().all(Result::is_ok);
