@@ -121,9 +121,9 @@ fn one_that_forks_while_tasks_run() {
             // What has ended can be read in a child.
             handles.extend((0..20).map(|_| submit(tasks::nothing::call())));
             eventually("they have ended", || handles[1..].iter().all(TaskHandle::is_done));
-            for timeout in [None, Some(None), Some(Some(Duration::from_mins(1)))].repeat(7) {
+            for wait in [in_turn as Wait, wait_for_ever, wait_a_minute].repeat(7) {
                 let running = supervisor.submit(tasks::add::call(1, 2)).expect("accepted");
-                assert_eq!(in_forked_child(supervisor, &handles, timeout), 0, "the child is told");
+                assert_eq!(in_forked_child(supervisor, &handles, wait), 0, "the child is told");
                 assert_eq!(running.wait().expect("it notices nothing"), 3);
             }
             std::fs::remove_file(&file).expect("it is there");
@@ -133,14 +133,23 @@ fn one_that_forks_while_tasks_run() {
     });
 }
 
-/// Fork, and try what a child must not do. `timeout`: for `wait_all`, or `as_completed` is used. The exit code: zero if it
-/// was told so.
+type Wait = fn(Vec<TaskHandle<()>>) -> Vec<Result<(), TaskError>>;
+
+fn in_turn(handles: Vec<TaskHandle<()>>) -> Vec<Result<(), TaskError>> {
+    as_completed(handles).map(|done| done.result).collect()
+}
+
+fn wait_for_ever(handles: Vec<TaskHandle<()>>) -> Vec<Result<(), TaskError>> {
+    wait_all(handles, None).expect("without a timeout")
+}
+
+fn wait_a_minute(handles: Vec<TaskHandle<()>>) -> Vec<Result<(), TaskError>> {
+    wait_all(handles, Duration::from_mins(1)).expect("it is told before")
+}
+
+/// Fork, and try what a child must not do. The exit code: zero if it was told so.
 #[expect(unsafe_code, reason = "only a fork makes a forked child")]
-fn in_forked_child(
-    supervisor: &Supervisor,
-    handles: &Vec<TaskHandle<()>>,
-    timeout: Option<Option<Duration>>,
-) -> i32 {
+fn in_forked_child(supervisor: &Supervisor, handles: &Vec<TaskHandle<()>>, wait: Wait) -> i32 {
     // SAFETY: the child calls what is to be called in forked children, and leaves by _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -149,10 +158,7 @@ fn in_forked_child(
         // SAFETY: the child uses and drops no others than these.
         let handles = unsafe { std::ptr::read(handles) };
         let cancelled = cancelled || handles[0].info().status != TaskStatus::Cancelled;
-        let waited = match timeout {
-            Some(timeout) => wait_all(handles, timeout).expect("it is told before"),
-            None => as_completed(handles).map(|done| done.result).collect(),
-        };
+        let waited = wait(handles);
         let (open, ended) = waited.split_first().expect("there are some");
         let told = matches!(open.as_ref().map_err(TaskError::kind), Err(TaskErrorKind::Forked))
             && ended.iter().all(Result::is_ok);
