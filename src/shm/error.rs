@@ -33,7 +33,7 @@ pub enum BufferError {
     #[error("the shared buffer is being read")]
     InUse,
     /// The system refused something else. The likely reason is the limit of open files: each buffer takes one.
-    #[error("the system refused a shared buffer of {bytes} bytes")]
+    #[error("the system refused a shared buffer of {bytes} bytes: {source}")]
     System {
         /// So much was wanted.
         bytes: usize,

@@ -9,6 +9,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 
 use super::mapping::checked;
+use crate::sys;
 
 /// Nobody can change the size any more, nor add or forget a seal.
 pub(super) const FIXED_SIZE: SealFlags =
@@ -19,6 +20,13 @@ pub(super) const SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// Nobody can ever change it.
 pub(super) const IMMUTABLE: SealFlags = FIXED_SIZE.union(SealFlags::WRITE);
+
+/// Some kernels undo what any signal interrupts, and those of a profiler come every few milliseconds: so no more than this
+/// is allocated in one go.
+const AT_ONCE: u64 = 1 << 20;
+/// Before more than this is allocated it is asked whether there is so much. The kernel would give all there is for a part
+/// of it, and end whatever else runs.
+const ASKED_FROM: u64 = 64 << 20;
 
 /// A new one of this size, full of zeros that take no memory yet. Not sealed.
 pub(super) fn create(length: usize) -> io::Result<OwnedFd> {
@@ -48,12 +56,22 @@ pub(super) fn seal(file: BorrowedFd<'_>, seals: SealFlags) -> io::Result<()> {
 /// with SIGBUS.
 pub(super) fn commit(file: BorrowedFd<'_>, range: &Range<usize>, length: usize) -> io::Result<()> {
     let (offset, length) = checked(range, length)?;
-    if length == 0 {
-        return Ok(());
+    if length > ASKED_FROM && sys::memory::available().is_some_and(|left| length > left) {
+        return Err(Errno::NOMEM.into());
     }
-    rustix::io::retry_on_intr(|| {
-        rustix::fs::fallocate(file, FallocateFlags::empty(), offset, length)
-    })?;
+    allocate(file, offset..offset + length)
+}
+
+/// The same, whatever there is.
+pub(super) fn allocate(file: BorrowedFd<'_>, range: Range<u64>) -> io::Result<()> {
+    let mut offset = range.start;
+    while offset < range.end {
+        let length = AT_ONCE.min(range.end - offset);
+        rustix::io::retry_on_intr(|| {
+            rustix::fs::fallocate(file, FallocateFlags::empty(), offset, length)
+        })?;
+        offset += length;
+    }
     Ok(())
 }
 

@@ -16,12 +16,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{FallocateFlags, Mode};
+use rustix::fs::Mode;
 use rustix::shm::OFlags;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::mapping::{Memory, not_in_forks};
-use super::memfd::invalid;
+use super::memfd::{self, invalid};
 
 /// One end of a named object.
 pub(super) struct Named {
@@ -40,9 +40,7 @@ impl Named {
     pub(super) fn create(length: usize) -> io::Result<Self> {
         let shmem = ShmemConf::new().size(length).create().map_err(failed)?;
         let named = Self::with_descriptor(shmem, true)?;
-        rustix::io::retry_on_intr(|| {
-            rustix::fs::fallocate(&named.descriptor, FallocateFlags::empty(), 0, length as u64)
-        })?;
+        memfd::allocate(named.descriptor.as_fd(), 0..length as u64)?;
         Ok(named)
     }
 

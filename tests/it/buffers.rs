@@ -159,6 +159,15 @@ fn keep(blob: Blob) -> Result<(), String> {
 }
 
 #[test]
+fn more_than_there_is_is_refused() {
+    for bytes in [1 << 45, usize::MAX] {
+        // The kernel would begin to give it, and end other programs.
+        Blob::zeroed(bytes).expect_err("no machine has so much");
+        SharedSlice::<u64>::zeroed(bytes / 8).expect_err("no machine has so much");
+    }
+}
+
+#[test]
 fn a_lent_buffer_is_changed_in_place_and_comes_back() {
     watched(|| {
         let supervisor = supervisor(2);
