@@ -56,7 +56,7 @@ pub(super) fn seal(file: BorrowedFd<'_>, seals: SealFlags) -> io::Result<()> {
 /// with SIGBUS.
 pub(super) fn commit(file: BorrowedFd<'_>, range: &Range<usize>, length: usize) -> io::Result<()> {
     let (offset, length) = checked(range, length)?;
-    if length > ASKED_FROM && sys::memory::available().is_some_and(|left| length > left) {
+    if length > ASKED_FROM && sys::memory::left_on_machine().is_some_and(|left| length > left) {
         return Err(Errno::NOMEM.into());
     }
     allocate(file, offset..offset + length)

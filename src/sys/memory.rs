@@ -20,6 +20,13 @@ pub(crate) fn available() -> Option<u64> {
     Some(left_in_groups(&groups, Path::new("/sys/fs/cgroup")).map_or(machine, |it| it.min(machine)))
 }
 
+/// How many bytes the machine has left, swap included, whatever the control groups let this process have: one that wants
+/// more than its group has harms none but its group.
+pub(crate) fn left_on_machine() -> Option<u64> {
+    let machine = read_to_string("/proc/meminfo").ok()?;
+    Some(field(&machine, "MemAvailable:")? + field(&machine, "SwapFree:").unwrap_or_default())
+}
+
 /// A number of KiB, in bytes.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -87,6 +94,7 @@ mod tests {
         assert!(after >= before + (48 << 20), "{before} before, {after} after");
         assert_eq!(held_by(u32::MAX), None);
         assert!(available().expect("procfs") > 0);
+        assert!(left_on_machine().expect("procfs") > 0);
     }
 
     #[test]
