@@ -118,9 +118,12 @@ fn overwrite_in_each(scene: &Scene, part: Part) {
 
 /// A liar may live on, and be found out at a later task.
 pub(super) fn retire_liars(scene: &Scene) {
-    for pid in scene.pids() {
+    let liars = scene.pids();
+    for &pid in &liars {
         crate::watch::send_signal(pid, libc::SIGKILL);
     }
+    // What is given to one before its death is noticed may cost a task.
+    eventually("they are gone", || !scene.pids().iter().any(|pid| liars.contains(pid)));
     eventually("others are there", || {
         let call = tasks::add::call(1, 1).timeout(Duration::from_secs(1));
         scene.run(call).is_ok_and(|sum| sum == 2)
