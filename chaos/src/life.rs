@@ -25,6 +25,8 @@ use crate::watchdog;
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 /// For so many chapters a supervisor may still get what it keeps.
 const WARM_UP: u64 = 4;
+/// How long a thread that is to count a task's end may wait for a core.
+const COUNTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the threads of a life share.
 #[derive(Debug)]
@@ -224,8 +226,19 @@ fn run_chapter(
     record.clear().expect("the record can be cleared");
     shared.trace.forget();
     shared.progress.fetch_add(1, Ordering::Relaxed);
-    let counted = in_order(supervisor.info().ended);
-    ledger.check_against(&counted).map_err(|what| Violation::of_life(shared, what))
+    await_counted(supervisor, ledger).map_err(|what| Violation::of_life(shared, what))
+}
+
+/// The core lets go of a task a moment before it is counted, which nobody waits for whose handle was dropped.
+fn await_counted(supervisor: &Supervisor, ledger: &Ledger) -> Result<(), String> {
+    let until = Instant::now() + COUNTED_WITHIN;
+    loop {
+        let checked = ledger.check_against(&in_order(supervisor.info().ended));
+        if checked.is_ok() || Instant::now() > until {
+            return checked;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Lanes, and meanwhile or after them the end of the supervisor; and the oracle.

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 
 /// How much more than at first may be allocated between two lives, in KiB. Nothing of a supervisor is left then.
 const ALLOCATED_BETWEEN_LIVES: u64 = 1 << 10;
-/// The same while a supervisor lives. It remembers how its last workers ended, and keeps room for as many tasks as there
-/// ever were at once.
-const ALLOCATED_WITHIN_LIFE: u64 = 4 << 10;
+/// The same while a supervisor lives. It remembers how its last 64 workers ended, each with up to a quarter of a MiB of
+/// stack and mappings, and keeps room for as many tasks as there ever were at once.
+const ALLOCATED_WITHIN_LIFE: u64 = 16 << 10;
 /// How much more than at first may be resident between two lives, in KiB. An allocator can't give back a page on which
 /// anything is left.
 const RESIDENT_BETWEEN_LIVES: u64 = 16 << 10;
