@@ -156,10 +156,13 @@ impl Role {
         }
     }
 
-    /// Somebody comes by, and is about to deliver what there is.
+    /// Somebody comes by, and is about to deliver what there is. Where bells are cheaper than ticks, nobody is spared any
+    /// by that.
     #[inline]
     pub(crate) fn visit(&self) {
-        self.visited.store(true, Ordering::Relaxed);
+        if !self.slow.load(Ordering::Relaxed) {
+            self.visited.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whoever came to deliver could not look at everything, or left something of which nobody is rung.

@@ -268,6 +268,8 @@ fn more_calls_than_entries_again_and_again(scene: &Scene) {
 fn a_large_call_then_death(scene: &Scene) {
     scene.start(scene.builder().processes(atasker::Limits::new(1)));
     let sent = vec![1; 9_000_000];
+    // The next worker may be sent it before the death is certain.
+    scene.keep_memory();
     for _ in 0..3 {
         let pid = scene.run(tasks::pid::call()).expect("it runs");
         send_signal(pid, libc::SIGSTOP);
@@ -283,6 +285,7 @@ fn a_large_call_then_death(scene: &Scene) {
 
 fn a_large_result_then_death(scene: &Scene) {
     let sent: Vec<u8> = (0..9_000_000_u32).map(|n| n as u8).collect();
+    scene.keep_memory();
     let large = scene.submit(tasks::reverse::call(&sent)).expect("accepted");
     eventually("it ends", || large.is_done());
     for _ in 0..2 {
