@@ -240,14 +240,10 @@ impl Pool {
         if self.is_delivered() {
             return;
         }
-        assert!(self.is_told(), "committed, and seen by nobody");
-        self.collect();
-    }
-
-    /// Whether the collector has been told of anything.
-    fn is_told(&self) -> bool {
         let bell = self.ring().bell(Listener::Collector);
-        [&self.version, bell].iter().any(|word| word.load(Ordering::Acquire) != 0)
+        let told = [&self.version, bell].iter().any(|word| word.load(Ordering::Acquire) != 0);
+        assert!(told, "committed, and seen by nobody");
+        self.collect();
     }
 
     /// The same if the collector has a thread of its own.

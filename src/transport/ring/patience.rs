@@ -84,7 +84,7 @@ impl Patience {
         if self.yielding.is_zero() {
             self.slow_for = SLOW_FOR;
         } else {
-            self.slow_for = self.slow_for.saturating_sub(1);
+            self.found();
         }
     }
 

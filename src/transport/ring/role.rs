@@ -128,9 +128,8 @@ impl Role {
         if self.held.load(Ordering::SeqCst) {
             return Remains::Nothing;
         }
-        let unhurried =
-            (asleep && !self.visited.load(Ordering::Relaxed)) || self.slow.load(Ordering::Relaxed);
-        if unhurried && !ring.runs_pack() {
+        let unhurried = asleep || self.slow.load(Ordering::Relaxed);
+        if unhurried && !self.visited.load(Ordering::Relaxed) && !ring.runs_pack() {
             // It takes long enough, to wake up or to run, for a waiter to come and take this back.
             sleep::listen(ring.listening(), Listener::Collector);
             // But it may have seen this before it slept, and be through with it.
