@@ -152,10 +152,6 @@ mod process;
 mod registry;
 #[cfg(atasker_sabotage)]
 mod sabotage;
-#[cfg_attr(
-    all(feature = "named-shm", not(test)),
-    allow(dead_code, reason = "no pool asks for named segments yet")
-)]
 mod shm;
 mod supervisor;
 mod sync;

@@ -1,6 +1,7 @@
 //! Log records, of worker programs above all, on standard error.
 
 use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
@@ -62,7 +63,8 @@ impl Subscriber for Log {
         let text = format!("{level} {target}: {}{}", fields.message, fields.others);
         match &self.screen {
             Some(screen) => screen.print(&text),
-            None => eprintln!("{text}"),
+            // Nobody can be told if nobody reads it any more.
+            None => _ = writeln!(io::stderr(), "{text}"),
         }
     }
 

@@ -13,10 +13,12 @@ pub(super) const STATE_WORDS: usize = 64;
 pub(super) const NUMBER: usize = 0;
 /// Its attempt and, above, its function's index.
 pub(super) const CALL: usize = 1;
-/// Of which attempt the next word is, as [`request`] makes it; 0 while that changes.
-pub(super) const CPU_WHOSE: usize = 2;
+/// Of which attempt the next two words are, as [`request`] makes it; 0 while they change.
+pub(super) const USED_WHOSE: usize = 2;
 /// The CPU time of the process when it began, in nanoseconds.
 pub(super) const CPU_BEGIN: usize = 3;
+/// What memory it had of its own then, in bytes; all ones if that could not be told.
+pub(super) const MEMORY_BEGIN: usize = 4;
 
 /// The only word that the coordinator writes: who is asked to give up, as [`request`] makes it.
 pub(super) const REQUEST: usize = 8;

@@ -9,7 +9,7 @@ use crate::shm::Board;
 use crate::sys::snapshot::{
     AARCH64, ADDRESS, ARCHITECTURE, BESIDE, CODE, COUNT, HEAD_WORDS, MAPS_LENGTH, PAINTED,
     REGISTERS, REGISTERS_MAX, SENDER, SIGNAL, STACK_BYTES, STACK_FROM, STACK_LENGTH, STATE,
-    STATUS_LENGTH, THREAD, THREAD_NAME, X86_64,
+    STATUS_LENGTH, THREAD_NAME, X86_64,
 };
 
 /// A picture of a thread that a signal had stopped.
@@ -22,7 +22,6 @@ pub(crate) struct Painting {
     pub(crate) code: i32,
     pub(crate) address: u64,
     pub(crate) sender: u32,
-    pub(crate) thread: u32,
     pub(crate) thread_name: String,
     pub(crate) registers: Option<Registers>,
     pub(crate) stack: StackBytes,
@@ -117,7 +116,6 @@ impl Painting {
             code: word(CODE) as i32,
             address: word(ADDRESS),
             sender: word(SENDER) as u32,
-            thread: word(THREAD) as u32,
             thread_name: name([word(THREAD_NAME), word(THREAD_NAME + 1)]),
             registers: registers(word(ARCHITECTURE), |index| word(REGISTERS + index)),
             stack: StackBytes { from: word(STACK_FROM), bytes },

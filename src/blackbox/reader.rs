@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::circle::{Circle, Note};
 use super::layout::{
-    CALL, COMMITTED, CPU_BEGIN, CPU_WHOSE, CRASH, CRUMBS, INQUIRY, LENGTH, NUMBER, PANICS,
+    CALL, COMMITTED, CPU_BEGIN, CRASH, CRUMBS, INQUIRY, LENGTH, MEMORY_BEGIN, NUMBER, PANICS,
     PANICS_CAUGHT, PEAK_INHERITED, PROGRESS_ATTEMPT, PROGRESS_DONE, PROGRESS_NUMBER,
-    PROGRESS_TOTAL, REQUEST, SERVING_THREAD, STATE, STATE_WORDS, request,
+    PROGRESS_TOTAL, REQUEST, SERVING_THREAD, STATE, STATE_WORDS, USED_WHOSE, request,
 };
 use super::painting::Painting;
 use crate::shm::Board;
@@ -69,13 +69,22 @@ impl BlackBox {
 
     /// How much CPU time the process had used when this attempt began, if that was to be noted and it has.
     pub(crate) fn cpu_time_at_begin(&self, number: u64, attempt: u32) -> Option<Duration> {
+        self.used_at_begin(number, attempt, CPU_BEGIN).map(Duration::from_nanos)
+    }
+
+    /// How many bytes of its own the process had then, by its own account.
+    pub(crate) fn memory_at_begin(&self, number: u64, attempt: u32) -> Option<u64> {
+        self.used_at_begin(number, attempt, MEMORY_BEGIN).filter(|bytes| *bytes != u64::MAX)
+    }
+
+    fn used_at_begin(&self, number: u64, attempt: u32, word: usize) -> Option<u64> {
         let state = self.state();
         // Acquire: as in `progress`.
-        let whose = || state[CPU_WHOSE].load(Ordering::Acquire);
+        let whose = || state[USED_WHOSE].load(Ordering::Acquire);
         let before = whose();
-        let used = state[CPU_BEGIN].load(Ordering::Acquire);
+        let used = state[word].load(Ordering::Acquire);
         let is_its = before == request(number, attempt) && whose() == before;
-        is_its.then_some(Duration::from_nanos(used))
+        is_its.then_some(used)
     }
 
     /// The thread that serves: what the worker says.

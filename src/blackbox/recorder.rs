@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::layout::{
-    CALL, CPU_BEGIN, CPU_WHOSE, CRASH, CRUMBS, INQUIRY, LENGTH, MAPS_BYTES, NUMBER, PANICS,
+    CALL, CPU_BEGIN, CRASH, CRUMBS, INQUIRY, LENGTH, MAPS_BYTES, MEMORY_BEGIN, NUMBER, PANICS,
     PANICS_CAUGHT, PEAK_INHERITED, PROGRESS_ATTEMPT, PROGRESS_DONE, PROGRESS_NUMBER,
-    PROGRESS_TOTAL, Picture, REQUEST, SERVING_THREAD, STATE, STATE_WORDS, STATUS_BYTES, request,
+    PROGRESS_TOTAL, Picture, REQUEST, SERVING_THREAD, STATE, STATE_WORDS, STATUS_BYTES, USED_WHOSE,
+    request,
 };
 use crate::shm::Board;
 use crate::sys::snapshot::{Canvas, Part, STACK_BYTES};
@@ -76,13 +77,14 @@ impl Recorder {
         self.state[NUMBER].store(number, Ordering::Relaxed);
     }
 
-    /// The task that runs has begun when the process had used so much CPU time.
-    pub(crate) fn note_cpu_time(self, used: Duration) {
+    /// The task that runs has begun when the process had used so much CPU time, and had so much memory of its own.
+    pub(crate) fn note_used(self, cpu: Duration, memory: Option<u64>) {
         let Some(Running { number, attempt, .. }) = self.running() else { return };
-        self.state[CPU_WHOSE].store(0, Ordering::Relaxed);
-        // Release: pairs with `BlackBox::cpu_time_at_begin`, which takes no time for another attempt's.
-        self.state[CPU_BEGIN].store(used.as_nanos() as u64, Ordering::Release);
-        self.state[CPU_WHOSE].store(request(number, attempt), Ordering::Release);
+        self.state[USED_WHOSE].store(0, Ordering::Relaxed);
+        // Release: pairs with `BlackBox::used_at_begin`, which takes nothing for another attempt's.
+        self.state[CPU_BEGIN].store(cpu.as_nanos() as u64, Ordering::Release);
+        self.state[MEMORY_BEGIN].store(memory.unwrap_or(u64::MAX), Ordering::Release);
+        self.state[USED_WHOSE].store(request(number, attempt), Ordering::Release);
     }
 
     #[inline]

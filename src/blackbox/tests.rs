@@ -80,13 +80,15 @@ fn progress_is_never_a_mixture_of_two_tasks() {
 }
 
 #[test]
-fn cpu_time_is_that_of_the_attempt_that_began() {
+fn what_was_used_is_of_the_attempt_that_began() {
     let (blackbox, recorder) = both();
-    recorder.note_cpu_time(Duration::from_nanos(5));
+    recorder.note_used(Duration::from_nanos(5), None);
     recorder.begin(7, 2, 0);
     assert_eq!(blackbox.cpu_time_at_begin(7, 2), None);
-    recorder.note_cpu_time(Duration::from_nanos(9));
+    recorder.note_used(Duration::from_nanos(9), Some(4096));
     assert_eq!(blackbox.cpu_time_at_begin(7, 2), Some(Duration::from_nanos(9)));
+    assert_eq!(blackbox.memory_at_begin(7, 2), Some(4096));
+    assert_eq!((blackbox.memory_at_begin(7, 1), blackbox.memory_at_begin(8, 2)), (None, None));
     assert_eq!((blackbox.cpu_time_at_begin(7, 1), blackbox.cpu_time_at_begin(8, 2)), (None, None));
     recorder.end();
     // One that is not limited leaves it alone.

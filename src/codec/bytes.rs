@@ -1,4 +1,4 @@
-//! Byte vectors as bytes, for `#[serde(with = "crate::codec::bytes")]`.
+//! Byte vectors as bytes.
 //!
 //! serde takes a `Vec<u8>` element by element, which costs ten times as much. In the binary codecs the
 //! bytes that cross are the same either way; in JSON they are an array of numbers.
@@ -6,18 +6,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
-use serde::{Deserializer, Serializer};
 
-/// For `serialize_with`.
-pub(crate) fn serialize<S: Serializer>(
-    bytes: &(impl AsRef<[u8]> + ?Sized),
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes.as_ref())
-}
-
-/// For `deserialize_with`.
+/// Owned.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     borrowed(deserializer).map(Cow::into_owned)
 }

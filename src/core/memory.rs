@@ -13,6 +13,14 @@ use super::workers::{Worker, WorkerState};
 use crate::admission::Time;
 use crate::task::id::{Ticket, WorkerId};
 
+/// What a worker had of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weighed {
+    pub(crate) bytes: u64,
+    /// When what it runs began, as it says itself.
+    pub(crate) at_begin: Option<u64>,
+}
+
 /// In this time a task that does nothing else gets some ten megabytes, since the kernel has to clear them.
 pub(super) const WEIGH_EVERY: Duration = Duration::from_millis(20);
 
@@ -60,15 +68,16 @@ impl<P: Clone> Core<P> {
         workers.forget_who_has_run();
     }
 
-    /// `Effect::Weigh` was performed. `ticket` was first with the worker then, `bytes` what the worker had.
+    /// `Effect::Weigh` was performed. `ticket` was first with the worker then.
     pub(crate) fn on_weighed(
         &mut self,
         now: Time,
         worker_id: WorkerId,
         ticket: Option<Ticket>,
-        bytes: u64,
+        weighed: Weighed,
         out: &mut Vec<Effect<P>>,
     ) {
+        let bytes = weighed.bytes;
         let Some(worker) =
             self.pool(PoolId::Processes).workers.as_ref().and_then(|workers| {
                 workers.get(worker_id).filter(|worker| !worker.state.is_dying())
@@ -89,7 +98,7 @@ impl<P: Clone> Core<P> {
             }
             _ => slot,
         };
-        if let Some(excess) = slot.and_then(|slot| self.excess_of_task(slot, bytes)) {
+        if let Some(excess) = slot.and_then(|slot| self.excess_of_task(slot, weighed)) {
             self.kill_for_memory(slot.expect("it has too much"), worker_id, excess, out);
         } else if let Some(excess) = self.excess_of_worker(bytes) {
             match slot {
@@ -104,16 +113,20 @@ impl<P: Clone> Core<P> {
         self.schedule(now, out);
     }
 
-    /// By what the task has taken too much since it began, of which the first weighing says how it was then.
-    fn excess_of_task(&mut self, slot: u32, bytes: u64) -> Option<MemoryExcess> {
+    /// By what the task has taken too much since it began. How it was then says the worker, or else the first weighing,
+    /// perhaps a moment later; who says that it had more than was weighed has gone mad.
+    fn excess_of_task(&mut self, slot: u32, weighed: Weighed) -> Option<MemoryExcess> {
+        let Weighed { bytes, at_begin } = weighed;
         let record = &mut self.tasks[slot];
         let issue = record.issue;
         let rare = record.rare.as_mut()?;
         let allowed = rare.memory_limit?;
-        let before = match rare.memory_before {
+        let first = match rare.memory_before {
             Some((attempt, before)) if attempt == issue => before,
-            _ => rare.memory_before.insert((issue, bytes)).1,
+            _ => bytes,
         };
+        let before = at_begin.map_or(first, |at_begin| at_begin.min(first));
+        rare.memory_before = Some((issue, before));
         let used = bytes.saturating_sub(before);
         (used > allowed).then_some(MemoryExcess { limit: MemoryLimit::Task, allowed, used })
     }

@@ -62,3 +62,4 @@ pub(crate) use event::{
 pub(crate) use info::{TaskInfo, TaskState};
 pub(crate) use late::LATE;
 pub(crate) use machine::Core;
+pub(crate) use memory::Weighed;

@@ -37,6 +37,13 @@ impl Processes {
         Some(incarnation.cpu_time()?.saturating_sub(at_begin))
     }
 
+    /// How many bytes of its own the worker had when the attempt began, by its own account. `None` as above.
+    pub(crate) fn memory_at_begin(&self, worker: WorkerId, ticket: Ticket) -> Option<u64> {
+        self.with_blackbox(worker, |blackbox| {
+            blackbox.memory_at_begin(ticket.task.number(), ticket.attempt)
+        })?
+    }
+
     /// How far the attempt has come, as it says itself.
     pub(crate) fn progress(&self, worker: WorkerId, ticket: Ticket) -> Option<Progress> {
         self.with_blackbox(worker, |blackbox| {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::WorkerStartError;
-use super::protocol::{MARKER_VARIABLE, ProcessLimits, WorkerData};
+use super::protocol::{MARKER_VARIABLE, ProcessLimits};
+use crate::shm::Handout;
 use crate::worker;
 
 /// How worker processes are made.
@@ -47,6 +48,21 @@ pub enum Transport {
     /// Messages of `ipc-channel`, one call at a time for each worker: no call in shared memory, but a multiple of the
     /// cost for small tasks.
     Channel,
+    /// Queues as of [`Ring`](Self::Ring), in memory that has a name (`shm_overview(7)`, through the crate `shared_memory`)
+    /// instead of in a memfd. For what comes from platforms without memfd; on Linux it is worse, and here to be tested:
+    /// all 32 MiB of a queue are allocated when its worker starts, and a worker gone mad can shrink it, which ends
+    /// *this* process by SIGBUS. The name begins with `/atasker-` and the number of this process, and is gone as soon
+    /// as the worker has opened it, or its start has failed; if both are killed before that, it stays. A worker program
+    /// of its own needs the feature `named-shm`, too.
+    #[cfg(feature = "named-shm")]
+    NamedRing,
+}
+
+impl Transport {
+    /// Whether calls wait in shared memory.
+    pub(crate) fn is_ring(self) -> bool {
+        self != Self::Channel
+    }
 }
 
 /// What a worker process runs.
@@ -136,7 +152,8 @@ pub(super) struct Launch {
     pub(super) working_directory: PathBuf,
     pub(super) transport: Transport,
     pub(super) output: Output,
-    pub(super) worker_data: Option<WorkerData>,
+    /// The name of its type, and the bytes.
+    pub(super) worker_data: Option<(String, Handout)>,
     pub(super) start_timeout: Duration,
     pub(super) limits: ProcessLimits,
 }
@@ -165,8 +182,12 @@ impl Launch {
                 (find_program(path)?, arguments.clone(), false)
             }
         };
-        let working_directory = std::env::current_dir()
-            .map_err(|source| WorkerStartError::Resources { source: Arc::new(source) })?;
+        let lacking = |source| WorkerStartError::Resources { source: Arc::new(source) };
+        let working_directory = std::env::current_dir().map_err(lacking)?;
+        let worker_data = match config.worker_data {
+            Some((type_name, bytes)) => Some((type_name, Handout::new(&bytes).map_err(lacking)?)),
+            None => None,
+        };
         Ok(Self {
             name: display_name(&config.program),
             path,
@@ -177,9 +198,7 @@ impl Launch {
             working_directory,
             transport: config.transport,
             output: config.output,
-            worker_data: config
-                .worker_data
-                .map(|(type_name, bytes)| WorkerData { type_name, bytes }),
+            worker_data,
             start_timeout: config.start_timeout,
             limits: config.limits,
         })

@@ -16,6 +16,7 @@ use super::life::Readiness;
 use super::processes::Shared;
 use super::protocol::{
     ANNOUNCEMENT_BYTES_MAX, Announcement, CRATE_VERSION, FromWorker, PROTOCOL_VERSION, Welcome,
+    WorkerData,
 };
 use super::spawn::Connection;
 use super::start_failure::StartFailure;
@@ -67,6 +68,22 @@ impl From<io::Error> for Stop {
     }
 }
 
+/// Why the worker could not be welcomed: it died a moment ago, or this process lacks something.
+fn unsent(error: io::Error) -> Stop {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::NotFound => Stop::Died,
+        // ipc-channel does not look whether it has got a socket.
+        _ if error.raw_os_error() == Some(libc::EBADF) => {
+            Stop::from(io::Error::from(rustix::io::Errno::MFILE))
+        }
+        _ => Stop::from(error),
+    }
+}
+
 impl Control {
     pub(super) fn run(self) {
         match self.shake_hands() {
@@ -94,16 +111,19 @@ impl Control {
         let (control_sender, control) = ipc::channel()?;
         let launch = self.shared.launch();
         let (link, receiver, endpoints) = match launch.transport {
-            Transport::Ring => (None, None, None),
             Transport::Channel => {
                 let (link, receiver, endpoints) = channel::open(self.incarnation.id)?;
                 (Some(link), Some(receiver), Some(endpoints))
             }
+            _on_rings => (None, None, None),
         };
         let welcome = Welcome {
             worker: self.incarnation.id.0,
             working_directory: launch.working_directory.as_os_str().as_bytes().to_vec(),
-            worker_data: launch.worker_data.clone(),
+            worker_data: launch.worker_data.as_ref().map(|(type_name, data)| WorkerData {
+                type_name: type_name.clone(),
+                length: data.length(),
+            }),
             limits: launch.limits,
             log_level: self.shared.worker_log().level(),
             with_catalogue: launch.separate,
@@ -113,9 +133,11 @@ impl Control {
         if self.incarnation.arm(link, control_sender) == Readiness::No {
             return Err(Stop::Died);
         }
-        // A failure of these two means that the worker died a moment ago.
-        let sender = server.connect().map_err(|_| Stop::Died)?;
-        sender.send(welcome).map_err(|_| Stop::Died)?;
+        let sender = server.connect().map_err(unsent)?;
+        sender.send(welcome).map_err(|error| match error {
+            IpcError::Io(error) => unsent(error),
+            _ => Stop::Died,
+        })?;
         Ok((control, receiver))
     }
 
@@ -258,7 +280,7 @@ mod tests {
         let sender = Server { name, listening }.connect().expect("it is still there");
         let (control, _receiver) = ipc::channel().expect("a channel");
         // More than a socket holds: with somebody still listening this would wait for ever.
-        let worker_data = WorkerData { type_name: String::new(), bytes: vec![0; 4 << 20] };
+        let worker_data = WorkerData { type_name: "x".repeat(4 << 20), length: 0 };
         let welcome = Welcome {
             worker: 1,
             working_directory: Vec::new(),

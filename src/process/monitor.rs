@@ -129,7 +129,7 @@ impl Monitor {
             incarnation.fail_start(StartFailure::Resources(error));
             incarnation.on_control_ended();
         }
-        let start_until = Some(at + launch.start_timeout);
+        let start_until = at.checked_add(launch.start_timeout);
         self.alive.push(Watched { incarnation, connection, pipes, start_until });
     }
 

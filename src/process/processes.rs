@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use super::config::{Launch, ProcessConfig, Transport};
+use super::config::{Launch, ProcessConfig};
 use super::error::WorkerStartError;
 use super::exit::Exit;
 use super::incarnation::{Incarnation, Way};
@@ -130,7 +130,7 @@ impl Processes {
         let threads = Arc::new(Threads::default());
         let wake = Wake::new().map_err(lacking)?;
         let outputs = Outputs::start(launch.output.clone(), &threads).map_err(lacking)?;
-        let collector = (launch.transport == Transport::Ring).then(Collector::new);
+        let collector = launch.transport.is_ring().then(Collector::new);
         let shared = Arc::new(Shared {
             launch,
             owner,

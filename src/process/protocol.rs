@@ -8,7 +8,7 @@ use crate::registry::FunctionInfo;
 use crate::transport::channel::WorkerEndpoints;
 
 /// Raised with every change of anything that crosses.
-pub(crate) const PROTOCOL_VERSION: u32 = 7;
+pub(crate) const PROTOCOL_VERSION: u32 = 8;
 pub(crate) const CRATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The variable that makes a process a worker.
@@ -21,9 +21,36 @@ pub(crate) const ANNOUNCEMENT_BYTES_MAX: usize = 512;
 pub(crate) const SOCKET_PATH_MAX: usize = 107;
 
 /// The first message on the lifeline, which waits there when the worker starts: what comes with it. That is the
-/// black box, and with a ring its memory and a socket for the descriptors of buffers behind.
-pub(crate) const RING_MESSAGE: &[u8] = b"ring";
-pub(crate) const CHANNEL_MESSAGE: &[u8] = b"channel";
+/// black box, with a ring its memory and a socket for the descriptors of buffers behind, and the data for initialisers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstMessage<'a> {
+    Channel,
+    /// Its memory is to be opened by the name, if it has one.
+    Ring {
+        name: Option<&'a str>,
+    },
+}
+
+/// How long a first message can be: the longest name of shared memory, and a word.
+pub(crate) const FIRST_MESSAGE_BYTES_MAX: usize = 300;
+
+impl<'a> FirstMessage<'a> {
+    pub(crate) fn to_text(self) -> String {
+        match self {
+            Self::Channel => "channel".to_owned(),
+            Self::Ring { name: None } => "ring".to_owned(),
+            Self::Ring { name: Some(name) } => format!("ring {name}"),
+        }
+    }
+
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        match std::str::from_utf8(bytes).ok()? {
+            "channel" => Some(Self::Channel),
+            "ring" => Some(Self::Ring { name: None }),
+            text => Some(Self::Ring { name: Some(text.strip_prefix("ring ")?) }),
+        }
+    }
+}
 
 /// The value of [`MARKER_VARIABLE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +111,8 @@ impl Announcement {
     }
 }
 
-/// The first message to a worker: everything that it needs.
+/// The first message to a worker over ipc-channel: everything else that it needs. Small: who sends a long one, of which its
+/// reader dies, waits for ever.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Welcome {
     pub(crate) worker: u64,
@@ -110,12 +138,11 @@ pub(crate) struct ProcessLimits {
     pub(crate) core_dumps: bool,
 }
 
-/// What the initialisers get.
+/// What the initialisers get. The bytes themselves were sent ahead.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct WorkerData {
     pub(crate) type_name: String,
-    #[serde(with = "crate::codec::bytes")]
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) length: usize,
 }
 
 /// What a worker says over its control channel.
@@ -162,6 +189,17 @@ mod tests {
         assert_eq!(Marker::parse(&marker.to_text()), Some(marker));
         for wrong in ["", "1", "1 2", "1 2 relative", "x 2 /tmp"] {
             assert_eq!(Marker::parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_message_survives_its_text() {
+        let ring = |name| FirstMessage::Ring { name };
+        for message in [FirstMessage::Channel, ring(None), ring(Some("/atasker-1-2"))] {
+            assert_eq!(FirstMessage::parse(message.to_text().as_bytes()), Some(message));
+        }
+        for wrong in [&b""[..], b"rings", b"Ring", b"channel ", b"\xff"] {
+            assert_eq!(FirstMessage::parse(wrong), None, "{wrong:?}");
         }
     }
 

@@ -10,12 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::config::{Launch, Output, OutputStream, Transport};
-use super::protocol::{
-    CHANNEL_MESSAGE, MARKER_VARIABLE, Marker, PROTOCOL_VERSION, RING_MESSAGE, SOCKET_PATH_MAX,
-};
+use super::protocol::{FirstMessage, MARKER_VARIABLE, Marker, PROTOCOL_VERSION, SOCKET_PATH_MAX};
 use crate::blackbox::BlackBox;
 use crate::shm::Segment;
-use crate::sys::descriptors::{self, IfNotReady};
+use crate::sys::descriptors::{self, IfNotReady, send_with_descriptors};
 use crate::sys::process::Child;
 use crate::transport::ring::layout::{COMMITTED, SEGMENT_BYTES};
 
@@ -92,13 +90,14 @@ impl Drop for StartDirectory {
 pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     let (lifeline, worker_lifeline) = descriptors::packet_sockets()?;
     let (blackbox, worker_blackbox) = BlackBox::create()?;
-    let ring = match launch.transport {
-        Transport::Ring => Some(send_ring(&lifeline, &worker_blackbox)?),
-        Transport::Channel => {
-            send_ahead(&lifeline, CHANNEL_MESSAGE, &[worker_blackbox.as_fd()])?;
-            None
-        }
+    let segment = match launch.transport {
+        Transport::Ring => Some(Segment::create(SEGMENT_BYTES, COMMITTED)?),
+        #[cfg(feature = "named-shm")]
+        Transport::NamedRing => Some(Segment::create_named(SEGMENT_BYTES)?),
+        Transport::Channel => None,
     };
+    let data = launch.worker_data.as_ref().map(|(_, data)| data.descriptor());
+    let ring = send_ahead(&lifeline, &worker_blackbox, segment, data)?;
     let (stderr, worker_stderr) = descriptors::pipe()?;
     let mut pipes = vec![(OutputStream::Stderr, stderr)];
     let worker_stdout = match &launch.output {
@@ -139,15 +138,25 @@ pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
     Ok(Spawned { connection, blackbox, ring, pipes })
 }
 
-fn send_ring(lifeline: &OwnedFd, worker_blackbox: &OwnedFd) -> io::Result<Ring> {
-    let segment = Segment::create(SEGMENT_BYTES, COMMITTED)?;
+/// What waits in the socket for the worker to start. This side of the ring, if there is to be one.
+fn send_ahead(
+    lifeline: &OwnedFd,
+    blackbox: &OwnedFd,
+    segment: Option<Segment>,
+    data: Option<BorrowedFd<'_>>,
+) -> io::Result<Option<Ring>> {
+    let send = |message: FirstMessage<'_>, sent: &[BorrowedFd<'_>]| {
+        let text = message.to_text();
+        send_with_descriptors(lifeline.as_fd(), text.as_bytes(), sent, IfNotReady::Fail)
+    };
+    let Some(segment) = segment else {
+        let sent: Vec<_> = [blackbox.as_fd()].into_iter().chain(data).collect();
+        send(FirstMessage::Channel, &sent)?;
+        return Ok(None);
+    };
     let (parcels, worker_parcels) = descriptors::packet_sockets()?;
-    let sent = [worker_blackbox.as_fd(), segment.descriptor(), worker_parcels.as_fd()];
-    send_ahead(lifeline, RING_MESSAGE, &sent)?;
-    Ok(Ring { segment, parcels })
-}
-
-/// It waits in the socket for the worker to start.
-fn send_ahead(lifeline: &OwnedFd, message: &[u8], sent: &[BorrowedFd<'_>]) -> io::Result<()> {
-    descriptors::send_with_descriptors(lifeline.as_fd(), message, sent, IfNotReady::Fail)
+    let sent = [blackbox.as_fd(), segment.descriptor(), worker_parcels.as_fd()];
+    let sent: Vec<_> = sent.into_iter().chain(data).collect();
+    send(FirstMessage::Ring { name: segment.name() }, &sent)?;
+    Ok(Some(Ring { segment, parcels }))
 }

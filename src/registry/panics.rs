@@ -49,6 +49,11 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(f)).map_err(caught)
 }
 
+/// Drop a value of the user's. A panic of its Drop is nobody's business here.
+pub(crate) fn let_go<T>(value: T) {
+    let _ = catch(|| drop(value));
+}
+
 #[cold]
 fn caught(payload: Box<dyn Any + Send>) -> Panicked {
     let location = take_location();

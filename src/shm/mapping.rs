@@ -155,6 +155,8 @@ impl Memory {
 #[derive(Debug)]
 pub(super) struct Mapping {
     memory: Memory,
+    /// Unless it is mapped in forks, too.
+    only_in: Option<Process>,
 }
 
 impl Mapping {
@@ -175,9 +177,9 @@ impl Mapping {
             .ok_or_else(|| io::Error::other("mapped at the address zero"))?;
         // SAFETY: mapped above, unmapped by `drop` only; the start of a mapping is that of a page.
         let memory = unsafe { Memory::new(base, length) };
-        let mapping = Self { memory };
+        let mut mapping = Self { memory, only_in: None };
         if access == Access::ReadWrite {
-            not_in_forks(&mapping.memory)?;
+            mapping.only_in = Some(not_in_forks(&mapping.memory)?);
         }
         Ok(mapping)
     }
@@ -190,6 +192,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.only_in.is_some_and(|process| !process.is_this()) {
+            // Whatever stands at these addresses here is another's.
+            return;
+        }
         let Memory { base, length } = self.memory;
         // SAFETY: mapped by `new` and not unmapped yet; nobody has a reference into it, since those live
         // no longer than `self`. It can't fail for a whole mapping.
@@ -197,12 +203,22 @@ impl Drop for Mapping {
     }
 }
 
+/// The process in which something is mapped, and not in those that it forks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Process(u32);
+
+impl Process {
+    pub(super) fn is_this(self) -> bool {
+        self.0 == std::process::id()
+    }
+}
+
 /// A process that a task forks must not become a second consumer (`MADV_DONTFORK`, madvise(2)).
-pub(super) fn not_in_forks(memory: &Memory) -> io::Result<()> {
+pub(super) fn not_in_forks(memory: &Memory) -> io::Result<Process> {
     let Memory { base, length } = *memory;
     // SAFETY: the range is mapped, by the contract of `Memory`; this process sees no change in it.
     unsafe { rustix::mm::madvise(base.as_ptr().cast::<c_void>(), length, Advice::LinuxDontFork) }?;
-    Ok(())
+    Ok(Process(std::process::id()))
 }
 
 /// `range` as offset and length, if it lies within `length` bytes.

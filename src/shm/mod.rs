@@ -16,6 +16,7 @@ pub(crate) mod attachments;
 pub(crate) mod board;
 pub(crate) mod buffer;
 mod error;
+mod handout;
 mod in_place;
 mod mapping;
 mod memfd;
@@ -31,6 +32,7 @@ mod tests;
 
 pub(crate) use board::Board;
 pub use error::BufferError;
+pub(crate) use handout::Handout;
 pub use in_place::Reading;
 pub use sealed_slice::{SealedBlob, SealedSlice};
 pub(crate) use segment::Segment;

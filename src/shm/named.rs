@@ -7,28 +7,28 @@
 //! a peer that shrinks it kills whoever touches it with SIGBUS. So this backend protects against less than
 //! [`memfd`](super::memfd) does.
 //!
-//! The name outlives a process that is killed while it has one: [`Named::unlink`] as soon as the other side
-//! has mapped it.
+//! The name outlives processes that are killed before it is opened: whoever opens it takes it away.
 #![expect(unsafe_code, reason = "the crate gives out a pointer")]
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::Mode;
 use rustix::shm::OFlags;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
-use super::mapping::{Memory, not_in_forks};
+use super::mapping::{Memory, Process, not_in_forks};
 use super::memfd::{self, invalid};
 
 /// One end of a named object.
 pub(super) struct Named {
-    shmem: Shmem,
+    /// Takes the name of what it has created away when it is dropped, if that is still there.
+    shmem: ManuallyDrop<Shmem>,
     descriptor: OwnedFd,
-    /// Whether this end has the name still to take away.
-    linked: AtomicBool,
+    only_in: Process,
 }
 
 // SAFETY: the pointer within is read only, by `memory`; everything else in it is plain data.
@@ -38,15 +38,19 @@ unsafe impl Sync for Named {}
 
 impl Named {
     pub(super) fn create(length: usize) -> io::Result<Self> {
-        let shmem = ShmemConf::new().size(length).create().map_err(failed)?;
-        let named = Self::with_descriptor(shmem, true)?;
+        let process = std::process::id();
+        // The hasher is seeded at random, which is all that a name needs.
+        let name = format!("/atasker-{process}-{:016x}", RandomState::new().hash_one(length));
+        let shmem = ShmemConf::new().os_id(name).size(length).create().map_err(failed)?;
+        let named = Self::new(shmem)?;
         memfd::allocate(named.descriptor.as_fd(), 0..length as u64)?;
         Ok(named)
     }
 
+    /// The name is gone then.
     pub(super) fn open(name: &str, length: usize) -> io::Result<Self> {
         let shmem = ShmemConf::new().os_id(name).open().map_err(failed)?;
-        let named = Self::with_descriptor(shmem, false)?;
+        let named = Self::new(shmem)?;
         let stat = rustix::fs::fstat(&named.descriptor)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
             return Err(invalid("shared memory that others can write"));
@@ -54,24 +58,19 @@ impl Named {
         if named.shmem.len() != length || u64::try_from(stat.st_size) != Ok(length as u64) {
             return Err(invalid("shared memory of another size than announced"));
         }
+        rustix::shm::unlink(name)?;
         Ok(named)
     }
 
-    fn with_descriptor(mut shmem: Shmem, linked: bool) -> io::Result<Self> {
-        // If this fails the crate, which owns what it created until the next line, takes the name away.
+    fn new(shmem: Shmem) -> io::Result<Self> {
         let descriptor = rustix::shm::open(shmem.get_os_id(), OFlags::RDWR, Mode::empty())?;
-        shmem.set_owner(false);
-        let named = Self { shmem, descriptor, linked: AtomicBool::new(linked) };
-        not_in_forks(&named.memory())?;
-        Ok(named)
+        let only_in = not_in_forks(&memory_of(&shmem))?;
+        Ok(Self { shmem: ManuallyDrop::new(shmem), descriptor, only_in })
     }
 
     /// To be dropped before `self`.
     pub(super) fn memory(&self) -> Memory {
-        let base = NonNull::new(self.shmem.as_ptr()).expect("mmap does not answer with null");
-        // SAFETY: mapped by the crate until `shmem` is dropped. Nothing keeps its file from being shrunk, as the
-        // module says; that ends the process and does nothing worse.
-        unsafe { Memory::new(base, self.shmem.len()) }
+        memory_of(&self.shmem)
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -81,19 +80,22 @@ impl Named {
     pub(super) fn name(&self) -> &str {
         self.shmem.get_os_id()
     }
+}
 
-    pub(super) fn unlink(&self) -> io::Result<()> {
-        if self.linked.swap(false, Ordering::Relaxed) {
-            rustix::shm::unlink(self.name())?;
-        }
-        Ok(())
-    }
+fn memory_of(shmem: &Shmem) -> Memory {
+    let base = NonNull::new(shmem.as_ptr()).expect("mmap does not answer with null");
+    // SAFETY: mapped by the crate until `shmem` is dropped, and its start is that of a page. Nothing keeps its file from
+    // being shrunk, as the module says; that ends the process and does nothing worse.
+    unsafe { Memory::new(base, shmem.len()) }
 }
 
 impl Drop for Named {
     fn drop(&mut self) {
-        // Nobody could do anything about a failure.
-        let _ = self.unlink();
+        // In a forked child it is not mapped, and the name is not the child's.
+        if self.only_in.is_this() {
+            // SAFETY: not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.shmem) };
+        }
     }
 }
 

@@ -60,13 +60,18 @@ impl Segment {
     /// A new segment with a name, all of it committed.
     #[cfg(feature = "named-shm")]
     pub(crate) fn create_named(length: usize) -> io::Result<Self> {
-        Ok(Self::with_name(Named::create(length)?))
+        Named::create(length).map(Self::with_name)
     }
 
-    /// The segment that the other side has created under this [name](Self::name).
+    /// The segment that the other side has created under this [name](Self::name), which is gone then.
     #[cfg(feature = "named-shm")]
     pub(crate) fn open_named(name: &str, length: usize) -> io::Result<Self> {
-        Ok(Self::with_name(Named::open(name, length)?))
+        Named::open(name, length).map(Self::with_name)
+    }
+
+    #[cfg(not(feature = "named-shm"))]
+    pub(crate) fn open_named(_name: &str, _length: usize) -> io::Result<Self> {
+        Err(io::Error::other("this program was built without atasker's feature `named-shm`"))
     }
 
     #[cfg(feature = "named-shm")]
@@ -74,22 +79,13 @@ impl Segment {
         Self { backend: Backend::Named { memory: named.memory(), named } }
     }
 
-    /// The name by which the other side can open it, if it has one.
-    #[cfg(feature = "named-shm")]
+    /// The name by which the other side can open it, if it has one. Whoever opens it takes the name away, and so does
+    /// the end of this.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.backend {
             Backend::Memfd { .. } => None,
-            Backend::Named { named, .. } => Some(named.name()),
-        }
-    }
-
-    /// Take away the name, if it has one: to be called as soon as the other side has mapped the segment, or
-    /// won't. Until then the name stays behind if this process is killed.
-    pub(crate) fn unlink(&self) -> io::Result<()> {
-        match &self.backend {
-            Backend::Memfd { .. } => Ok(()),
             #[cfg(feature = "named-shm")]
-            Backend::Named { named, .. } => named.unlink(),
+            Backend::Named { named, .. } => Some(named.name()),
         }
     }
 

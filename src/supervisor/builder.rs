@@ -68,6 +68,7 @@ enum RunIn {
 /// supervisor.stop(Stop::Drain);
 /// # Ok(()) }
 /// ```
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct SupervisorBuilder {
     name: String,

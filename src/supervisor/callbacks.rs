@@ -2,11 +2,11 @@
 //! was never run. So none of it can hold up the timer, the drainers or a submitter.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
 use super::context::{self, Context};
+use crate::registry::panics;
 use crate::sync::{Mutex, wait_on};
 use crate::task::cell::Callback;
 
@@ -108,9 +108,7 @@ fn work(shared: &Shared, owner: usize) {
 }
 
 fn run_caught(callback: Callback) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
-        tracing::error!(target: "atasker::supervisor", "a callback panicked");
-        // The payload's own Drop may panic too; that must not end the thread.
-        drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+    if let Err(panicked) = panics::catch(callback) {
+        tracing::error!(target: "atasker::supervisor", panic = panicked.message, "a callback panicked");
     }
 }

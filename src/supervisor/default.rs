@@ -17,7 +17,7 @@ static SETTINGS: Mutex<Option<SupervisorBuilder>> = Mutex::new(None);
 /// `#[atasker::main]` stops it when `main` returns; a program without it stops it itself.
 ///
 /// # Errors
-/// As [`SupervisorBuilder::start`]. A later call tries again.
+/// As [`SupervisorBuilder::start`]. A later call tries again, as [`configure`]d.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,7 +33,8 @@ pub fn supervisor() -> Result<&'static Supervisor, StartError> {
     if let Some(supervisor) = DEFAULT.get() {
         return Ok(supervisor);
     }
-    let supervisor = settings.take().unwrap_or_default().start()?;
+    let supervisor = settings.clone().unwrap_or_default().start()?;
+    *settings = None;
     Ok(DEFAULT.get_or_init(|| supervisor))
 }
 

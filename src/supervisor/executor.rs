@@ -150,10 +150,14 @@ impl Executor {
     ) -> Result<Admitted, SubmitError> {
         let separate = match self {
             Self::Workers(workers) => {
-                if workers.pool.get().is_none() {
+                let is_separate = workers.config.program.is_separate();
+                // What another program has is known when a worker of it is ready, and not before.
+                if workers.pool.get().is_none()
+                    || (is_separate && workers.catalogue.get().is_none())
+                {
                     self.start(shared).map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
                 }
-                workers.config.program.is_separate().then(|| workers.catalogue.get()).flatten()
+                if is_separate { workers.catalogue.get() } else { None }
             }
             _ => None,
         };
@@ -219,9 +223,9 @@ impl Executor {
             && let Some(pool) = workers.pool.get()
         {
             match workers.config.transport {
-                Transport::Ring if before % LOOK_EVERY == LOOK_EVERY - 1 => pool.look(),
-                Transport::Ring => {}
                 Transport::Channel => pool.attend(),
+                _on_rings if before % LOOK_EVERY == LOOK_EVERY - 1 => pool.look(),
+                _on_rings => {}
             }
         }
     }
@@ -427,7 +431,7 @@ impl Owner for Shared {
         workers.changed.notify_all();
         let mut effects = Effects::default();
         self.tell_driven(&mut effects, |driven, now, told| {
-            if workers.config.transport == Transport::Ring {
+            if workers.config.transport.is_ring() {
                 driven.add_link(worker, link);
             }
             driven.on_worker_ready(now, worker, told);

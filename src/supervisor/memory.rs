@@ -1,15 +1,19 @@
 //! Memory is looked at when the core asks for it: what a worker has, and what the machine has left.
 
 use super::shared::Shared;
-use crate::core::HoldBack;
+use crate::core::{HoldBack, Weighed};
 use crate::sys;
 use crate::task::id::{Ticket, WorkerId};
 
 impl Shared {
     pub(crate) fn weigh(&self, worker: WorkerId, ticket: Option<Ticket>) {
         if let Some(bytes) = self.executor.weigh(worker) {
+            // Of a task that begins just now the worker may not have said it yet.
+            let at_begin = ticket.zip(self.executor.pool());
+            let at_begin = at_begin.and_then(|(ticket, pool)| pool.memory_at_begin(worker, ticket));
+            let weighed = Weighed { bytes, at_begin };
             self.drive(|core, now, effects| {
-                core.on_weighed(now, worker, ticket, bytes, effects);
+                core.on_weighed(now, worker, ticket, weighed, effects);
             });
         }
     }

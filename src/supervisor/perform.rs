@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
+use tracing::level_filters::LevelFilter;
 
 use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
+use crate::registry::panics;
 use crate::task::cell::{Farewell, Payload, TaskCell};
 use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket};
@@ -36,6 +38,10 @@ impl Arrivals {
         self.all.push((task, Some(arrived)));
     }
 
+    fn brought_any(&self) -> bool {
+        !self.all.is_empty()
+    }
+
     #[inline]
     fn take(&mut self, task: TaskId) -> Option<Arrived> {
         if let Some((_, arrived)) = self.all.get_mut(self.next).filter(|(other, _)| *other == task)
@@ -63,6 +69,10 @@ impl Shared {
     /// that would go on with one item itself; the first goes there.
     pub(crate) fn perform(&self, mut effects: Effects, mut arrived: Arrivals, next: &mut Next) {
         self.perform_all(&mut effects, &mut arrived, next);
+        if arrived.brought_any() {
+            // It was not wanted any more.
+            panics::let_go(arrived);
+        }
     }
 
     /// The same, in place.
@@ -99,15 +109,26 @@ impl Shared {
         let mut freed = effects.placed;
         if effects.kept.len() == 1 {
             let effect = effects.kept.pop().expect("there is one");
-            freed |= self.perform_one(effect, arrived, next);
+            freed |= self.perform_apart(effect, arrived, next);
         } else {
             for effect in effects.kept.drain(..) {
-                freed |= self.perform_one(effect, arrived, next);
+                freed |= self.perform_apart(effect, arrived, next);
             }
         }
         if freed {
             self.space.freed();
         }
+    }
+
+    /// A panic in one, of a value's Drop or of a subscriber to logs, costs no other.
+    #[inline]
+    fn perform_apart(
+        &self,
+        effect: Effect<Arc<TaskCell>>,
+        arrived: &mut Arrivals,
+        next: &mut Next,
+    ) -> bool {
+        panics::catch(|| self.perform_one(effect, arrived, next)).unwrap_or(true)
     }
 
     /// Whether something has left its queue by it.
@@ -118,8 +139,13 @@ impl Shared {
         arrived: &mut Arrivals,
         next: &mut Next,
     ) -> bool {
-        let frees =
-            matches!(effect, Effect::Run { .. } | Effect::Stage { .. } | Effect::Resolve { .. });
+        let frees = matches!(
+            effect,
+            Effect::Run { .. }
+                | Effect::Stage { .. }
+                | Effect::Resolve { .. }
+                | Effect::Retry { .. }
+        );
         match effect {
             Effect::Run { pool, ticket, payload } => {
                 let item = ThreadItem { pool, ticket, cell: payload };
@@ -207,7 +233,7 @@ impl Shared {
         arrived: &mut Arrivals,
     ) {
         if cell.is_pack {
-            return self.resolve_pack(task, cell, ending, history);
+            return self.resolve_pack(task, cell, ending, history, arrived);
         }
         let pid;
         let fail = |kind| TaskError::new(Some(task), cell.name.clone(), history.attempts, kind);
@@ -231,11 +257,17 @@ impl Shared {
             }
         };
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
-        tracing::debug!(
-            target: "atasker::task", task = task.number(), name = %cell.name.function, %status,
-            error = outcome.as_ref().err().map(|error| display(error.for_log())), returned_error, attempts = history.attempts,
-            queued = ?history.queued, ?ran, worker = history.worker.map(|worker| worker.0), pid, "ended"
-        );
+        if LevelFilter::current() >= LevelFilter::DEBUG {
+            // A subscriber that panics must not keep the task from ending.
+            let _ = panics::catch(|| {
+                tracing::debug!(
+                    target: "atasker::task", task = task.number(), name = %cell.name.function, %status,
+                    error = outcome.as_ref().err().map(|error| display(error.for_log())), returned_error,
+                    attempts = history.attempts, queued = ?history.queued, ?ran,
+                    worker = history.worker.map(|worker| worker.0), pid, "ended"
+                );
+            });
+        }
         self.counters.add(status, 1);
         if let Some(id) = cell.name.given.as_ref().and_then(|given| given.id.as_ref()) {
             self.chosen.lock().remove(id);
@@ -291,9 +323,20 @@ impl Shared {
     }
 
     /// The outcomes of its calls have arrived apart; those that have none end now.
-    fn resolve_pack(&self, task: TaskId, cell: &TaskCell, ending: Ending, history: History) {
-        if ending != Ending::Finished {
-            let kind = self.error_kind(task, cell, ending, history, self.pid_of(history));
+    fn resolve_pack(
+        &self,
+        task: TaskId,
+        cell: &TaskCell,
+        ending: Ending,
+        history: History,
+        arrived: &mut Arrivals,
+    ) {
+        let failure = match ending {
+            // Only that of a pack which the worker was never given, because there was no memory for it.
+            Ending::Finished => arrived.take(task).and_then(|arrived| arrived.outcome.err()),
+            ending => Some(self.error_kind(task, cell, ending, history, self.pid_of(history))),
+        };
+        if let Some(kind) = failure {
             let status = kind.status();
             let fail =
                 |id| TaskError::new(Some(id), cell.name.clone(), history.attempts, kind.clone());

@@ -61,8 +61,9 @@ impl Shared {
             Work::Once(closure) => {
                 judge_closure(within(context, &mut here, || panics::catch(closure)))
             }
+            // Dropped in there, too: the task may have been given up meanwhile, and this be all that is left of it.
             Work::Repeatable(closure) => {
-                judge_closure(within(context, &mut here, || panics::catch(|| closure.call())))
+                judge_closure(within(context, &mut here, || panics::catch(move || closure.call())))
             }
             Work::Encoded { function, codec, arguments: Ok(arguments), .. } => {
                 let outcome =
@@ -88,6 +89,8 @@ impl Shared {
         judged.arrived.ran = Some(started.elapsed());
         drop(span);
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, next);
+        // Without a handle this is the last that is left of the task, its value included.
+        panics::let_go(here);
     }
 
     /// An external task ends.
@@ -224,7 +227,8 @@ pub(crate) fn thread_body(
     move |item| {
         let shared: Arc<Shared> = shared.upgrade()?;
         let mut next = Next::Wanted;
-        shared.run_here(item, &mut next);
+        // Whatever else panics (a subscriber to logs, say), the thread and what is next go on.
+        let _ = panics::catch(|| shared.run_here(item, &mut next));
         match next {
             Next::Given(item) => Some(item),
             Next::Wanted | Next::Unwanted => None,

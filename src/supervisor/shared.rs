@@ -25,6 +25,7 @@ use super::schedulers::Schedulers;
 use super::timer::Timer;
 use crate::background::registry::Registry;
 use crate::core::{Core, Effect, Time};
+use crate::registry::panics;
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Callback, TaskCell};
 use crate::task::handle::TaskOwner;
@@ -250,7 +251,10 @@ impl Space {
         drop(state);
         self.waiting.fetch_sub(wakers.len(), Ordering::SeqCst);
         self.changed.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        for waker in wakers {
+            // Code of the user's, whose panic is no business of the others.
+            let _ = panics::catch(|| waker.wake());
+        }
     }
 }
 

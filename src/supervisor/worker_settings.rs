@@ -25,6 +25,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 const CLAIM_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What is said about worker processes, apart from how many there are.
+#[derive(Clone)]
 pub(super) struct WorkerSettings {
     pub(super) burst: Option<u32>,
     pub(super) spares: u32,
@@ -85,11 +86,11 @@ impl WorkerSettings {
 
     /// Whether several calls can be on the way to a worker as one.
     pub(super) fn packs(&self) -> bool {
-        self.transport == Transport::Ring && !self.single_use()
+        self.transport.is_ring() && !self.single_use()
     }
 
     pub(super) fn core_config(&self, limits: Limits) -> WorkersConfig {
-        let rings = self.transport == Transport::Ring;
+        let rings = self.transport.is_ring();
         WorkersConfig {
             burst: self.burst.unwrap_or(limits.places()),
             spares: self.spares,
@@ -131,7 +132,7 @@ impl WorkerSettings {
 
 impl SupervisorBuilder {
     /// How calls reach worker processes; [`Transport::Ring`] unless said. What runs, and what comes of it, is the
-    /// same with both, but for calls that are staged ahead and packed with rings only, and for shared buffers, which only
+    /// same with all of them, but for calls that are staged ahead and packed with rings only, and for shared buffers, which only
     /// rings carry.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.workers.transport = transport;
@@ -142,7 +143,7 @@ impl SupervisorBuilder {
     /// and killed; ten seconds unless said. It is noticed within twice that time. The task, which has not begun
     /// then, goes to another worker, and so does all that was behind it. A task that has begun is not ended by this,
     /// however little it does: that is what a [timeout](crate::Call::timeout) is for. But if its process was stopped by
-    /// a signal, it is sent SIGCONT. Only with [`Transport::Ring`], and not zero.
+    /// a signal, it is sent SIGCONT. Only with rings, and not zero.
     pub fn claim_deadline(mut self, deadline: Duration) -> Self {
         self.workers.claim_deadline = deadline;
         self

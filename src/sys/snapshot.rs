@@ -15,7 +15,7 @@ pub(crate) const HEAD_WORDS: usize = 64;
 
 // Words of the head.
 
-/// [`EMPTY`], [`PAINTED`], or in between.
+/// Zero, [`PAINTED`], or in between.
 pub(crate) const STATE: usize = 0;
 pub(crate) const SIGNAL: usize = 1;
 /// `si_code` of sigaction(2).
@@ -40,7 +40,6 @@ pub(crate) const COUNT: usize = 15;
 pub(crate) const REGISTERS: usize = 16;
 pub(crate) const REGISTERS_MAX: usize = 33;
 
-pub(crate) const EMPTY: u64 = 0;
 const PAINTING: u64 = 1;
 pub(crate) const PAINTED: u64 = 2;
 

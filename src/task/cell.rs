@@ -230,7 +230,7 @@ pub(crate) struct TaskCell {
     pub(crate) priority: Priority,
     /// Whether it stands for several calls.
     pub(crate) is_pack: bool,
-    /// Whether its CPU time is limited.
+    /// Whether its CPU time or memory is limited.
     is_measured: bool,
     /// Of attempts that killed their workers, if they are held against the task. The oldest first.
     crashes: Option<Box<Mutex<Vec<CrashReport>>>>,
@@ -248,7 +248,7 @@ impl TaskCell {
             priority: options.priority,
             crashes: options.reachable_crash_limit().map(|_| Box::default()),
             is_pack: matches!(work, Work::Pack(_)),
-            is_measured: options.cpu_limit.is_some(),
+            is_measured: options.cpu_limit.is_some() || options.memory_limit.is_some(),
             said: Said::default(),
             done: AtomicBool::new(false),
             life: Mutex::new(Life::Open { work, listener: Listener::Nobody }),

@@ -89,14 +89,11 @@ impl<J: Send + 'static> ThreadPool<J> {
     fn on_no_thread(&self, error: &std::io::Error) {
         let mut state = self.shared.state.lock();
         state.threads -= 1;
-        tracing::error!(target: "atasker::threads", %error, threads = state.threads, "no more threads");
-        if state.threads > 0 {
-            return;
-        }
-        let mut next = state.queue.pop_front();
+        let threads = state.threads;
         drop(state);
-        while let Some(item) = next {
-            next = (self.shared.run)(item);
+        tracing::error!(target: "atasker::threads", %error, threads, "no more threads");
+        while let Some(item) = self.shared.next_of_nobody() {
+            self.shared.run_all(item);
         }
     }
 
@@ -168,11 +165,22 @@ fn spawn<J: Send + 'static>(shared: &Arc<Shared<J>>) -> std::io::Result<()> {
 impl<J: Send + 'static> Shared<J> {
     fn work(&self) {
         while let Some(item) = self.next() {
-            let mut next = Some(item);
-            while let Some(item) = next {
-                next = (self.run)(item);
-            }
+            self.run_all(item);
         }
+    }
+
+    /// Run an item, and what it hands on.
+    fn run_all(&self, item: J) {
+        let mut next = Some(item);
+        while let Some(item) = next {
+            next = (self.run)(item);
+        }
+    }
+
+    /// An item that no thread will come for.
+    fn next_of_nobody(&self) -> Option<J> {
+        let mut state = self.state.lock();
+        if state.threads == 0 { state.queue.pop_front() } else { None }
     }
 
     /// The next item; `None` when this thread is to end.

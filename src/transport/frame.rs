@@ -18,7 +18,8 @@ pub(crate) struct CallFrame<'a> {
     pub(crate) is_pack: bool,
     /// How the arguments are encoded, and how the result is wanted.
     pub(crate) codec: CodecId,
-    /// Whether the worker is to note how much CPU time its process has used when the call begins.
+    /// Whether the worker is to note how much CPU time its process has used, and how much memory it has, when the call
+    /// begins.
     pub(crate) is_measured: bool,
     /// Of a pack, each behind its length in two bytes.
     pub(crate) arguments: &'a [u8],

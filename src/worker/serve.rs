@@ -84,10 +84,10 @@ fn run(
     }
 }
 
-/// The codec of a call whose CPU time is limited, which begins to be counted here.
+/// The codec of a call whose CPU time or memory is limited, which begins to be counted here.
 #[cold]
 fn measured(recorder: Recorder, codec: u8) -> Option<CodecId> {
     let codec = CodecId::try_from(codec.checked_sub(MEASURED)?).ok()?;
-    recorder.note_cpu_time(sys::process::cpu_time());
+    recorder.note_used(sys::process::cpu_time(), sys::memory::held_by(std::process::id()));
     Some(codec)
 }

@@ -14,11 +14,11 @@ use ipc_channel::ipc::{IpcOneShotServer, IpcSender};
 use super::{IS_WORKER, lifeline, log, serve, test_entry};
 use crate::blackbox::Recorder;
 use crate::process::protocol::{
-    Announcement, CHANNEL_MESSAGE, CRATE_VERSION, FromWorker, Marker, PROTOCOL_VERSION,
-    ProcessLimits, RING_MESSAGE, Welcome,
+    Announcement, CRATE_VERSION, FIRST_MESSAGE_BYTES_MAX, FirstMessage, FromWorker, Marker,
+    PROTOCOL_VERSION, ProcessLimits, Welcome, WorkerData,
 };
 use crate::registry;
-use crate::shm::Segment;
+use crate::shm::{Handout, Segment};
 use crate::sys::descriptors::{IfNotReady, receive_with_descriptors, send_with_descriptors};
 use crate::sys::{descriptors, environment, process, signals};
 use crate::transport::channel::WorkerEnd;
@@ -48,12 +48,13 @@ fn run(marker: &Marker) -> io::Result<()> {
     signals::unblock_all();
     signals::heed_children();
     let lifeline = descriptors::take_stdin()?;
-    exit_if_orphaned(marker);
     set_title();
     let announced = lifeline.try_clone()?;
     // Before its thread listens there, which would take the message for nothing.
     let is_known = marker.protocol == PROTOCOL_VERSION;
     let equipment = if is_known { Some(receive_equipment(&lifeline)?) } else { None };
+    // Not before: memory with a name is opened by then, and so has none any more.
+    exit_if_orphaned(marker);
     lifeline::watch(lifeline)?;
 
     let announce = |server: &str, listening: &[BorrowedFd<'_>]| {
@@ -95,30 +96,44 @@ struct Equipment {
     recorder: Recorder,
     /// Unless calls come over channels.
     ring: Option<RingEnd>,
+    /// For the initialisers.
+    data: Option<OwnedFd>,
 }
 
-/// What the coordinator sent ahead: the black box, and the memory of a ring and the socket for buffers, or the
-/// word that there is none.
+/// What the coordinator sent ahead.
 fn receive_equipment(lifeline: &OwnedFd) -> io::Result<Equipment> {
-    let mut message = [0; 64];
-    let received = receive_with_descriptors(lifeline.as_fd(), &mut message, 3, IfNotReady::Wait);
-    let received = received.map_err(|error| explain(&error, "no first word"))?;
-    let mut descriptors = received.descriptors.into_iter();
-    let (blackbox, segment, parcels) = (descriptors.next(), descriptors.next(), descriptors.next());
-    let (blackbox, ring) = match (&message[..received.length], blackbox, segment, parcels) {
-        (RING_MESSAGE, Some(blackbox), Some(segment), Some(parcels)) => {
-            let segment = Segment::open(segment, SEGMENT_BYTES)
-                .map_err(|error| explain(&error, "can't map the ring's memory"))?;
-            (blackbox, Some(RingEnd::new(segment, parcels, serve::end_unkilled)))
-        }
-        (CHANNEL_MESSAGE, Some(blackbox), None, None) => (blackbox, None),
+    const DESCRIPTORS_MAX: usize = 4;
+    let mut text = [0; FIRST_MESSAGE_BYTES_MAX];
+    let received =
+        receive_with_descriptors(lifeline.as_fd(), &mut text, DESCRIPTORS_MAX, IfNotReady::Wait);
+    let received = received.map_err(|error| explain(&error, "no first message"))?;
+    if received.length == 0 {
         // The coordinator is gone.
-        ([], ..) => process::exit_now(0),
-        _ => return Err(io::Error::other("the coordinator's first word is not known")),
+        process::exit_now(0);
+    }
+    let mut descriptors = received.descriptors.into_iter();
+    let mut next = || {
+        let incomplete = "the coordinator's first message is incomplete";
+        descriptors.next().ok_or_else(|| io::Error::other(incomplete))
+    };
+    let blackbox = next()?;
+    let ring = match FirstMessage::parse(&text[..received.length]) {
+        Some(FirstMessage::Channel) => None,
+        Some(FirstMessage::Ring { name }) => {
+            let (segment, parcels) = (next()?, next()?);
+            let segment = match name {
+                None => Segment::open(segment, SEGMENT_BYTES),
+                Some(name) => Segment::open_named(name, SEGMENT_BYTES),
+            };
+            let segment =
+                segment.map_err(|error| explain(&error, "can't map the ring's memory"))?;
+            Some(RingEnd::new(segment, parcels, serve::end_unkilled))
+        }
+        None => return Err(io::Error::other("the coordinator's first message is not known")),
     };
     let recorder =
         Recorder::install(blackbox).map_err(|error| explain(&error, "can't map the black box"))?;
-    Ok(Equipment { recorder, ring })
+    Ok(Equipment { recorder, ring, data: next().ok() })
 }
 
 /// Its temporary directory is within the one that the coordinator has chosen and will remove.
@@ -162,12 +177,22 @@ fn prepare_and_serve(welcome: Welcome, equipment: Equipment) -> io::Result<()> {
     if let Err(error) = set_limits(limits) {
         return say(FromWorker::StartFailed { reason: error.to_string() });
     }
-    let data = worker_data.as_ref().map(|data| (data.type_name.as_str(), data.bytes.as_slice()));
-    if let Err(reason) = initialise(&working_directory, data) {
+    let Equipment { recorder, ring, data } = equipment;
+    let data = match (worker_data, data) {
+        (None, _) => None,
+        (Some(WorkerData { type_name, length }), Some(data)) => {
+            let bytes = Handout::read(data, length)
+                .map_err(|error| explain(&error, "can't read the worker data"))?;
+            Some((type_name, bytes))
+        }
+        (Some(_), None) => return Err(io::Error::other("the worker data did not come along")),
+    };
+    let lent = data.as_ref().map(|(type_name, bytes)| (type_name.as_str(), bytes.as_slice()));
+    if let Err(reason) = initialise(&working_directory, lent) {
         return say(FromWorker::StartFailed { reason });
     }
+    drop(data);
     say(FromWorker::Ready)?;
-    let Equipment { recorder, ring } = equipment;
     match (ring, endpoints) {
         (Some(ring), None) => serve::serve_ring(ring, recorder),
         (None, Some(endpoints)) => serve::serve_channel(WorkerEnd::from(endpoints), recorder)?,

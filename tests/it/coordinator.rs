@@ -96,13 +96,15 @@ fn workers_of(temporary: &std::path::Path) -> Vec<u32> {
     found
 }
 
-/// Objects of shared memory that have a name. A folder is none: another program has it there.
+/// Objects of shared memory that have a name. A folder is none: another program has it there. And rings with names are those
+/// of other tests.
 fn shared_memory() -> Vec<std::ffi::OsString> {
     std::fs::read_dir("/dev/shm")
         .expect("it is mounted")
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
         .map(|entry| entry.file_name())
+        .filter(|name| !name.to_string_lossy().starts_with("atasker-"))
         .collect()
 }
 

@@ -6,7 +6,9 @@ use std::sync::{Arc, atomic::AtomicUsize, atomic::Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use atasker::{Call, Limits, Supervisor, TaskErrorKind, TaskStatus, as_completed, wait_all};
+use atasker::{
+    Backoff, Call, Limits, RetryOn, Supervisor, TaskErrorKind, TaskStatus, as_completed, wait_all,
+};
 
 use crate::tasks;
 use crate::watch::{eventually, watched};
@@ -315,5 +317,64 @@ fn external_tasks_end_elsewhere() {
         let panics = supervisor.external_task::<u32, _>("panics", |_completer| panic!("no"));
         assert_eq!(panics.expect("accepted").wait().unwrap_err().status(), TaskStatus::Panicked);
         supervisor.spawn_blocking(|| ()).expect("accepted").wait().expect("the place is free");
+    });
+}
+
+/// As many iterators that must not be asked again after their end: some would give more, others wait or panic.
+#[test]
+fn the_calls_of_a_map_are_not_asked_for_after_their_end() {
+    fn once_only<T>(calls: Vec<Call<T>>) -> impl Iterator<Item = Call<T>> + Unpin {
+        let (mut calls, mut ended) = (calls.into_iter(), false);
+        std::iter::from_fn(move || {
+            assert!(!ended, "asked again");
+            let next = calls.next();
+            ended = next.is_none();
+            next
+        })
+    }
+    watched(|| {
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).start().expect("starts");
+        let closures = || once_only((0..5).map(|n| Call::closure(move || n)).collect());
+        let packed = once_only((0..50).map(|n| tasks::add::call(n, 1)).collect());
+        assert_eq!(supervisor.map(packed).map(Result::unwrap).sum::<i64>(), 1275);
+        assert_eq!(supervisor.map(closures()).map(Result::unwrap).sum::<i32>(), 10);
+        let all = supervisor.map_unordered(closures()).map(|done| done.result.unwrap());
+        assert_eq!(all.sum::<i32>(), 10);
+        let mut stream = supervisor.map_stream(closures());
+        for n in 0..5 {
+            let next = std::future::poll_fn(|context| {
+                futures_core::Stream::poll_next(std::pin::Pin::new(&mut stream), context)
+            });
+            assert_eq!(block_on(next).expect("more").expect("it runs"), n);
+        }
+    });
+}
+
+/// A failed attempt that waits for its next one takes no place in the queue: whoever waits for a place gets it.
+#[test]
+fn a_retry_makes_room_in_a_bounded_queue() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [failing, behind] = ["failing", "behind"].map(|name| folder.path().join(name));
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).queue_bound(1).start();
+        let supervisor = supervisor.expect("starts");
+        let call = tasks::hold_and_fail::call(&failing).retries(1).retry_on([RetryOn::Error]);
+        let hour = Duration::from_secs(3600);
+        let first = supervisor.submit(call.backoff(Backoff::fixed(hour))).expect("accepted");
+        eventually("it runs", || failing.exists());
+        let second = supervisor.submit(tasks::hold::call(&behind)).expect("accepted");
+        std::thread::scope(|scope| {
+            let blocked = scope.spawn(|| supervisor.submit(tasks::add::call(1, 1)));
+            // So that it waits, mostly, but the second is not taken back from behind something that takes long.
+            std::thread::sleep(Duration::from_millis(3));
+            std::fs::remove_file(&failing).expect("it is there");
+            // The second still runs when it is accepted.
+            let third = blocked.join().expect("no panic").expect("accepted");
+            eventually("the second runs", || behind.exists());
+            std::fs::remove_file(&behind).expect("it is there");
+            assert_eq!(third.wait().expect("it runs"), 2);
+        });
+        second.wait().expect("it runs");
+        assert!(first.cancel());
     });
 }

@@ -28,6 +28,7 @@ mod memory;
 mod payloads;
 mod python;
 mod quarantine;
+mod refused;
 mod reports;
 mod rings;
 mod said;

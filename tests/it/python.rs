@@ -40,6 +40,22 @@ fn the_default_supervisor_is_made_by_its_first_use() {
 }
 
 #[test]
+fn the_default_supervisor_is_tried_again_as_it_was_configured() {
+    alone("python::the_default_supervisor_is_tried_again_as_it_was_configured", || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("worker");
+        let settings = Supervisor::builder().processes(Limits::new(1)).worker_program(&program);
+        atasker::configure(settings.name("another")).expect("it has not been used");
+        for _ in 0..2 {
+            atasker::supervisor().expect_err("there is no such program");
+        }
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_stranger"), &program).expect("a link");
+        let info = atasker::supervisor().expect("now there is").info();
+        assert_eq!((&*info.name, info.processes.limits.places()), ("another", 1));
+    });
+}
+
+#[test]
 fn an_id_of_the_callers_finds_its_task() {
     watched(|| {
         let supervisor = start();

@@ -24,7 +24,11 @@ const KILLED: u8 = 2;
 /// black box, buffers that it was lent or has made.
 pub(crate) fn segments() -> Vec<Range<usize>> {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs");
-    let shared = maps.lines().filter(|line| line.contains("/memfd:") && line.contains(" rw-s "));
+    let is_shared = |line: &&str| {
+        let is_segment = line.contains("/memfd:") || line.contains(crate::watch::NAMED_SEGMENT);
+        is_segment && line.contains(" rw-s ")
+    };
+    let shared = maps.lines().filter(is_shared);
     let range = |line: &str| {
         let (from, to) = line.split_whitespace().next()?.split_once('-')?;
         let number = |text| usize::from_str_radix(text, 16).ok();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use atasker::{Limits, Stop, Supervisor, SupervisorBuilder};
 
 use crate::tasks;
-use crate::watch::{Held, alone, eventually, send_signal, watched};
+use crate::watch::{Held, alone, children, eventually, send_signal, watched};
 
 #[test]
 fn first_words_without_a_socket_leave_nothing() {
@@ -175,4 +175,108 @@ fn set_descriptors_max(max: u64) -> u64 {
     // SAFETY: as above.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) }, 0);
     before
+}
+
+/// What another program has is not known before a worker of it was ready, whoever submits meanwhile.
+#[test]
+fn nothing_is_given_to_another_program_before_it_is_known_what_it_has() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("slow");
+        let script = format!("#!/bin/sh\nsleep 0.5\nexec {}\n", env!("CARGO_BIN_EXE_stranger"));
+        std::fs::write(&program, script).expect("a file");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, executable).expect("its owner may");
+        // Started by the first submission, while others come.
+        let supervisor =
+            Supervisor::builder().worker_program(program).start().expect("no worker yet");
+        std::thread::scope(|scope| {
+            for n in 0..4 {
+                let supervisor = &supervisor;
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(n * 100));
+                    let refused = supervisor.submit(tasks::add::call(1, 2));
+                    let refused = refused.expect_err("it has no such function").to_string();
+                    assert!(refused.contains("add"), "{refused}");
+                });
+            }
+        });
+        let call = atasker::Call::by_name("double", serde_json::json!([4]));
+        let doubled = supervisor.submit(call).expect("accepted").wait().expect("it runs");
+        assert_eq!(doubled, serde_json::json!(8));
+    });
+}
+
+/// Nor after a first start that failed.
+#[test]
+fn nothing_is_given_to_another_program_that_did_not_start() {
+    watched(|| {
+        let builder = Supervisor::builder().worker_program("/bin/false");
+        let supervisor = builder.start().expect("no worker yet");
+        for _ in 0..3 {
+            let refused = supervisor.submit(tasks::add::call(1, 2)).expect_err("it is no worker");
+            assert!(matches!(refused, atasker::SubmitError::NoWorkers(_)), "{refused:?}");
+        }
+    });
+}
+
+#[test]
+fn workers_killed_while_they_are_sent_much_leave_nothing() {
+    alone("starts::workers_killed_while_they_are_sent_much_leave_nothing", || {
+        let data = "x".repeat(8 << 20);
+        let once = |round: u32| {
+            let builder = Supervisor::builder().worker_data(&data).restart_limit(0);
+            let supervisor = builder.start().expect("no worker yet");
+            std::thread::scope(|scope| {
+                let task = scope.spawn(|| supervisor.submit(tasks::greeting::call()));
+                eventually("one starts", || !children().is_empty());
+                std::thread::sleep(Duration::from_micros(u64::from(round) * 200));
+                for pid in children() {
+                    send_signal(pid, libc::SIGKILL);
+                }
+                if let Ok(task) = task.join().expect("it submits") {
+                    // One more may have been ready before.
+                    let _ = task.wait();
+                }
+            });
+            supervisor.stop(Stop::KillNow);
+        };
+        once(0);
+        let before = Held::count();
+        for round in 0..40 {
+            watched(|| once(round));
+        }
+        before.assert_again();
+    });
+}
+
+#[test]
+fn initialisers_get_all_of_what_is_much() {
+    watched(|| {
+        let data = "y".repeat(8 << 20);
+        for transport in crate::watch::TRANSPORTS {
+            let builder = Supervisor::builder().processes(Limits::new(2)).transport(transport);
+            let supervisor = builder.worker_data(&data).start().expect("workers start");
+            let tasks: Vec<_> = (0..4)
+                .map(|_| supervisor.submit(tasks::greeting::call()).expect("accepted"))
+                .collect();
+            for task in tasks {
+                assert!(task.wait().expect("it runs") == data);
+            }
+        }
+    });
+}
+
+#[test]
+fn limits_without_an_end_are_taken_as_such() {
+    watched(|| {
+        let for_ever = Duration::MAX;
+        let builder = Supervisor::builder().processes(Limits::new(1)).start_timeout(for_ever);
+        let builder = builder.exit_timeout(for_ever).claim_deadline(for_ever);
+        let supervisor = builder.start().expect("a worker starts");
+        let call = tasks::add::call(1, 2).timeout(for_ever).queue_timeout(for_ever);
+        let call = call.soft_timeout(for_ever).cpu_limit(for_ever);
+        assert_eq!(supervisor.submit(call).expect("accepted").wait().expect("it runs"), 3);
+        supervisor.stop(Stop::Drain);
+    });
 }

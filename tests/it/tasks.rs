@@ -87,6 +87,12 @@ pub(crate) fn hold(file: &Path) {
     }
 }
 
+#[task]
+pub(crate) fn hold_and_fail(file: &Path) -> Result<(), String> {
+    hold(file);
+    Err("it was held".to_owned())
+}
+
 /// Write a process id to a file that is there only when all of it is.
 pub(crate) fn publish(file: &Path, pid: u32) {
     let draft = file.with_extension("draft");

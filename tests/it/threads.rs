@@ -173,3 +173,55 @@ fn the_same_tasks_run_inline() {
         assert_eq!(supervisor.submit(delayed).expect("accepted").wait().expect("it runs"), 2);
     });
 }
+
+/// A value whose Drop panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("nobody wanted this value");
+    }
+}
+
+/// What is dropped because nobody wants it is the user's, and so is its panic: no task, place or thread is lost by it.
+#[test]
+fn values_that_panic_when_nobody_wants_them_cost_nothing() {
+    watched(|| {
+        let supervisor = Arc::new(
+            Supervisor::builder().threads(Limits::new(1)).queue_bound(100).start().expect("starts"),
+        );
+        for _ in 0..5 {
+            // Without a handle, and another task behind that the same thread goes on with.
+            let (hold, held) = mpsc::channel::<()>();
+            drop(
+                supervisor.spawn_blocking(move || (held.recv().is_err(), Bomb)).expect("accepted"),
+            );
+            let behind = supervisor.spawn_blocking(|| 1).expect("accepted");
+            drop(hold);
+            assert_eq!(behind.wait().expect("it runs"), 1);
+            // Cancelled while it runs.
+            let (begun, begins) = mpsc::channel::<()>();
+            let (hold, held) = mpsc::channel::<()>();
+            let given_up = supervisor.spawn_blocking(move || {
+                begun.send(()).expect("awaited");
+                (held.recv().is_err(), Bomb)
+            });
+            let given_up = given_up.expect("accepted");
+            begins.recv().expect("it begins");
+            assert!(given_up.cancel());
+            drop(given_up);
+            let behind = supervisor.spawn_blocking(|| 2).expect("accepted");
+            drop(hold);
+            assert_eq!(behind.wait().expect("it runs"), 2);
+            // Completed elsewhere, and nobody has the handle.
+            let (pass, passed) = mpsc::channel();
+            let external = supervisor
+                .external_task::<Bomb, _>("elsewhere", move |completer| drop(pass.send(completer)));
+            drop(external.expect("accepted"));
+            passed.recv().expect("it starts").complete(Bomb);
+            let behind = supervisor.spawn_blocking(|| 3).expect("accepted");
+            assert_eq!(behind.wait().expect("it runs"), 3);
+        }
+        supervisor.stop(atasker::Stop::Drain);
+    });
+}

@@ -455,7 +455,13 @@ impl World {
                 core.on_cpu_read(now, worker, ticket, used, &mut out);
             }
             Event::Weighed(worker, ticket, bytes) => {
-                core.on_weighed(now, worker, ticket, bytes, &mut out);
+                core.on_weighed(
+                    now,
+                    worker,
+                    ticket,
+                    crate::core::Weighed { bytes, at_begin: None },
+                    &mut out,
+                );
             }
             Event::MemorySeen(enough) => {
                 self.oracle.is_short = !enough;

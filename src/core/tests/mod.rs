@@ -339,7 +339,15 @@ impl Story {
 
     fn weighed(&mut self, worker: u64, name: Option<Name>, bytes: u64) -> &mut Self {
         let ticket = name.map(|name| self.tickets[name]);
-        self.event(|core, now, out| core.on_weighed(now, WorkerId(worker), ticket, bytes, out))
+        self.event(|core, now, out| {
+            core.on_weighed(
+                now,
+                WorkerId(worker),
+                ticket,
+                crate::core::Weighed { bytes, at_begin: None },
+                out,
+            );
+        })
     }
 
     #[track_caller]

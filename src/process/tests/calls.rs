@@ -40,10 +40,7 @@ fn payloads_of_many_sizes_cross_both_ways(transport: Transport) {
     let _watchdog = Watchdog::new();
     let pool = Pool::new(config(transport));
     let (worker, _) = pool.spawn_ready();
-    let sizes = match transport {
-        Transport::Ring => ring_sizes(),
-        Transport::Channel => channel_sizes(),
-    };
+    let sizes = if transport.is_ring() { ring_sizes() } else { channel_sizes() };
     for size in sizes {
         let sent: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
         assert!(pool.call(worker, "echo", &sent) == sent, "{size} bytes came back changed");
@@ -70,10 +67,7 @@ fn a_signal_handler_does_not_break_a_call(transport: Transport) {
     let pool = Pool::new(config(transport));
     let (worker, pid) = pool.spawn_ready();
     pool.call(worker, "interruptible", b"");
-    let size = match transport {
-        Transport::Ring => 16_000,
-        Transport::Channel => 3 << 20,
-    };
+    let size = if transport.is_ring() { 16_000 } else { 3 << 20 };
     let sent = vec![7; size];
     for _ in 0..30 {
         let ticket = pool.stage(worker, "echo", &sent);
@@ -88,10 +82,7 @@ fn a_signal_handler_does_not_break_a_call(transport: Transport) {
 fn a_retired_worker_finishes_what_it_has(transport: Transport) {
     let _watchdog = Watchdog::new();
     let pool = Pool::new(config(transport));
-    let large = match transport {
-        Transport::Ring => 16_000,
-        Transport::Channel => 8 << 20,
-    };
+    let large = if transport.is_ring() { 16_000 } else { 8 << 20 };
     for size in [10, large] {
         let (worker, _) = pool.spawn_ready();
         let sent = vec![3; size];

@@ -118,7 +118,7 @@ fn nothing_is_left_open_or_running(transport: Transport) {
 /// The transport of a test that runs in a process of its own. `None`: this is not that process.
 fn rerun_transport() -> Option<Transport> {
     let name = std::env::var("ATASKER_TEST_RERUN").ok()?;
-    [Transport::Ring, Transport::Channel].into_iter().find(|one| transport_name(*one) == name)
+    TRANSPORTS.iter().copied().find(|one| transport_name(*one) == name)
 }
 
 fn transport_name(transport: Transport) -> String {
@@ -226,6 +226,18 @@ fn workers_and_their_files_go_with_a_killed_coordinator(transport: Transport) {
             std::fs::read_dir(&directory).expect("a list").count() == 0
         });
         std::fs::remove_dir(&directory).expect("it is empty");
+        remove_names_of(group);
+    }
+}
+
+/// Of memory with a name, which is left if a coordinator is killed before the worker has opened it.
+fn remove_names_of(coordinator: u32) {
+    let own = format!("atasker-{coordinator}-");
+    for entry in std::fs::read_dir("/dev/shm").expect("it is mounted").flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&own) {
+            // Its worker may open it just now.
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -37,6 +37,14 @@ crate::test_worker!();
 /// Longer than anything here takes, however slow the machine.
 const PATIENCE: Duration = Duration::from_mins(4);
 
+/// All that this build has.
+const TRANSPORTS: &[Transport] = &[
+    Transport::Ring,
+    Transport::Channel,
+    #[cfg(feature = "named-shm")]
+    Transport::NamedRing,
+];
+
 /// Makes tests of these functions, one for each transport.
 macro_rules! on_every_transport {
     ($($test:ident),* $(,)?) => {
@@ -51,6 +59,14 @@ macro_rules! on_every_transport {
             $(#[test]
             fn $test() {
                 super::$test(crate::Transport::Channel);
+            })*
+        }
+
+        #[cfg(feature = "named-shm")]
+        mod over_named_ring {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::Transport::NamedRing);
             })*
         }
     };

@@ -113,7 +113,7 @@ fn what_was_committed_before_a_death_is_delivered_before_the_exit(transport: Tra
         if delivered {
             assert_eq!(pool.value(ticket), notes.arguments());
         }
-        if transport == Transport::Ring {
+        if transport.is_ring() {
             let may_have_begun = delivered || in_doubt;
             assert!(may_have_begun || notes.count() == 0, "it ran, and nobody knows");
         }

@@ -30,7 +30,6 @@ fn pairs() -> Vec<Pair> {
         let here = Segment::create_named(LENGTH).expect("memory");
         let name = here.name().expect("it has one");
         let there = Segment::open_named(name, LENGTH).expect("the same memory");
-        here.unlink().expect("the name is there");
         pairs.into_iter().chain([Pair { backend: "named", here, there }]).collect()
     };
     pairs
@@ -111,6 +110,35 @@ fn a_fork_has_neither_mapping() {
     });
 }
 
+#[test]
+#[expect(unsafe_code, reason = "forks, and maps at a chosen address")]
+fn a_forked_child_that_drops_one_keeps_what_it_has_there_itself() {
+    for Pair { backend, here, there } in pairs() {
+        let place = here.u32_at(0).as_ptr();
+        // SAFETY: the child allocates nothing, but for what the C library makes safe in a child, and ends by `_exit`.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let (protection, flags) = (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+            );
+            // SAFETY: nothing is replaced.
+            let own = unsafe { libc::mmap(place.cast(), LENGTH, protection, flags, -1, 0) };
+            let is_own = own == place.cast();
+            drop(here);
+            // SAFETY: mapped above, unless that is not so, which ends the child by a signal.
+            let byte = unsafe { own.cast::<u8>().read_volatile() };
+            // SAFETY: it ends the child at once.
+            unsafe { libc::_exit(i32::from(!is_own || byte != 0)) };
+        }
+        let mut status = 0;
+        // SAFETY: the child is this process's own, and the status this frame's.
+        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!((waited, status), (child, 0), "{backend}");
+        there.copy_in(0, b"still there");
+    }
+}
+
 fn flags_of_mapping(address: usize) -> String {
     let maps = std::fs::read_to_string("/proc/self/smaps").expect("it is there");
     let start = format!("{address:x}-");
@@ -165,14 +193,17 @@ mod named {
     }
 
     #[test]
-    fn a_name_is_there_for_nobody_else_and_until_it_is_taken_away() {
+    fn a_name_is_there_for_nobody_else_and_until_it_is_opened() {
         let here = Segment::create_named(LENGTH).expect("memory");
         let path = object(&here);
         let metadata = std::fs::metadata(&path).expect("the name is there");
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
-        here.unlink().expect("the name is there");
+        let name = here.name().expect("it has one");
+        assert!(name.starts_with(&format!("/atasker-{}-", std::process::id())), "{name}");
+        let there = Segment::open_named(name, LENGTH).expect("the same memory");
         assert!(!path.exists());
-        here.unlink().expect("nothing to do");
+        Segment::open_named(name, LENGTH).expect_err("it is gone");
+        drop(there);
         here.copy_in(0, b"still there");
         let dropped = Segment::create_named(LENGTH).expect("memory");
         let path = object(&dropped);
@@ -198,6 +229,7 @@ mod named {
         std::fs::set_permissions(object(&here), PermissionsExt::from_mode(0o660))
             .expect("it is ours");
         Segment::open_named(name, LENGTH).expect_err("others can write it");
+        assert!(object(&here).exists(), "what is refused is left alone");
         Segment::create_named(0).expect_err("of no size");
     }
 }

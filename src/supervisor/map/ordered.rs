@@ -72,7 +72,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
         let packer = Packer::new(places);
         Self {
             window: packer.window(),
-            source: Source { calls, held: None, shared: Arc::clone(shared) },
+            source: Source { calls: calls.fuse(), held: None, shared: Arc::clone(shared) },
             slots: VecDeque::new(),
             unread: 0,
             packer,

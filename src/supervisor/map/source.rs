@@ -1,5 +1,6 @@
 //! Where the calls of a map come from, and how they are submitted.
 
+use std::iter::Fuse;
 use std::sync::Arc;
 
 use crate::supervisor::shared::Shared;
@@ -21,7 +22,8 @@ pub(super) fn window(shared: &Shared) -> usize {
 
 /// The calls that are still to come.
 pub(super) struct Source<I, T> {
-    pub(super) calls: I,
+    /// Not asked again after its end.
+    pub(super) calls: Fuse<I>,
     /// Taken from the calls, but refused by a full queue.
     pub(super) held: Option<Call<T>>,
     pub(super) shared: Arc<Shared>,

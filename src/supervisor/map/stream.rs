@@ -39,7 +39,7 @@ impl<I: Iterator<Item = Call<T>>, T> MapStream<I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
         Self {
             window: window(shared),
-            source: Source { calls, held: None, shared: Arc::clone(shared) },
+            source: Source { calls: calls.fuse(), held: None, shared: Arc::clone(shared) },
             slots: VecDeque::new(),
         }
     }

@@ -27,7 +27,7 @@ impl<I: Iterator<Item = Call<T>>, T> MapUnordered<'_, I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
         Self {
             window: window(shared),
-            source: Source { calls, held: None, shared: Arc::clone(shared) },
+            source: Source { calls: calls.fuse(), held: None, shared: Arc::clone(shared) },
             running: HashMap::new(),
             refused: VecDeque::new(),
             queue: Arc::default(),

@@ -35,6 +35,9 @@ use crate::task::id::WorkerId;
 /// Not shorter than what a worker takes to announce: `worker_end::ANNOUNCED_WITHIN`.
 const TICK: Duration = Duration::from_millis(3);
 
+/// How often a waiter gives its core away to somebody who delivers, before it waits as if that one had the role.
+const TRIES_MAX: u32 = 1000;
+
 const _: () = assert!(TICK.as_nanos() >= ANNOUNCED_WITHIN.as_nanos());
 
 /// Delivers what the rings have. `partly`: of packs that are not done, too. `false`: there was nothing, or
@@ -183,15 +186,20 @@ impl Collector {
     /// Look after the rings until the wish is done or its time is up. `false`: somebody else does; wait
     /// otherwise.
     pub(crate) fn wait_for(self: &Arc<Self>, wish: &Wish<'_>, gather: &Gather<'_>) -> bool {
+        let mut tries = TRIES_MAX;
         loop {
             let Some(mut holder) = self.try_role() else {
                 if self.role.is_held() {
                     return false;
                 }
-                // Somebody delivers just now, which does not take long.
-                if (wish.is_done)() {
+                // Somebody delivers just now, which rarely takes long.
+                if (wish.is_done)() || is_past(wish.until) {
                     return true;
                 }
+                if tries == 0 {
+                    return false;
+                }
+                tries -= 1;
                 std::thread::yield_now();
                 continue;
             };
@@ -229,7 +237,7 @@ impl Collector {
             }
             let links = &holder.view.links;
             let ready = || (wish.is_done)() || links.iter().any(|link| link.has_news());
-            if holder.patience.look_until(self.is_crowded(links), ready) {
+            if holder.patience.look_until(self.is_crowded(links), ready, std::hint::spin_loop) {
                 holder.patience.succeeded();
                 continue;
             }
@@ -290,6 +298,8 @@ impl Collector {
         let mut view = View::default();
         let (mut limited, mut curious) = (false, false);
         let mut bells = None;
+        // When the present tick began.
+        let mut tick = None;
         while !self.stopping.load(Ordering::SeqCst) {
             view.refresh(self);
             // Whoever has rung since may be silent for a while. Counted before the words are read.
@@ -315,11 +325,14 @@ impl Collector {
             // Where it can't hear every bell it may be rung at any time, whoever asked for that.
             let watches = !covered || (delivers && view.runs_packs());
             let timeout = (limited || watches || ticks).then_some(TICK);
+            tick = timeout.map(|_| tick.unwrap_or_else(Instant::now));
             let waited = futex::wait_any(&words, timeout);
             limited = waited != Waited::TimedOut;
             curious = true;
-            if !limited {
+            // By the clock, too: a bell may ring without end, and older kernels can't wait for several words.
+            if !limited || tick.is_some_and(|began| began.elapsed() >= TICK) {
                 self.role.on_tick();
+                tick = None;
             }
         }
         // What it has seen last would keep the rings, which keep this, for ever. Who has the role has nothing

@@ -22,6 +22,8 @@ use crate::sys::descriptors::{
 const NOTICES_MAX: usize = 128;
 /// No message through the socket is longer.
 const MESSAGE_BYTES_MAX: usize = 2048;
+/// More are never read in one go: the socket holds some hundreds, and they are read faster than made.
+const MESSAGES_MAX: usize = 4096;
 /// What a header takes, at most: for each announcement a grade and three numbers of at most ten bytes, for each
 /// notice one of them, and a few bytes besides.
 pub(super) const HEADER_BYTES_MAX: usize = (ATTACHMENTS_MAX + 1) * 31 + NOTICES_MAX * 11 + 32;
@@ -171,7 +173,7 @@ impl Parcels {
     /// Read all that is in the socket. An error is a lie.
     pub(super) fn read(&self, inbox: &mut Inbox) -> Result<(), String> {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
-        loop {
+        for _ in 0..MESSAGES_MAX {
             let socket = self.socket.as_fd();
             let received = match receive_with_descriptors(socket, &mut bytes, 1, IfNotReady::Fail) {
                 // The other side is gone, or has closed its end.
@@ -197,6 +199,7 @@ impl Parcels {
                 _ => return Err("a message with a descriptor too few or too many".to_owned()),
             }
         }
+        Err("messages about buffers without end".to_owned())
     }
 
     /// Read what a message needs. Most have buffers that are known already, and no system call is needed.

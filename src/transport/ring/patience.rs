@@ -45,8 +45,13 @@ impl Patience {
     }
 
     /// Look until `ready`, or until it does not pay any longer: then `false`. `crowded`: others could use
-    /// this core.
-    pub(crate) fn look_until(self, crowded: bool, ready: impl Fn() -> bool) -> bool {
+    /// this core. `pause`: what to do right before another look, for about as long as a pause takes.
+    pub(crate) fn look_until(
+        self,
+        crowded: bool,
+        ready: impl Fn() -> bool,
+        mut pause: impl FnMut(),
+    ) -> bool {
         if crowded && self.yielding.is_zero() {
             return ready();
         }
@@ -54,7 +59,7 @@ impl Patience {
             if ready() {
                 return true;
             }
-            std::hint::spin_loop();
+            pause();
         }
         if crowded || self.yielding.is_zero() {
             return ready();
@@ -62,6 +67,7 @@ impl Patience {
         let start = Instant::now();
         loop {
             std::thread::yield_now();
+            pause();
             if ready() {
                 return true;
             }

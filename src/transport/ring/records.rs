@@ -53,8 +53,8 @@ pub(super) struct Records {
     head: u64,
     generation: u32,
     free: Vec<Slot>,
-    /// Slots below this one have memory.
-    allocated: u16,
+    /// The slots whose half for arguments has memory.
+    allocated: [bool; ENTRIES],
 }
 
 impl Records {
@@ -65,7 +65,7 @@ impl Records {
             generation: 0,
             // The lowest at the end: it is used first, and again and again, so that it stays warm.
             free: (0..ENTRIES as u16).rev().map(Slot).collect(),
-            allocated: 0,
+            allocated: [false; ENTRIES],
         }
     }
 
@@ -93,11 +93,11 @@ impl Records {
     /// The slot for it, and whether its memory must be allocated first. There is one for each entry.
     pub(super) fn next_slot(&self) -> (Slot, bool) {
         let slot = *self.free.last().expect("a ring that is not full has a free slot");
-        (slot, slot.0 >= self.allocated)
+        (slot, !self.allocated[usize::from(slot.0)])
     }
 
     pub(super) fn on_allocated(&mut self, slot: Slot) {
-        self.allocated = self.allocated.max(slot.0 + 1);
+        self.allocated[usize::from(slot.0)] = true;
     }
 
     /// Take the tail for `calls` calls.

@@ -33,8 +33,8 @@ pub(super) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(3);
 const ANNOUNCED_WITHIN_IF_LOW: Duration = Duration::from_millis(1);
 /// … or this many entries, so that the coordinator can fill up the ring before it is empty.
 const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 4;
-/// So much room is enough for most outcomes.
-const ROOM_MIN: usize = 256;
+/// So much room is enough for most outcomes, those with some buffers in them included.
+const ROOM_MIN: usize = 1024;
 /// No more memory than this is kept for arguments and results to come.
 const KEPT_MAX: usize = 64 << 20;
 /// A worker that is to be killed waits so long for that.
@@ -62,8 +62,8 @@ pub(crate) struct RingEnd {
     /// When each kind of listener was rung last. What one was told tells the other nothing.
     announced: [Option<Instant>; 2],
     unannounced: u32,
-    /// The end of the last entry, if nothing was waited for since.
-    finished: Option<Instant>,
+    /// When the next entry begins, if that is known: at the end of the last one, or at the last look before it was there.
+    begins: Option<Instant>,
 }
 
 /// A call that has begun.
@@ -104,7 +104,7 @@ impl RingEnd {
             allocated: [false; ENTRIES],
             announced: [None; 2],
             unannounced: 0,
-            finished: None,
+            begins: None,
         }
     }
 
@@ -124,6 +124,7 @@ impl RingEnd {
         loop {
             if self.is_called() {
                 self.hear();
+                self.begins = None;
             }
             let entry = Entry::at(self.position);
             // Before the look at the entry: nothing is staged after this is set.
@@ -133,7 +134,7 @@ impl RingEnd {
                 return Some(now);
             }
             self.announce(true);
-            self.finished = None;
+            self.begins = None;
             if retired {
                 return None;
             }
@@ -154,8 +155,11 @@ impl RingEnd {
         let word = self.segment.u64_at(entry.word());
         let ready = || word::look(word).is_staged() || self.is_retired() || self.is_called();
         self.fetch_outcome_line(entry);
-        if self.patience.look_until(false, ready) {
+        let mut looked = None;
+        // A look at the clock takes about as long as a pause, and is not needed again then.
+        if self.patience.look_until(false, ready, || looked = Some(Instant::now())) {
             self.patience.succeeded();
+            self.begins = looked;
         } else {
             if self.parcels.peer().has_notices() {
                 self.tell_before_sleep();
@@ -208,7 +212,7 @@ impl RingEnd {
         mut word: Word,
         run: &mut impl FnMut(RingCall<'_>, &mut Bytes) -> Ran,
     ) -> Word {
-        let started = self.finished.take().unwrap_or_else(Instant::now);
+        let started = self.begins.take().unwrap_or_else(Instant::now);
         let head = self.copy_arguments(entry);
         let (mut attachments, mut refused) = (Vec::new(), None);
         if head.form == Form::Extended {
@@ -266,7 +270,7 @@ impl RingEnd {
         // Relaxed: published by the commit.
         let ran_ns = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
         self.segment.u64_at(entry.ran_ns()).store(ran_ns, Ordering::Relaxed);
-        self.finished = Some(finished);
+        self.begins = Some(finished);
         word
     }
 

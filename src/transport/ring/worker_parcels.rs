@@ -11,6 +11,7 @@ use super::worker_end::{NO_MEMORY, Place, RingEnd};
 use crate::codec::encoded::fetch_into;
 use crate::shm::attachment::{Attachment, Parcel};
 use crate::shm::buffer::Announced;
+use crate::shm::peer::Notice;
 use crate::sys::descriptors::IfNotReady;
 use crate::sys::futex;
 use crate::transport::frame::Outcome;
@@ -21,6 +22,14 @@ const ROOM_MIN_EXTENDED: usize = super::parcels::HEADER_BYTES_MAX + 64;
 /// How often, and how far apart, it is tried to send what others leave no room for.
 const CROWDED_MAX: u32 = 1000;
 const CROWDED_APART: Duration = Duration::from_millis(1);
+
+/// An outcome with more than its bytes.
+struct Extended<'a> {
+    variant: u8,
+    body: &'a [u8],
+    attachments: &'a [Attachment],
+    notices: Vec<Notice>,
+}
 
 impl RingEnd {
     /// Take the header off the arguments, fetch them if they are in a parcel, and take their buffers.
@@ -81,26 +90,48 @@ impl RingEnd {
     ) {
         place.room_min = ROOM_MIN_EXTENDED;
         let notices = self.parcels.take_notices();
+        let said = !notices.is_empty();
+        let mut outcome = Extended { variant, body, attachments, notices };
+        let mut written = self.write_with(entry, place, slot, &mut outcome);
+        if written.is_err() && said {
+            // They may have been what was too much.
+            if attachments.is_empty() && self.has_room(entry, place, slot, HEAD_BYTES + body.len())
+            {
+                return self.append(entry, place, variant, &[body]);
+            }
+            written = self.write_with(entry, place, slot, &mut outcome);
+        }
+        if let Err(message) = written {
+            self.write_unencodable(entry, place, slot, message);
+        }
+    }
+
+    /// Append the outcome. If there is no room for it, its notices are to be told later, and no more with it.
+    fn write_with(
+        &mut self,
+        entry: Entry,
+        place: &mut Place,
+        slot: Slot,
+        outcome: &mut Extended<'_>,
+    ) -> Result<(), String> {
+        let Extended { variant, body, attachments, ref mut notices } = *outcome;
+        let notices = std::mem::take(notices);
         let mut header = Header { attachments: Vec::new(), parcel: None, notices };
         let mut parcel = None;
         let written = self.lend(attachments).and_then(|announced| {
             header.attachments = announced;
             self.write_behind(entry, place, slot, (variant, body), &mut header, &mut parcel)
         });
-        let Err(message) = written else { return };
-        if header.attachments.len() == attachments.len() {
-            self.parcels.take_back(attachments);
+        if written.is_err() {
+            if header.attachments.len() == attachments.len() {
+                self.parcels.take_back(attachments);
+            }
+            if header.parcel.is_some() {
+                self.parcels.take_back(&parcel);
+            }
+            self.parcels.peer().put_notices_back(header.notices);
         }
-        if header.parcel.is_some() {
-            self.parcels.take_back(&parcel);
-        }
-        self.parcels.peer().put_notices_back(std::mem::take(&mut header.notices));
-        if attachments.is_empty() && self.has_room(entry, place, slot, HEAD_BYTES + body.len()) {
-            // Only the notices were too much.
-            self.append(entry, place, variant, &[body]);
-        } else {
-            self.write_unencodable(entry, place, slot, message);
-        }
+        written
     }
 
     /// Append the header and the body, or the body in a parcel.

@@ -19,6 +19,11 @@ cases! {
         a_host_that_ignores_its_children,
         a_host_that_forks,
     }
+    on_named_rings {
+        a_panic_while_tasks_run,
+        stopped_and_continued,
+        a_host_that_forks,
+    }
 }
 
 /// Unwinding drops handles, and a pool.

@@ -47,6 +47,12 @@ cases! {
         a_task_that_ends_its_thread,
         death_in_the_middle_of_a_map,
     }
+    on_named_rings {
+        killed_in_a_task,
+        a_stack_overflow,
+        a_task_that_becomes_another_program,
+        all_die_at_once_with_more_behind,
+    }
 }
 
 /// What a fault, or a library that notices one, ends a process with.

@@ -37,6 +37,13 @@ cases! {
         a_task_that_floods_the_output,
         a_task_that_prints_no_text,
     }
+    on_named_rings {
+        dropped_while_handles_live,
+        resized_under_load,
+        recycling_that_races_dispatch,
+        a_task_that_forks_in_c,
+        a_task_that_closes_everything_in_c,
+    }
 }
 
 /// Both workers hang, with twenty tasks behind.

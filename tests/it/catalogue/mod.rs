@@ -28,39 +28,38 @@ use crate::watch::{Held, apart, eventually, is_alive, rounds, watched};
 
 /// Makes a test of each case for each transport that it is about.
 macro_rules! cases {
-    (everywhere { $($case:ident),* $(,)? } $(on_rings { $($on_rings:ident),* $(,)? })?) => {
+    (
+        $(everywhere { $($everywhere:ident),* $(,)? })?
+        $(on_rings { $($on_rings:ident),* $(,)? })?
+        $(on_named_rings { $($on_named_rings:ident),* $(,)? })?
+    ) => {
         mod over_ring {
-            $(#[test]
-            fn $case() {
-                let test = concat!(module_path!(), "::", stringify!($case));
-                crate::catalogue::survive(test, atasker::Transport::Ring, super::$case);
-            })*
-            $($(#[test]
-            fn $on_rings() {
-                let test = concat!(module_path!(), "::", stringify!($on_rings));
-                crate::catalogue::survive(test, atasker::Transport::Ring, super::$on_rings);
-            })*)?
+            $($($crate::catalogue::case!(Ring, $everywhere);)*)?
+            $($($crate::catalogue::case!(Ring, $on_rings);)*)?
         }
 
-        mod over_channel {
-            $(#[test]
-            fn $case() {
-                let test = concat!(module_path!(), "::", stringify!($case));
-                crate::catalogue::survive(test, atasker::Transport::Channel, super::$case);
-            })*
-        }
-    };
-    (on_rings { $($case:ident),* $(,)? }) => {
-        mod over_ring {
-            $(#[test]
-            fn $case() {
-                let test = concat!(module_path!(), "::", stringify!($case));
-                crate::catalogue::survive(test, atasker::Transport::Ring, super::$case);
-            })*
-        }
+        $(mod over_channel {
+            $($crate::catalogue::case!(Channel, $everywhere);)*
+        })?
+
+        $(mod over_named_ring {
+            $($crate::catalogue::case!(NamedRing, $on_named_rings);)*
+        })?
     };
 }
 use cases;
+
+/// Makes a test of a case of the module around.
+macro_rules! case {
+    ($transport:ident, $case:ident) => {
+        #[test]
+        fn $case() {
+            let test = concat!(module_path!(), "::", stringify!($case));
+            crate::catalogue::survive(test, atasker::Transport::$transport, super::$case);
+        }
+    };
+}
+use case;
 
 /// Where a case takes place. It derefs to the pool that has to be sound afterwards: of two workers, unless the case
 /// has [started](Self::start) another.

@@ -21,6 +21,14 @@ cases! {
     on_rings {
         no_memory_for_a_buffer,
     }
+    on_named_rings {
+        payloads_of_every_border,
+        types_that_fail_on_the_way_there,
+        types_that_fail_on_the_way_back,
+        lists_that_are_too_deep,
+        no_memory_for_a_result,
+        no_memory_for_a_buffer,
+    }
 }
 
 /// What stands in an entry (24 and 48 bytes), in a slot (16 KiB), and in a message of a channel (about 208 KiB), each with

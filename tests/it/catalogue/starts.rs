@@ -27,6 +27,12 @@ cases! {
         a_loop_of_crashes,
         killed_at_any_moment_of_a_start,
     }
+    on_named_rings {
+        a_program_of_another_version,
+        a_start_that_never_comes_to_an_end,
+        an_initialiser_that_dies,
+        killed_at_any_moment_of_a_start,
+    }
 }
 
 /// Write a program for the shell.

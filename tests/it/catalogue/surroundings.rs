@@ -21,6 +21,10 @@ cases! {
     on_rings {
         no_room_for_a_segment,
     }
+    on_named_rings {
+        no_descriptors,
+        no_room_for_a_segment,
+    }
 }
 
 /// A soft limit of this process, put back when this is dropped.

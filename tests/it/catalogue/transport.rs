@@ -26,6 +26,19 @@ cases! {
         death_with_a_lent_buffer,
         death_with_a_shared_buffer,
     }
+    on_named_rings {
+        death_between_the_begin_and_the_run,
+        death_in_the_middle_of_an_outcome,
+        deaths_at_any_moment,
+        full_in_both_directions,
+        more_calls_than_entries_again_and_again,
+        a_large_call_then_death,
+        a_large_result_then_death,
+        wake_ups_for_nothing,
+        death_right_after_an_outcome_is_published,
+        death_with_a_lent_buffer,
+        death_with_a_shared_buffer,
+    }
 }
 
 /// Kills its process where a worker decodes it, or in the middle of being encoded there.

@@ -44,6 +44,9 @@ pub(crate) fn apart(test: &str, body: impl FnOnce()) {
     assert!(text(&output.stdout).contains("1 passed"), "no test is called {test}");
 }
 
+/// Where the memory of a ring stands that has a name; behind this comes the number of the coordinator.
+pub(crate) const NAMED_SEGMENT: &str = "/dev/shm/atasker-";
+
 /// What this process holds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Held {
@@ -51,7 +54,7 @@ pub(crate) struct Held {
     threads: usize,
     /// Mappings of shared memory.
     segments: usize,
-    /// What workers need for their start in the folder for temporary files.
+    /// What workers need for their start in the folder for temporary files, and names of shared memory.
     files: usize,
     children: Vec<u32>,
 }
@@ -62,12 +65,16 @@ impl Held {
             |kind: &str| std::fs::read_dir(format!("/proc/self/{kind}")).expect("procfs").count();
         let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs");
         let own = format!("atasker-{}-", std::process::id());
-        let temporary = std::fs::read_dir(std::env::temp_dir()).expect("it is there").flatten();
+        let folders = [std::env::temp_dir(), "/dev/shm".into()];
+        let files =
+            folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("it is there"));
+        let is_segment = |line: &str| line.contains("memfd:") || line.contains(NAMED_SEGMENT);
         Self {
             descriptors: count("fd"),
             threads: count("task"),
-            segments: maps.lines().filter(|line| line.contains("memfd:")).count(),
-            files: temporary
+            segments: maps.lines().filter(|line| is_segment(line)).count(),
+            files: files
+                .flatten()
                 .filter(|entry| entry.file_name().to_string_lossy().starts_with(&own))
                 .count(),
             children: children(),
