@@ -272,6 +272,26 @@ mod tests {
         assert!(pool.stop(None));
     }
 
+    /// Two submitters ask for a thread at the same time, and neither gets one.
+    #[test]
+    fn what_no_thread_will_come_for_is_run_by_who_finds_out() {
+        let pool = pool(0);
+        let (tell, told) = mpsc::channel();
+        {
+            let mut state = pool.shared.state.lock();
+            state.threads = 2;
+            for n in 0..2 {
+                let tell = tell.clone();
+                state.queue.push_back(Box::new(move || tell.send(n).expect("the test receives")));
+            }
+        }
+        let refused = std::io::Error::from(std::io::ErrorKind::WouldBlock);
+        pool.on_no_thread(&refused);
+        assert!(told.try_recv().is_err(), "the other thread may come yet");
+        pool.on_no_thread(&refused);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 1]);
+    }
+
     #[test]
     fn stop_gives_up_on_a_thread_that_does_not_return() {
         let pool = pool(0);

@@ -1,8 +1,10 @@
 //! Reading the batch file in a thread of its own, no further ahead than the window allows.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -71,7 +73,22 @@ pub(crate) struct Input {
     /// The size of a regular file.
     bytes: Option<u64>,
     /// Which regular file it is.
-    pub(crate) identity: Option<PathBuf>,
+    pub(crate) identity: Option<Identity>,
+}
+
+/// A file, by whatever name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of a regular file.
+    pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        metadata.is_file().then_some(Self { device, inode })
+    }
 }
 
 /// How far the reader has come. Written by the reader, shown by the progress line.
@@ -111,16 +128,18 @@ impl Input {
         Ok(Self {
             name: format!("`{}`", path.display()),
             bytes: metadata.is_file().then_some(metadata.len()),
-            identity: if metadata.is_file() { path.canonicalize().ok() } else { None },
+            identity: Identity::of(&metadata),
             reader: Box::new(BufReader::with_capacity(64 * 1024, file)),
         })
     }
 
     fn standard() -> Self {
+        let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+        let metadata = file.and_then(|file| file.metadata()).ok();
         Self {
             name: "standard input".to_owned(),
             bytes: None,
-            identity: None,
+            identity: metadata.as_ref().and_then(Identity::of),
             reader: Box::new(BufReader::with_capacity(64 * 1024, io::stdin())),
         }
     }

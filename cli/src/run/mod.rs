@@ -62,7 +62,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     log::show(screen.clone())?;
     let supervisor = Arc::new(start(options, screen.as_ref())?);
     // Only now, so that a program that does not start leaves the results of yesterday alone.
-    let output = Output::open(options.output.as_deref(), input.identity.as_ref())?;
+    let output = Output::open(options.output.as_deref(), input.identity)?;
     let (events, received) = mpsc::channel();
     interrupt::watch(Arc::clone(&supervisor), events.clone())?;
     let places = supervisor.info().processes.limits.places() as usize;

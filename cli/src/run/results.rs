@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use atasker::{
@@ -12,6 +12,7 @@ use atasker::{
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::input::Identity;
 use super::jobs::JobName;
 use crate::failure::Failure;
 
@@ -429,12 +430,13 @@ pub(crate) struct Output {
 impl Output {
     /// Open `file` anew, or standard output for `-` and for nothing. `input`: the batch file, which must
     /// not be overwritten.
-    pub(crate) fn open(file: Option<&Path>, input: Option<&PathBuf>) -> Result<Self, Failure> {
+    pub(crate) fn open(file: Option<&Path>, input: Option<Identity>) -> Result<Self, Failure> {
         let (sink, name): (Box<dyn Write>, _) = match file.filter(|path| *path != Path::new("-")) {
             None => (Box::new(io::stdout()), "standard output".to_owned()),
             Some(path) => {
                 let shown = format!("`{}`", path.display());
-                if input.is_some() && path.canonicalize().ok().as_ref() == input {
+                let there = std::fs::metadata(path).ok().as_ref().and_then(Identity::of);
+                if input.is_some() && there == input {
                     let text = format!("can't write to {shown}: it is the batch file itself");
                     return Err(Failure::Told(text));
                 }

@@ -97,6 +97,16 @@ fn a_batch_file_is_not_overwritten_by_its_results() {
     assert_eq!(done.code, Some(2));
     assert!(done.stderr.contains("it is the batch file itself"), "{}", done.stderr);
     assert_eq!(fs::read_to_string(&jobs).expect("it is still there"), text);
+    // By another name, and as standard input.
+    let link = directory.path().join("link");
+    fs::hard_link(&jobs, &link).expect("a second name");
+    let done = run(&["run", path_text(&jobs), "-o", path_text(&link)], "");
+    assert_eq!(done.code, Some(2), "{done:?}");
+    let mut command = atasker(&["run", "-o", path_text(&jobs)]);
+    let input = fs::File::open(&jobs).expect("it is there");
+    let done = command.stdin(input).output().expect("the command starts");
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    assert_eq!(fs::read_to_string(&jobs).expect("it is still there"), text);
 }
 
 /// Results come while the input is still open: nothing waits for a full buffer on either side.

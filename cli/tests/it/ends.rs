@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::{
     Held, Running, atasker, batch, children_of, path_text, results_of, state_of, wait_until,
+    watched,
 };
 
 const PRIMES: &str = "{\"task\": \"count_primes\", \"args\": [0, 10]}\n";
@@ -246,4 +247,20 @@ fn sigkill_leaves_the_results_and_no_process() {
     }
     let results = results_of(&fs::read_to_string(&output).expect("it was written"));
     assert_eq!(statuses(&results), ["completed"; 20]);
+}
+
+/// Nobody reads log records any more: results come all the same.
+#[test]
+fn a_log_that_nobody_reads_costs_no_results() {
+    let (read, write) = std::io::pipe().expect("a pipe");
+    drop(read);
+    let mut command = atasker(&["run"]);
+    command.env("ATASKER_LOG", "debug").stderr(write).stdin(std::process::Stdio::piped());
+    let mut running = command.stdout(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut input = running.stdin.take().expect("it is piped");
+    std::io::Write::write_all(&mut input, PRIMES.repeat(200).as_bytes()).expect("it reads");
+    drop(input);
+    let done = watched(move || running.wait_with_output().expect("it ends"));
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(results_of(&String::from_utf8(done.stdout).expect("text")).len(), 200);
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::{
     Ask, Cancel, Core, CoreConfig, Effect, Ending, Finish, Finished, HoldBack, Killed,
     MemoryExcess, PoolConfig, PoolId, PoolKind, RefuseReason, SignalReason, StopMode, Submission,
-    Time, WorkersConfig,
+    Time, Weighed, WorkersConfig,
 };
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::{Backoff, Limits, Options, Priority, RetryOn, TimeLimit};
@@ -338,16 +338,19 @@ impl Story {
     }
 
     fn weighed(&mut self, worker: u64, name: Option<Name>, bytes: u64) -> &mut Self {
+        self.weighed_since(worker, name, None, bytes)
+    }
+
+    fn weighed_since(
+        &mut self,
+        worker: u64,
+        name: Option<Name>,
+        at_begin: Option<u64>,
+        bytes: u64,
+    ) -> &mut Self {
         let ticket = name.map(|name| self.tickets[name]);
-        self.event(|core, now, out| {
-            core.on_weighed(
-                now,
-                WorkerId(worker),
-                ticket,
-                crate::core::Weighed { bytes, at_begin: None },
-                out,
-            );
-        })
+        let (worker, weighed) = (WorkerId(worker), Weighed { bytes, at_begin });
+        self.event(|core, now, out| core.on_weighed(now, worker, ticket, weighed, out))
     }
 
     #[track_caller]

@@ -172,8 +172,12 @@ impl Parcels {
 
     /// Read all that is in the socket. An error is a lie.
     pub(super) fn read(&self, inbox: &mut Inbox) -> Result<(), String> {
+        self.read_up_to(MESSAGES_MAX, inbox)
+    }
+
+    fn read_up_to(&self, messages_max: usize, inbox: &mut Inbox) -> Result<(), String> {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
-        for _ in 0..MESSAGES_MAX {
+        for _ in 0..messages_max {
             let socket = self.socket.as_fd();
             let received = match receive_with_descriptors(socket, &mut bytes, 1, IfNotReady::Fail) {
                 // The other side is gone, or has closed its end.
@@ -318,6 +322,23 @@ mod tests {
 
     fn in_parcel(announced: Announced, length: u64) -> Header {
         Header { parcel: Some((announced, length)), ..Header::default() }
+    }
+
+    /// It is read under locks.
+    #[test]
+    fn who_never_ends_what_it_says_lies() {
+        let (coordinator, worker) = pair();
+        let mut inbox = Inbox::default();
+        let say = |times: usize| {
+            for _ in 0..times {
+                let nothing = Message::Notices(Vec::new());
+                worker.send(&nothing, &[], IfNotReady::Fail).expect("room for so few");
+            }
+        };
+        say(20);
+        coordinator.read_up_to(21, &mut inbox).expect("it has said all");
+        say(21);
+        coordinator.read_up_to(21, &mut inbox).expect_err("there may be more");
     }
 
     #[test]

@@ -162,3 +162,30 @@ impl Records {
         (self.head..).zip(&self.all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::id::TaskId;
+
+    fn ticket(number: u64) -> Ticket {
+        Ticket { task: TaskId { number, slot: 0 }, attempt: 1 }
+    }
+
+    /// Short arguments take a slot that they do not use.
+    #[test]
+    fn a_slot_has_memory_only_if_it_was_allocated_itself() {
+        let mut records = Records::new();
+        let (short, fresh) = records.next_slot();
+        assert!(fresh);
+        records.push(ticket(1), 1, false);
+        let (long, _fresh) = records.next_slot();
+        records.on_allocated(long);
+        records.push(ticket(2), 1, false);
+        records.pop_front();
+        assert_eq!(records.next_slot(), (short, true), "it has no memory yet");
+        records.push(ticket(3), 1, false);
+        records.pop_front();
+        assert_eq!(records.next_slot(), (long, false));
+    }
+}
