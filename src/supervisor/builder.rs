@@ -156,7 +156,8 @@ impl SupervisorBuilder {
     }
 
     /// Run process tasks on an in-process rayon pool of `limits.places()` threads instead: the same tasks,
-    /// without isolation. A crash takes the whole program down, and a task that times out goes on.
+    /// without isolation. A crash takes the whole program down, and a task that times out goes on. There are no more
+    /// threads than that: a critical task waits for one, too, if all of them are busy.
     ///
     /// Put this in the place of [`processes`](Self::processes) to compare the two.
     #[cfg(feature = "rayon")]

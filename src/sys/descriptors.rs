@@ -250,7 +250,18 @@ pub(crate) fn kill_own_group_at_end_of(socket: BorrowedFd<'_>) -> io::Result<()>
 /// To be called first thing in a process, when what is open was inherited and nothing here owns it.
 pub(crate) fn close_inherited() {
     // SAFETY: the process has opened nothing yet whose closing could be noticed; the numbers are valid.
-    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+    let closed = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+    if closed == 0 {
+        return;
+    }
+    // Kernels before 5.9.
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<RawFd> =
+        open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // SAFETY: as above; that with which they were listed is closed already.
+        unsafe { libc::close(number) };
+    }
 }
 
 /// A duplicate of the socket that listens at `path` in this process, whoever owns it.

@@ -76,7 +76,7 @@ pub enum TaskErrorKind {
         /// What was wrong, and what to do.
         reason: String,
     },
-    /// The process pool has given up starting workers. It never ran.
+    /// The process pool has given up starting workers. It never ran, or not again: see [`attempts`](TaskError::attempts).
     NoWorkers {
         /// Why no worker starts.
         reason: String,

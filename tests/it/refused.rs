@@ -1,5 +1,6 @@
 //! System calls that the kernel refuses: old ones do not know all of them, sandboxes forbid some, and memory runs out.
 
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use atasker::{ExitCause, Limits, Stop, Supervisor, TaskStatus};
@@ -34,6 +35,16 @@ fn refuse(call: libc::c_long, error: i32) {
         )
     };
     assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A copy of the descriptor that programs inherit, which stays open: what it is.
+#[expect(unsafe_code, reason = "only libc makes such a copy")]
+fn inherited(descriptor: &impl AsRawFd) -> String {
+    // SAFETY: the descriptor is open.
+    let copy = unsafe { libc::dup(descriptor.as_raw_fd()) };
+    assert!(copy > 2, "there are descriptors left");
+    let target = std::fs::read_link(format!("/proc/self/fd/{copy}")).expect("it is open");
+    target.display().to_string()
 }
 
 /// As kernels before 5.16: nobody can sleep on the bells of two workers at once.
@@ -93,5 +104,20 @@ fn calls_for_which_there_is_no_memory_are_refused_in_packs_too() {
         supervisor.stop(Stop::Drain);
         let ended = supervisor.info().ended;
         assert_eq!((ended.completed, ended.rejected), (1001 - refused, refused));
+    });
+}
+
+/// As kernels before 5.9: what the host has left open for others is closed one by one.
+#[test]
+fn a_kernel_that_closes_no_ranges_lets_workers_inherit_nothing() {
+    alone("refused::a_kernel_that_closes_no_ranges_lets_workers_inherit_nothing", || {
+        let (pipe, _other_end) = std::io::pipe().expect("a pipe");
+        let name = inherited(&pipe);
+        refuse(libc::SYS_close_range, libc::ENOSYS);
+        let supervisor =
+            Supervisor::builder().processes(Limits::new(1)).start().expect("a worker starts");
+        let open = supervisor.submit(tasks::descriptors::call()).expect("accepted").wait();
+        let open = open.expect("it runs");
+        assert!(!open.contains(&name), "{open:?}");
     });
 }
