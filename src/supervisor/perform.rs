@@ -12,7 +12,7 @@ use crate::registry::panics;
 use crate::task::cell::{Farewell, Payload, TaskCell};
 use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket};
-use crate::task::info::{Ended, TaskStatus};
+use crate::task::info::{Ended, Pool, TaskStatus};
 
 /// What an attempt that has just ended left behind, for the task to be resolved with if the core says so.
 pub(crate) struct Arrived {
@@ -128,6 +128,12 @@ impl Shared {
         arrived: &mut Arrivals,
         next: &mut Next,
     ) -> bool {
+        // Nothing of the user's is in a value that is still encoded.
+        let is_plain =
+            matches!(&effect, Effect::Resolve { payload, .. } if payload.pool == Pool::Processes);
+        if is_plain {
+            return self.perform_one(effect, arrived, next);
+        }
         panics::catch(|| self.perform_one(effect, arrived, next)).unwrap_or(true)
     }
 

@@ -237,7 +237,7 @@ impl Collector {
             }
             let links = &holder.view.links;
             let ready = || (wish.is_done)() || links.iter().any(|link| link.has_news());
-            if holder.patience.look_until(self.is_crowded(links), ready, std::hint::spin_loop) {
+            if holder.patience.look_until(self.is_crowded(links), ready) {
                 holder.patience.succeeded();
                 continue;
             }

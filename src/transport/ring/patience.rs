@@ -45,13 +45,8 @@ impl Patience {
     }
 
     /// Look until `ready`, or until it does not pay any longer: then `false`. `crowded`: others could use
-    /// this core. `pause`: what to do right before another look, for about as long as a pause takes.
-    pub(crate) fn look_until(
-        self,
-        crowded: bool,
-        ready: impl Fn() -> bool,
-        mut pause: impl FnMut(),
-    ) -> bool {
+    /// this core.
+    pub(crate) fn look_until(self, crowded: bool, ready: impl Fn() -> bool) -> bool {
         if crowded && self.yielding.is_zero() {
             return ready();
         }
@@ -59,7 +54,7 @@ impl Patience {
             if ready() {
                 return true;
             }
-            pause();
+            std::hint::spin_loop();
         }
         if crowded || self.yielding.is_zero() {
             return ready();
@@ -67,7 +62,6 @@ impl Patience {
         let start = Instant::now();
         loop {
             std::thread::yield_now();
-            pause();
             if ready() {
                 return true;
             }

@@ -62,8 +62,8 @@ pub(crate) struct RingEnd {
     /// When each kind of listener was rung last. What one was told tells the other nothing.
     announced: [Option<Instant>; 2],
     unannounced: u32,
-    /// When the next entry begins, if that is known: at the end of the last one, or at the last look before it was there.
-    begins: Option<Instant>,
+    /// The end of the last entry, if nothing was waited for since.
+    finished: Option<Instant>,
 }
 
 /// A call that has begun.
@@ -104,7 +104,7 @@ impl RingEnd {
             allocated: [false; ENTRIES],
             announced: [None; 2],
             unannounced: 0,
-            begins: None,
+            finished: None,
         }
     }
 
@@ -124,7 +124,7 @@ impl RingEnd {
         loop {
             if self.is_called() {
                 self.hear();
-                self.begins = None;
+                self.finished = None;
             }
             let entry = Entry::at(self.position);
             // Before the look at the entry: nothing is staged after this is set.
@@ -134,7 +134,7 @@ impl RingEnd {
                 return Some(now);
             }
             self.announce(true);
-            self.begins = None;
+            self.finished = None;
             if retired {
                 return None;
             }
@@ -155,11 +155,8 @@ impl RingEnd {
         let word = self.segment.u64_at(entry.word());
         let ready = || word::look(word).is_staged() || self.is_retired() || self.is_called();
         self.fetch_outcome_line(entry);
-        let mut looked = None;
-        // A look at the clock takes about as long as a pause, and is not needed again then.
-        if self.patience.look_until(false, ready, || looked = Some(Instant::now())) {
+        if self.patience.look_until(false, ready) {
             self.patience.succeeded();
-            self.begins = looked;
         } else {
             if self.parcels.peer().has_notices() {
                 self.tell_before_sleep();
@@ -212,7 +209,7 @@ impl RingEnd {
         mut word: Word,
         run: &mut impl FnMut(RingCall<'_>, &mut Bytes) -> Ran,
     ) -> Word {
-        let started = self.begins.take().unwrap_or_else(Instant::now);
+        let started = self.finished.take().unwrap_or_else(Instant::now);
         let head = self.copy_arguments(entry);
         let (mut attachments, mut refused) = (Vec::new(), None);
         if head.form == Form::Extended {
@@ -270,7 +267,7 @@ impl RingEnd {
         // Relaxed: published by the commit.
         let ran_ns = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
         self.segment.u64_at(entry.ran_ns()).store(ran_ns, Ordering::Relaxed);
-        self.begins = Some(finished);
+        self.finished = Some(finished);
         word
     }
 
