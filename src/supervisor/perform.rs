@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tracing::level_filters::LevelFilter;
 
+use super::context;
 use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
 use crate::registry::panics;
@@ -84,7 +85,8 @@ impl Shared {
         next: &mut Next,
     ) {
         for link in &effects.wakes {
-            link.wake();
+            // Who submits has time; others are waited for.
+            link.wake(context::is_submitting());
         }
         if effects.leaves_more() {
             self.perform_rest(effects, arrived, next);

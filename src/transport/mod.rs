@@ -28,8 +28,8 @@ pub(crate) trait Link: Send + Sync {
     fn stage(&self, ticket: Ticket, call: CallFrame<'_>) -> Staged;
 
     /// To be called when something was staged while the worker was [asleep](Staged::Asleep), without a lock held.
-    /// May take as long as copying the arguments does.
-    fn wake(&self);
+    /// `patient`: this thread may take as long as copying long arguments does; if not, another one is started for that.
+    fn wake(&self, patient: bool);
 
     /// Take back a call, or a whole pack, that has not begun.
     fn revoke(&self, ticket: Ticket) -> Revoke;

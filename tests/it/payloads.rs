@@ -155,3 +155,31 @@ fn a_payload_that_takes_longer_to_send_than_its_worker_may_take() {
         assert_eq!(seen.expect("runs"), (800 << 20, Some(5)));
     });
 }
+
+/// Long arguments that are given to a worker by threads for which others wait: the timer's, and whoever collects.
+#[test]
+fn long_payloads_are_copied_for_calls_that_begin_later() {
+    watched(|| {
+        let supervisor = supervisor(1);
+        let payload = vec![7; 64 << 20];
+        let held = tempfile::tempdir().expect("a folder");
+        let file = held.path().join("held");
+        let hold = supervisor.submit(tasks::hold::call(&file)).expect("accepted");
+        let soon = std::time::Duration::from_millis(5);
+        let later: Vec<_> = (0..4)
+            .map(|_| supervisor.submit(length_and_last::call(&payload).delay(soon)))
+            .collect::<Result<_, _>>()
+            .expect("accepted");
+        let given_up = supervisor.submit(length_and_last::call(&payload).delay(soon));
+        let given_up = given_up.expect("accepted");
+        eventually("it runs", || file.exists());
+        std::thread::sleep(2 * soon);
+        assert!(given_up.cancel());
+        std::fs::remove_file(&file).expect("it is there");
+        hold.wait().expect("it runs");
+        for task in later {
+            assert_eq!(task.wait().expect("runs"), (64 << 20, Some(7)));
+        }
+        assert_eq!(given_up.wait().expect_err("given up").status(), atasker::TaskStatus::Cancelled);
+    });
+}

@@ -108,7 +108,7 @@ impl Pool {
         let link = self.link(worker);
         let staged = link.stage(ticket, call);
         if staged == Staged::Asleep {
-            link.wake();
+            link.wake(false);
         }
         staged
     }

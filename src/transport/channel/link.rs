@@ -134,7 +134,7 @@ impl Link for ChannelLink {
     }
 
     /// The message has woken it.
-    fn wake(&self) {}
+    fn wake(&self, _patient: bool) {}
 
     fn revoke(&self, ticket: Ticket) -> Revoke {
         self.shared.state.lock().record.revoke(ticket)

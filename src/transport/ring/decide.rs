@@ -31,10 +31,10 @@ impl Link for RingLink {
         if asleep || self.is_unfinished() { Staged::Asleep } else { Staged::Quietly }
     }
 
-    fn wake(&self) {
+    fn wake(&self, patient: bool) {
         if self.is_unfinished() {
             self.tell();
-            self.make_parcels();
+            self.make_parcels(patient);
         }
         self.wake_sleeper();
     }
@@ -118,7 +118,7 @@ impl Link for RingLink {
 
     fn retire(&self) {
         self.segment().u32_at(RETIRED).store(1, Ordering::SeqCst);
-        self.wake();
+        self.wake(false);
     }
 }
 

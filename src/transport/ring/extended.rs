@@ -1,5 +1,6 @@
 //! The coordinator's part in extended calls and outcomes. PARCELS.md has the protocol.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::layout::{ANSWERING, CALLING, Form};
@@ -17,6 +18,8 @@ use crate::transport::{Staged, outcome};
 
 /// A longer result stays in its parcel until somebody reads it, since copying it takes a while.
 const FETCHED_AT_ONCE_MAX: usize = 1 << 20;
+/// Longer arguments take milliseconds to copy.
+const COPIED_HERE_MAX: usize = 4 << 20;
 /// What a header with a few buffers takes.
 const HEADER_BYTES_USUAL: usize = 256;
 
@@ -123,9 +126,10 @@ impl RingLink {
         }
     }
 
-    /// Fill the parcels that calls wait for. Takes as long as copying does, and holds no lock meanwhile.
+    /// Fill the parcels that calls wait for, without a lock. That takes as long as copying does: if this thread is not
+    /// `patient`, another one fills the long ones.
     #[cold]
-    pub(super) fn make_parcels(&self) {
+    pub(super) fn make_parcels(&self, patient: bool) {
         loop {
             let wish = {
                 let mut state = self.lock();
@@ -135,25 +139,40 @@ impl RingLink {
                 }
                 wish
             };
-            let Some((ticket, bytes)) = wish else { return };
-            let made = Parcel::from_bytes(&bytes, self.parcels().peer());
-            drop(bytes);
-            let mut state = self.lock();
-            // It may have been taken back meanwhile.
-            if let Some(at) = state.pending.iter().position(|call| call.ticket == ticket) {
-                match made {
-                    Ok(parcel) => state.pending[at].parcel = Need::Made(parcel),
-                    Err(error) => {
-                        state.pending.remove(at);
-                        self.refuse(&mut state, ticket, format!("its arguments: {error}"));
-                    }
+            let Some((ticket, arguments)) = wish else { return };
+            let is_long = arguments.len() > COPIED_HERE_MAX;
+            if patient || !is_long || !self.make_parcel_elsewhere(ticket, &arguments) {
+                self.make_parcel(ticket, arguments);
+            }
+        }
+    }
+
+    /// `false`: there is no other thread to be had.
+    fn make_parcel_elsewhere(&self, ticket: Ticket, arguments: &Arc<Bytes>) -> bool {
+        let Some(link) = self.this.upgrade() else { return false };
+        let arguments = Arc::clone(arguments);
+        let body = move || link.make_parcel(ticket, arguments);
+        std::thread::Builder::new().name("atasker-copy".to_owned()).spawn(body).is_ok()
+    }
+
+    fn make_parcel(&self, ticket: Ticket, arguments: Arc<Bytes>) {
+        let made = Parcel::from_bytes(&arguments, self.parcels().peer());
+        drop(arguments);
+        let mut state = self.lock();
+        // It may have been taken back meanwhile.
+        if let Some(at) = state.pending.iter().position(|call| call.ticket == ticket) {
+            match made {
+                Ok(parcel) => state.pending[at].parcel = Need::Made(parcel),
+                Err(error) => {
+                    state.pending.remove(at);
+                    self.refuse(&mut state, ticket, format!("its arguments: {error}"));
                 }
             }
-            let refilled = self.refill(&mut state);
-            self.publish(&state);
-            drop(state);
-            self.on_refilled(refilled);
         }
+        let refilled = self.refill(&mut state);
+        self.publish(&state);
+        drop(state);
+        self.on_refilled(refilled);
     }
 
     /// Tell the worker what it is to know of buffers, be it idle.

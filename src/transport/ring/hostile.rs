@@ -97,7 +97,7 @@ impl Game {
             8..10 => self.revoke(moves),
             10..12 => self.split(moves),
             12 => self.kill(moves),
-            13 => self.link.wake(),
+            13 => self.link.wake(true),
             14 => self.link.retire(),
             _ => {
                 let _any = (self.link.has_news(), self.link.runs_pack());

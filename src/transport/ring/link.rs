@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, Weak};
 
 use super::collector::Collector;
 use super::ending::Loss;
@@ -32,6 +32,7 @@ use crate::transport::{Delivery, Outcomes, Staged};
 /// The coordinator's end of one worker's ring.
 #[derive(Debug)]
 pub(crate) struct RingLink {
+    pub(super) this: Weak<Self>,
     worker: WorkerId,
     pid: u32,
     segment: Segment,
@@ -86,7 +87,8 @@ impl RingLink {
         collector: Arc<Collector>,
     ) -> Arc<Self> {
         let parcels = Parcels::new(parcels, Trust::MayGoMad);
-        let link = Arc::new(Self {
+        let link = Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             worker,
             pid,
             segment,

@@ -26,7 +26,7 @@ fn a_call_taken_back_while_the_worker_waits_does_not_end_it() {
                 let _awake = link.stage(ticket(number + 1), single(b"x"));
                 expected += 1;
             }
-            link.wake();
+            link.wake(true);
             (0..spins).for_each(|_| std::hint::spin_loop());
             let step = 1 + number % 7;
             if link.revoke(ticket(number)) == Revoke::Revoked {
@@ -69,7 +69,7 @@ fn after_a_death_nothing_is_delivered() {
         for number in 1..=3 {
             let _awake = link.stage(ticket(number), single(b"x"));
         }
-        link.wake();
+        link.wake(true);
         wait_until_begun(&link, 2);
         assert_eq!(worker.die(&link), [1, 2]);
         let mut deliveries = Vec::new();
@@ -97,7 +97,7 @@ fn what_is_said_not_to_have_begun_never_begins() {
             for number in 1..=calls {
                 let _awake = link.stage(ticket(number), single(b"x"));
             }
-            link.wake();
+            link.wake(true);
             wait_until_begun(&link, if permits == 3 { 4 } else { 1 });
             (0..round * 5).for_each(|_| std::hint::spin_loop());
             let mut deliveries = Vec::new();
@@ -120,7 +120,7 @@ fn a_worker_that_finds_itself_killed_begins_nothing_more() {
         for number in 1..=2 {
             let _awake = link.stage(ticket(number), single(b"x"));
         }
-        link.wake();
+        link.wake(true);
         wait_until_begun(&link, 1);
         assert!(matches!(link.try_kill(ticket(1)), Kill::Won { begun: 1, finished: None }));
         assert!(matches!(link.try_kill(ticket(1)), Kill::Won { begun: 1, finished: None }));

@@ -37,7 +37,7 @@ fn what_fits_comes_back_and_what_does_not_is_told() {
             for (offset, arguments) in [(0, &before), (1, &sent), (2, &behind)] {
                 let _watched = link.stage(ticket(number + offset), single(arguments));
             }
-            link.wake();
+            link.wake(true);
             let mut deliveries = drain_until(&link, 3);
             deliveries.sort_by_key(|delivery| delivery.ticket);
             let [first, second, third] = deliveries.try_into().expect("three");
@@ -67,7 +67,7 @@ fn calls_of_a_pack_have_every_length() {
         let arguments = packed(&calls);
         let pack = pack(&arguments, 120);
         let _awake = link.stage(ticket(1), pack);
-        link.wake();
+        link.wake(true);
         let [delivery] = drain_until(&link, 1).try_into().expect("one");
         assert_eq!(delivery.begun, Some(120));
         let Outcomes::OfPack(outcomes) = delivery.outcomes else { panic!("a pack") };

@@ -125,7 +125,7 @@ impl Model {
             fate: Settled::Not,
         });
         if self.link.stage(ticket(first), frame) == Asleep::Asleep {
-            self.link.wake();
+            self.link.wake(true);
         }
     }
 

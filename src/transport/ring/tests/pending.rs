@@ -26,7 +26,7 @@ fn full() -> (Arc<RingLink>, Half, Ticket) {
 /// What the worker begins of the pack, and how many outcomes of it there are.
 fn served(link: &RingLink, there: Half) -> (Vec<u64>, u32) {
     let worker = Worker::start(there, usize::MAX);
-    link.wake();
+    link.wake(true);
     let mut outcomes_of_pack = 0;
     while link.is_outstanding() {
         let mut deliveries = Vec::new();

@@ -26,7 +26,7 @@ fn a_generation_that_wraps_around_is_as_good_as_any() {
                 let _asleep = link.stage(ticket(first), pack(&packed(&vec![vec![1]; 3]), 3));
                 let _asleep = link.stage(ticket(first + 10), single(b"x"));
                 let _asleep = link.stage(ticket(first + 20), single(b"x"));
-                link.wake();
+                link.wake(true);
                 while !link.has_begun(ticket(first)) {
                     std::thread::yield_now();
                 }
