@@ -10,6 +10,7 @@ use super::mapping::{Access, Mapping, Memory};
 use super::memfd::{self, invalid};
 use super::peer::{Exposures, Peer};
 use super::pool;
+use crate::sys;
 
 /// Of one memory: which process made it, and the how-manieth there.
 #[derive(
@@ -97,7 +98,11 @@ impl Body {
             Grade::Lent => (memfd::SIZE, Access::ReadWrite),
             Grade::Sealed => (memfd::IMMUTABLE, Access::ReadSealed),
         };
-        let length = usize::try_from(length).map_err(|_| invalid("an absurd length"))?;
+        // Addresses are taken for what has no memory, too.
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| sys::memory::total().is_none_or(|total| *length as u64 <= total))
+            .ok_or_else(|| invalid("shared memory that is longer than all there is"))?;
         memfd::check(&file, length, seals)?;
         let mapping = Mapping::new(file.as_fd(), length, access)?;
         let body = Self {

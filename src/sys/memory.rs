@@ -2,6 +2,7 @@
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// How many bytes of memory a process has of its own: what would be free if it ended. Private pages, in memory and
 /// swapped out, but neither what it shares with others nor what can be read from a file again.
@@ -25,6 +26,15 @@ pub(crate) fn available() -> Option<u64> {
 pub(crate) fn left_on_machine() -> Option<u64> {
     let machine = read_to_string("/proc/meminfo").ok()?;
     Some(field(&machine, "MemAvailable:")? + field(&machine, "SwapFree:").unwrap_or_default())
+}
+
+/// How many bytes the machine has at all, swap included.
+pub(crate) fn total() -> Option<u64> {
+    static TOTAL: OnceLock<Option<u64>> = OnceLock::new();
+    *TOTAL.get_or_init(|| {
+        let machine = read_to_string("/proc/meminfo").ok()?;
+        Some(field(&machine, "MemTotal:")? + field(&machine, "SwapTotal:").unwrap_or_default())
+    })
 }
 
 /// A number of KiB, in bytes.

@@ -43,6 +43,10 @@ fn a_buffer_must_be_as_announced() {
     memfd::seal(sparse.as_fd(), memfd::IMMUTABLE).expect("it is ours");
     let huge = Announced { length: 1 << 40, committed: 1 << 40, grade: Grade::Sealed, ..truth };
     assert_lie(adopt(huge, &sparse), "no memory in it");
+    let endless = memfd::create(1 << 46).expect("no memory");
+    memfd::seal(endless.as_fd(), memfd::IMMUTABLE).expect("it is ours");
+    let huge = Announced { length: 1 << 46, committed: 0, grade: Grade::Sealed, ..truth };
+    assert_lie(adopt(huge, &endless), "addresses for more than there is");
     assert_lie(
         adopt(truth, &std::fs::File::open("/dev/null").expect("it is there").into()),
         "null",
