@@ -113,8 +113,8 @@ impl<P: Clone> Core<P> {
         self.schedule(now, out);
     }
 
-    /// By what the task has taken too much since it began. How it was then says the worker, or else the first weighing,
-    /// perhaps a moment later; who says that it had more than was weighed has gone mad.
+    /// By what the task has taken too much since it began. How it was then says the worker, once it has its arguments, and
+    /// until then the first weighing.
     fn excess_of_task(&mut self, slot: u32, weighed: Weighed) -> Option<MemoryExcess> {
         let Weighed { bytes, at_begin } = weighed;
         let record = &mut self.tasks[slot];
@@ -123,10 +123,9 @@ impl<P: Clone> Core<P> {
         let allowed = rare.memory_limit?;
         let first = match rare.memory_before {
             Some((attempt, before)) if attempt == issue => before,
-            _ => bytes,
+            _ => rare.memory_before.insert((issue, bytes)).1,
         };
-        let before = at_begin.map_or(first, |at_begin| at_begin.min(first));
-        rare.memory_before = Some((issue, before));
+        let before = at_begin.unwrap_or(first);
         let used = bytes.saturating_sub(before);
         (used > allowed).then_some(MemoryExcess { limit: MemoryLimit::Task, allowed, used })
     }

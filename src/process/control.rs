@@ -229,6 +229,10 @@ impl Listening {
     }
 
     fn on_ready(&mut self) {
+        if self.shared.launch().separate && self.catalogue.is_none() {
+            let what = "it has not said what functions it has".to_owned();
+            return self.incarnation.fail_start(StartFailure::Handshake { what });
+        }
         if self.incarnation.on_ready() == Readiness::No {
             return;
         }

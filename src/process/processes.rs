@@ -22,7 +22,7 @@ use crate::registry::FunctionInfo;
 use crate::sync::{Mutex, Wish};
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::channel::ChannelLink;
-use crate::transport::ring::{Collector, CorruptRing, RingLink};
+use crate::transport::ring::{Collector, CorruptRing, Helper, RingLink};
 use crate::transport::{
     Attention, CallFrame, Delivery, Fate, Kill, Link, OutcomeFrame, Revoke, Sink,
 };
@@ -339,7 +339,9 @@ impl Shared {
     /// The coordinator's end of a new worker's ring.
     pub(super) fn new_ring(&self, worker: WorkerId, pid: u32, ring: Ring) -> Arc<RingLink> {
         let collector = self.collector.as_ref().expect("only a pool with rings makes segments");
-        RingLink::new(worker, pid, ring.segment, ring.parcels, Arc::clone(collector))
+        let threads = Arc::clone(&self.threads);
+        let helper = Helper::new(move |body| threads.spawn("copy", body).is_ok());
+        RingLink::new(worker, pid, ring.segment, ring.parcels, Arc::clone(collector), helper)
     }
 
     /// The worker of this ring is ready.

@@ -101,7 +101,8 @@ impl Body {
         // Addresses are taken for what has no memory, too.
         let length = usize::try_from(length)
             .ok()
-            .filter(|length| sys::memory::total().is_none_or(|total| *length as u64 <= total))
+            // It may be rounded up to a power of two.
+            .filter(|length| sys::memory::total().is_none_or(|total| *length as u64 / 2 < total))
             .ok_or_else(|| invalid("shared memory that is longer than all there is"))?;
         memfd::check(&file, length, seals)?;
         let mapping = Mapping::new(file.as_fd(), length, access)?;

@@ -1,7 +1,6 @@
-//! Shared memory that has a name (`shm_overview(7)`), through the crate `shared_memory`, for where memfds are
-//! refused.
+//! Shared memory that has a name (`shm_overview(7)`), through the crate `shared_memory`, for platforms without memfd.
 //!
-//! The crate makes the object, with the mode 0600 and a random name, and maps it. What it can't do is done
+//! The crate makes the object, with the mode 0600, and maps it. What it can't do is done
 //! here: allocating all of the memory up front, keeping the mapping out of forks, taking the name away while
 //! the mapping stays, and looking at whose object a name leads to. What nobody can do is seal such an object:
 //! a peer that shrinks it kills whoever touches it with SIGBUS. So this backend protects against less than

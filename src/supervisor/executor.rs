@@ -7,19 +7,17 @@ use std::time::Duration;
 
 use super::crash::{Draft, log_kill, why_killed};
 use super::error::StartError;
-use super::perform::Arrivals;
-use super::shared::{Effects, Next, Shared};
+use super::shared::Shared;
 use crate::codec::Encoded;
 use crate::core::{Core, SignalReason};
-use crate::process::{Exit, Owner, ProcessConfig, Processes, Source, Transport, WorkerStartError};
-use crate::registry::{self, Catalogue, FunctionInfo, TaskEntry};
+use crate::process::{Exit, Owner, ProcessConfig, Processes, Transport, WorkerStartError};
+use crate::registry::{self, Catalogue, TaskEntry};
 use crate::sync::{Mutex, Wish, wait_awake};
 use crate::task::cell::{Function, TaskCell};
 use crate::task::error::SubmitError;
 use crate::task::id::{Ticket, WorkerId};
 use crate::task::options::Options;
-use crate::transport::frame::OutcomeFrame;
-use crate::transport::{Fate, Kill, Link, Revoke};
+use crate::transport::{Kill, Revoke};
 
 /// Where process tasks run.
 pub(crate) enum Executor {
@@ -34,29 +32,30 @@ pub(crate) enum Executor {
 
 /// The process pool, which starts with the supervisor or with the first process task.
 pub(crate) struct Workers {
-    config: ProcessConfig,
+    pub(super) config: ProcessConfig,
     /// How many deaths in a row the core bears.
     restart_limit: u32,
     pool: OnceLock<Processes>,
     starting: Mutex<()>,
     /// What a separate program says it has.
-    catalogue: OnceLock<Catalogue>,
-    state: Mutex<State>,
-    changed: Condvar,
+    pub(super) catalogue: OnceLock<Catalogue>,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    live: BTreeMap<WorkerId, u32>,
+pub(super) struct State {
+    pub(super) live: BTreeMap<WorkerId, u32>,
     /// Why workers died, in the order of their deaths. Kept as long as a task may still ask.
-    exits: VecDeque<Arc<Exit>>,
+    pub(super) exits: VecDeque<Arc<Exit>>,
     /// Reports that wait for an exit.
-    drafts: Vec<Draft>,
-    was_ready: bool,
-    start_error: Option<WorkerStartError>,
+    pub(super) drafts: Vec<Draft>,
+    pub(super) was_ready: bool,
+    pub(super) start_error: Option<WorkerStartError>,
     /// What went wrong last with a worker.
-    last_failure: Option<String>,
+    pub(super) last_failure: Option<String>,
     failed: bool,
+    is_over: bool,
 }
 
 /// A submitter receives once in so many submissions.
@@ -71,7 +70,7 @@ pub(crate) struct Admitted {
 }
 
 /// How many reports of dead workers are kept.
-const EXITS_MAX: usize = 64;
+pub(super) const EXITS_MAX: usize = 64;
 
 impl State {
     fn exit_of(&self, worker: WorkerId) -> Option<&Arc<Exit>> {
@@ -121,8 +120,8 @@ impl Workers {
             if let Some(error) = &state.start_error {
                 return Err(error.clone().into());
             }
-            if patience.is_zero() {
-                return Err(StartError::NoWorker { waited: longest });
+            if patience.is_zero() || state.is_over {
+                return Err(StartError::NoWorker { waited: longest.saturating_sub(patience) });
             }
             state = wait_awake(&self.changed, state, &mut patience);
         }
@@ -155,7 +154,7 @@ impl Executor {
                 if workers.pool.get().is_none()
                     || (is_separate && workers.catalogue.get().is_none())
                 {
-                    self.start(shared).map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
+                    self.start(shared).map_err(|error| shared.refusal(error))?;
                 }
                 if is_separate { workers.catalogue.get() } else { None }
             }
@@ -319,7 +318,12 @@ impl Executor {
 
     /// End every worker that is left. Bounded.
     pub(crate) fn shut_down(&self) {
-        if let Some(pool) = self.pool() {
+        if let Self::Workers(workers) = self
+            && let Some(pool) = workers.pool.get()
+        {
+            // Who waits for the first to be ready waits in vain.
+            workers.state.lock().is_over = true;
+            workers.changed.notify_all();
             pool.shut_down();
         }
     }
@@ -399,102 +403,4 @@ fn check_signature(entry: &TaskEntry, catalogue: &Catalogue) -> Result<u32, Subm
         here: entry.signature.to_owned(),
         there: there.signature.clone(),
     })
-}
-
-impl Owner for Shared {
-    fn on_outcome(&self, worker: WorkerId, ticket: Ticket, frame: OutcomeFrame) {
-        let judged = super::run::judge(frame, || self.executor.pid(worker));
-        self.on_attempt_ended(ticket, judged.finish, judged.arrived, &mut Next::Unwanted);
-    }
-
-    fn collect(&self, wait: bool, source: &mut dyn Source) -> bool {
-        Self::collect(self, wait, source)
-    }
-
-    fn on_ready(
-        &self,
-        worker: WorkerId,
-        pid: u32,
-        functions: Option<Vec<FunctionInfo>>,
-        link: Arc<dyn Link>,
-    ) {
-        let Executor::Workers(workers) = &self.executor else {
-            return;
-        };
-        if let Some(functions) = functions {
-            drop(workers.catalogue.set(Catalogue::new(functions)));
-        }
-        let mut state = workers.state.lock();
-        state.live.insert(worker, pid);
-        state.was_ready = true;
-        drop(state);
-        workers.changed.notify_all();
-        let mut effects = Effects::default();
-        self.tell_driven(&mut effects, |driven, now, told| {
-            if workers.config.transport.is_ring() {
-                driven.add_link(worker, link);
-            }
-            driven.on_worker_ready(now, worker, told);
-        });
-        self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
-    }
-
-    fn on_doomed(&self, worker: WorkerId, fates: Vec<Fate>) {
-        let begun: Vec<Ticket> = fates.iter().map(|fate| fate.ticket).collect();
-        tracing::trace!(target: "atasker::process", worker = worker.0, pid = self.executor.pid(worker), "worker dies");
-        let mut effects = Effects::default();
-        self.tell_driven(&mut effects, |driven, now, told| {
-            driven.on_fates(now, &fates, told);
-            driven.on_worker_doomed(now, worker, &begun, told);
-        });
-        self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
-    }
-
-    fn on_corrupt(&self, worker: WorkerId, what: String) {
-        tracing::error!(target: "atasker::process", worker = worker.0, what, "worker sent garbage");
-        self.drive(|core, now, effects| core.on_worker_corrupt(now, worker, effects));
-    }
-
-    fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>, fates: Vec<Fate>) {
-        let Executor::Workers(workers) = &self.executor else {
-            return;
-        };
-        tracing::debug!(
-            target: "atasker::process",
-            worker = exit.worker.0,
-            pid = exit.pid,
-            status = %exit.death.status,
-            was_ready = exit.started,
-            killed_because = exit.signalled.map(debug),
-            lived = ?exit.lived,
-            "worker ended"
-        );
-        let mut state = workers.state.lock();
-        state.live.remove(&worker);
-        if let Some(error) = &exit.start_error {
-            tracing::warn!(target: "atasker::process", worker = worker.0, %error, "worker did not start");
-            state.start_error = Some(error.clone());
-        }
-        if exit.signalled.is_none() {
-            state.last_failure = Some(exit.cause());
-        }
-        state.exits.push_back(Arc::clone(&exit));
-        if state.exits.len() > EXITS_MAX {
-            state.exits.pop_front();
-        }
-        let drafts: Vec<_> = state.drafts.extract_if(.., |draft| draft.worker == worker).collect();
-        drop(state);
-        for draft in drafts {
-            draft.finish(&exit);
-        }
-        workers.changed.notify_all();
-        let begun: Vec<Ticket> = fates.iter().map(|fate| fate.ticket).collect();
-        let mut effects = Effects::default();
-        self.tell_driven(&mut effects, |driven, now, told| {
-            driven.on_fates(now, &fates, told);
-            driven.remove_link(worker);
-            driven.on_worker_exited(now, worker, &begun, told);
-        });
-        self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
-    }
 }

@@ -19,6 +19,7 @@ mod looks;
 pub(crate) mod loops;
 pub(crate) mod map;
 mod memory;
+mod owner;
 pub(crate) mod patience;
 mod perform;
 mod poison;

@@ -65,6 +65,11 @@ impl Arrivals {
     }
 }
 
+/// Log something. A subscriber that panics must not keep anything from its end.
+fn say(log: impl FnOnce()) {
+    let _ = panics::catch(log);
+}
+
 impl Shared {
     /// Perform `effects` in their order. `arrived`: what the event brought. `next`: given by a pool's thread
     /// that would go on with one item itself; the first goes there.
@@ -97,16 +102,20 @@ impl Shared {
 
     fn perform_rest(&self, effects: &mut Effects, arrived: &mut Arrivals, next: &mut Next) {
         for (worker, ticket) in effects.staged.drain(..) {
-            tracing::debug!(
-                target: "atasker::task", task = ticket.task.number(), worker = worker.0,
-                pid = self.executor.pid(worker), "staged"
-            );
+            say(|| {
+                tracing::debug!(
+                    target: "atasker::task", task = ticket.task.number(), worker = worker.0,
+                    pid = self.executor.pid(worker), "staged"
+                );
+            });
         }
         if let Some(lost) = effects.suspended {
-            tracing::warn!(
-                target: "atasker::supervisor", ?lost,
-                "this process was suspended; what runs is given that time again"
-            );
+            say(|| {
+                tracing::warn!(
+                    target: "atasker::supervisor", ?lost,
+                    "this process was suspended; what runs is given that time again"
+                );
+            });
         }
         let mut freed = effects.placed;
         if effects.kept.len() == 1 {
@@ -211,10 +220,12 @@ impl Shared {
                 self.resolve(task, &payload, ending, history, arrived);
             }
             Effect::Retry { task, payload, history, why, wait, counts } => {
-                tracing::debug!(
-                    target: "atasker::task", task = task.number(), name = %payload.name.function,
-                    attempts = history.attempts, ?why, ?wait, "runs again"
-                );
+                say(|| {
+                    tracing::debug!(
+                        target: "atasker::task", task = task.number(), name = %payload.name.function,
+                        attempts = history.attempts, ?why, ?wait, "runs again"
+                    );
+                });
                 if counts {
                     self.keep_crash(task, &payload, history);
                     self.drive(|core, now, effects| core.on_crash_kept(now, task, wait, effects));
@@ -225,7 +236,7 @@ impl Shared {
             }
             Effect::PoolFailed => self.on_pool_failed(),
             Effect::Drained => {
-                tracing::debug!(target: "atasker::supervisor", "drained");
+                say(|| tracing::debug!(target: "atasker::supervisor", "drained"));
                 self.drained.set();
             }
         }
@@ -266,8 +277,7 @@ impl Shared {
         };
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
         if LevelFilter::current() >= LevelFilter::DEBUG {
-            // A subscriber that panics must not keep the task from ending.
-            let _ = panics::catch(|| {
+            say(|| {
                 tracing::debug!(
                     target: "atasker::task", task = task.number(), name = %cell.name.function, %status,
                     error = outcome.as_ref().err().map(|error| display(error.for_log())), returned_error,
@@ -354,11 +364,13 @@ impl Shared {
                 slice.fail(fail);
             });
         }
-        tracing::debug!(
-            target: "atasker::task", task = task.number(), name = %cell.name.function, ?ending,
-            queued = ?history.queued, ran = ?history.ran, worker = history.worker.map(|worker| worker.0),
-            "a pack ended"
-        );
+        say(|| {
+            tracing::debug!(
+                target: "atasker::task", task = task.number(), name = %cell.name.function, ?ending,
+                queued = ?history.queued, ran = ?history.ran, worker = history.worker.map(|worker| worker.0),
+                "a pack ended"
+            );
+        });
         drop(cell.give_back());
     }
 

@@ -50,8 +50,11 @@ impl Shared {
         let ThreadItem { pool, ticket, cell } = item;
         let task = ticket.task.number();
         let name = &*cell.name.function;
-        tracing::debug!(target: "atasker::task", task, %name, ?pool, "begun");
-        let span = tracing::debug_span!(target: "atasker::task", "task", task, %name).entered();
+        // A subscriber that panics must not keep the task from beginning.
+        let span = panics::catch(|| {
+            tracing::debug!(target: "atasker::task", task, %name, ?pool, "begun");
+            tracing::debug_span!(target: "atasker::task", "task", task, %name).entered()
+        });
         let context =
             Context { owner: self.address(), place: Place::Task(pool), task: Some(ticket.task) };
         let work = cell.take_work();
@@ -87,7 +90,7 @@ impl Shared {
             Work::Encoded { .. } | Work::Pack(_) => unreachable!("a pack goes to workers only"),
         };
         judged.arrived.ran = Some(started.elapsed());
-        drop(span);
+        panics::let_go(span);
         self.on_attempt_ended(ticket, judged.finish, judged.arrived, next);
         // Without a handle this is the last that is left of the task, its value included.
         panics::let_go(here);
@@ -227,8 +230,13 @@ pub(crate) fn thread_body(
     move |item| {
         let shared: Arc<Shared> = shared.upgrade()?;
         let mut next = Next::Wanted;
-        // Whatever else panics (a subscriber to logs, say), the thread and what is next go on.
-        let _ = panics::catch(|| shared.run_here(item, &mut next));
+        // Whatever else panics, the thread and what is next go on.
+        if let Err(panicked) = panics::catch(|| shared.run_here(item, &mut next)) {
+            let _ = panics::catch(|| {
+                tracing::error!(target: "atasker::supervisor", panic = panicked.message,
+                    "a thread of the pool panicked outside a task");
+            });
+        }
         match next {
             Next::Given(item) => Some(item),
             Next::Wanted | Next::Unwanted => None,

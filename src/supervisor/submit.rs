@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::context::{self, Place};
+use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
 use crate::core::{PoolId, RefuseReason, Submission};
@@ -243,9 +244,17 @@ impl Shared {
         }
     }
 
+    /// What a submitter is told who has waited for the first worker.
+    pub(super) fn refusal(&self, error: StartError) -> SubmitError {
+        if self.drained.stopping.load(Ordering::SeqCst) {
+            return SubmitError::Stopped;
+        }
+        SubmitError::NoWorkers(Arc::new(error))
+    }
+
     fn no_workers(&self) -> SubmitError {
         let reason = self.executor.failure_reason();
-        SubmitError::NoWorkers(Arc::new(super::error::StartError::Config(reason)))
+        SubmitError::NoWorkers(Arc::new(StartError::Config(reason)))
     }
 }
 

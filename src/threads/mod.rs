@@ -91,6 +91,9 @@ impl<J: Send + 'static> ThreadPool<J> {
         state.threads -= 1;
         let threads = state.threads;
         drop(state);
+        if threads == 0 {
+            self.shared.empty.notify_all();
+        }
         tracing::error!(target: "atasker::threads", %error, threads, "no more threads");
         while let Some(item) = self.shared.next_of_nobody() {
             self.shared.run_all(item);

@@ -156,7 +156,8 @@ fn a_payload_that_takes_longer_to_send_than_its_worker_may_take() {
     });
 }
 
-/// Long arguments that are given to a worker by threads for which others wait: the timer's, and whoever collects.
+/// Long arguments that are given to a worker by threads for which others wait: the timer's, and whoever collects. (By whom they
+/// are copied is tested with the ring.)
 #[test]
 fn long_payloads_are_copied_for_calls_that_begin_later() {
     watched(|| {

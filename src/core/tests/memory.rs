@@ -104,13 +104,16 @@ fn one_task_runs_at_a_time_however_short_memory_is() {
     assert_eq!(story.core.next_deadline(), None, "nobody looks for an idle pool");
 }
 
-/// A task may have got more before it could be weighed first.
+/// A task may have got more before it could be weighed first, or not even its arguments.
 #[test]
-fn what_a_worker_had_at_the_begin_counts_if_it_says_so_and_does_not_lie() {
+fn what_a_worker_had_at_the_begin_counts_if_it_has_said_so() {
+    for first in [10, 100, 125] {
+        let mut story = Story::workers(Limits::new(1), RINGS);
+        story.submit("a", limited()).weighed(1, Some("a"), first).is("");
+        story.weighed_since(1, Some("a"), Some(100), 130).is("");
+        story.weighed_since(1, Some("a"), Some(100), 131).is("kill a on 1");
+    }
     let mut story = Story::workers(Limits::new(1), RINGS);
-    story.submit("a", limited()).weighed_since(1, Some("a"), Some(100), 130).is("");
-    story.weighed_since(1, Some("a"), Some(100), 131).is("kill a on 1");
-    let mut story = Story::workers(Limits::new(1), RINGS);
-    story.submit("a", limited()).weighed_since(1, Some("a"), Some(5000), 100).is("");
-    story.weighed_since(1, Some("a"), Some(5000), 131).is("kill a on 1");
+    story.submit("a", limited()).weighed(1, Some("a"), 10).is("");
+    story.weighed(1, Some("a"), 41).is("kill a on 1");
 }

@@ -204,8 +204,9 @@ impl Collector {
                 continue;
             };
             self.role.take();
+            let held = Held(&self.role);
             self.look_after(&mut holder, wish, gather);
-            self.role.give_up();
+            drop(held);
             holder.view.refresh(self);
             self.role.set_slow(holder.patience.is_slow());
             let remains = self.role.arrange(&holder.view.links);
@@ -338,6 +339,15 @@ impl Collector {
         // What it has seen last would keep the rings, which keep this, for ever. Who has the role has nothing
         // to wait for any more.
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).view = View::default();
+    }
+}
+
+/// Gives the role up, also if a panic comes through.
+struct Held<'a>(&'a Role);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
     }
 }
 

@@ -127,32 +127,30 @@ impl RingLink {
     }
 
     /// Fill the parcels that calls wait for, without a lock. That takes as long as copying does: if this thread is not
-    /// `patient`, another one fills the long ones.
+    /// `patient`, another one does it where there are long ones among them.
     #[cold]
     pub(super) fn make_parcels(&self, patient: bool) {
+        if !patient && self.wants_long() && self.copying.start() {
+            return;
+        }
         loop {
             let wish = {
                 let mut state = self.lock();
                 let wish = take_wish(&mut state.pending);
                 if wish.is_none() {
-                    self.unset_wanting();
+                    self.is_wanting.store(false, Ordering::SeqCst);
                 }
                 wish
             };
             let Some((ticket, arguments)) = wish else { return };
-            let is_long = arguments.len() > COPIED_HERE_MAX;
-            if patient || !is_long || !self.make_parcel_elsewhere(ticket, &arguments) {
-                self.make_parcel(ticket, arguments);
-            }
+            self.make_parcel(ticket, arguments);
         }
     }
 
-    /// `false`: there is no other thread to be had.
-    fn make_parcel_elsewhere(&self, ticket: Ticket, arguments: &Arc<Bytes>) -> bool {
-        let Some(link) = self.this.upgrade() else { return false };
-        let arguments = Arc::clone(arguments);
-        let body = move || link.make_parcel(ticket, arguments);
-        std::thread::Builder::new().name("atasker-copy".to_owned()).spawn(body).is_ok()
+    fn wants_long(&self) -> bool {
+        let state = self.lock();
+        let is_long = |call: &OwnedCall| call.argument_bytes().len() > COPIED_HERE_MAX;
+        state.pending.iter().any(|call| matches!(call.parcel, Need::Wanted) && is_long(call))
     }
 
     fn make_parcel(&self, ticket: Ticket, arguments: Arc<Bytes>) {
@@ -189,12 +187,9 @@ impl RingLink {
         self.is_busy.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn set_wanting(&self) {
-        self.is_wanting.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn unset_wanting(&self) {
-        self.is_wanting.store(false, Ordering::Relaxed);
+    fn set_wanting(&self) {
+        // Pairs with the look at it in `copying`.
+        self.is_wanting.store(true, Ordering::SeqCst);
     }
 
     /// Whether more is to be done than may be done under a lock.

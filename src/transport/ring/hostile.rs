@@ -8,6 +8,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::collector::Collector;
+use super::copying::Helper;
 use super::layout::{ANSWERING, AREA_BYTES, COMMITTED, ENTRIES, Entry, SEGMENT_BYTES, Slot};
 use super::link::{CorruptRing, RingLink};
 use super::outcomes::EXTENDED;
@@ -24,7 +25,8 @@ pub(crate) fn play(bytes: &[u8]) {
     let descriptor = here.descriptor().try_clone_to_owned().expect("a descriptor to spare");
     let there = Segment::open(descriptor, SEGMENT_BYTES).expect("the memory is mapped twice");
     let (parcels, socket) = descriptors::packet_sockets().expect("two sockets");
-    let link = RingLink::new(WorkerId(1), 1, here, parcels, Collector::new());
+    let link =
+        RingLink::new(WorkerId(1), 1, here, parcels, Collector::new(), Helper::new(|_| false));
     let mut game = Game { link, there, socket, worker_at: 0, staged: Vec::new(), corrupt: false };
     let mut moves = Moves(bytes);
     while let Some(number) = moves.byte() {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, MutexGuard, Weak};
 
 use super::collector::Collector;
+use super::copying::{Copying, Helper};
 use super::ending::Loss;
 use super::extended;
 use super::layout::{
@@ -32,7 +33,7 @@ use crate::transport::{Delivery, Outcomes, Staged};
 /// The coordinator's end of one worker's ring.
 #[derive(Debug)]
 pub(crate) struct RingLink {
-    pub(super) this: Weak<Self>,
+    pub(super) copying: Copying,
     worker: WorkerId,
     pid: u32,
     segment: Segment,
@@ -85,10 +86,11 @@ impl RingLink {
         segment: Segment,
         parcels: OwnedFd,
         collector: Arc<Collector>,
+        helper: Helper,
     ) -> Arc<Self> {
         let parcels = Parcels::new(parcels, Trust::MayGoMad);
         let link = Arc::new_cyclic(|this| Self {
-            this: Weak::clone(this),
+            copying: Copying::new(Weak::clone(this), helper),
             worker,
             pid,
             segment,

@@ -4,10 +4,11 @@
 //! Reading order: `word` (what decides), `sleep` (waking), `layout` (where everything stands), `records`
 //! (what the coordinator knows itself), `link` and `decide` (the coordinator's end), `outcomes`,
 //! `worker_end` (the worker's end), `patience` (waiting), `role` (who looks after the rings) and `collector` (looking after them).
-//! Buffers and what is too large for a ring: PARCELS.md, `parcels` (both ends), `pending` and `extended`
-//! (the coordinator's), `worker_parcels`.
+//! Buffers and what is too large for a ring: PARCELS.md, `parcels` (both ends), `pending`, `extended` and
+//! `copying` (the coordinator's), `worker_parcels`.
 
 mod collector;
+mod copying;
 mod decide;
 mod ending;
 mod extended;
@@ -30,6 +31,7 @@ mod worker_parcels;
 mod tests;
 
 pub(crate) use collector::Collector;
+pub(crate) use copying::Helper;
 pub(crate) use link::{CorruptRing, RingLink};
 pub(crate) use outcomes::{PackOutcomes, Read};
 pub(crate) use worker_end::{RingCall, RingEnd};

@@ -121,10 +121,10 @@ pub(super) fn find(pending: &mut VecDeque<OwnedCall>, ticket: Ticket) -> Option<
     pending.iter_mut().find(|call| call.ticket == ticket)
 }
 
-/// Whether the parcel of this call, or of one before it, is being filled by a thread of this process.
+/// Whether the parcel of this call, or of one before it, is being filled by a thread of this process, or is to be.
 pub(super) fn is_preparing(pending: &VecDeque<OwnedCall>, ticket: Ticket) -> bool {
     let Some(at) = pending.iter().position(|call| call.ticket == ticket) else { return false };
-    pending.iter().take(at + 1).any(|call| matches!(call.parcel, Need::BeingMade))
+    !pending.iter().take(at + 1).all(OwnedCall::is_ready)
 }
 
 /// The next call that wants a parcel, which the caller makes.

@@ -15,10 +15,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::collector::Collector;
+use super::copying::Helper;
 use super::layout::{COMMITTED, SEGMENT_BYTES};
 use super::link::RingLink;
 use super::worker_end::RingEnd;
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::shm::Segment;
 use crate::sync::Mutex;
 use crate::task::id::{TaskId, Ticket, WorkerId};
@@ -50,7 +51,11 @@ pub(super) fn mappings() -> (Half, Half) {
 
 /// The coordinator's end. Nobody looks after it but the test.
 fn link_of(half: Half) -> Arc<RingLink> {
-    RingLink::new(WorkerId(1), 1, half.segment, half.parcels, Collector::new())
+    link_with(half, Helper::new(|_| false))
+}
+
+fn link_with(half: Half, helper: Helper) -> Arc<RingLink> {
+    RingLink::new(WorkerId(1), 1, half.segment, half.parcels, Collector::new(), helper)
 }
 
 fn ticket(number: u64) -> Ticket {

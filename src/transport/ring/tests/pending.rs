@@ -74,3 +74,39 @@ fn what_waits_is_taken_back_as_a_whole() {
         assert_eq!(served(&link, there), (vec![], 0));
     });
 }
+
+/// Who is waited for has long arguments copied by another thread, one for all of them.
+#[test]
+fn long_arguments_are_copied_by_another_thread() {
+    watched(|| {
+        let (here, there) = mappings();
+        let given = Arc::new(Mutex::new(Vec::<Box<dyn FnOnce() + Send>>::new()));
+        let taken = Arc::clone(&given);
+        let link = link_with(
+            here,
+            Helper::new(move |body| {
+                taken.lock().push(body);
+                true
+            }),
+        );
+        let arguments = Arc::new(Bytes::from_vec(vec![7; 5 << 20]));
+        for number in 1..=2 {
+            let frame = CallFrame { shared: Some(&arguments), ..single(&arguments) };
+            let _asleep = link.stage(ticket(number), frame);
+            link.wake(false);
+            assert!(link.is_preparing(ticket(number)), "nothing was copied here");
+        }
+        let bodies = std::mem::take(&mut *given.lock());
+        assert_eq!(bodies.len(), 1, "one thread is enough");
+        for body in bodies {
+            body();
+        }
+        assert!(!link.is_preparing(ticket(1)) && !link.is_preparing(ticket(2)));
+        // It has ended: the next needs another.
+        let frame = CallFrame { shared: Some(&arguments), ..single(&arguments) };
+        let _asleep = link.stage(ticket(3), frame);
+        link.wake(false);
+        assert_eq!(given.lock().len(), 1);
+        drop(there);
+    });
+}
