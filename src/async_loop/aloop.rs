@@ -310,8 +310,18 @@ impl AsyncLoop {
     /// Whether to wait here for something on this loop would be to wait for ever.
     pub(crate) fn would_wait_for_itself(&self) -> bool {
         let inside = || Handle::try_current().is_ok_and(|it| it.id() == self.0.runtime.id());
+        // In a task of it, that one at least.
+        let in_a_task = || {
+            let here = context::place_of(self.0.owner.as_ptr().addr());
+            here == Some(Place::Task(PoolId::Loops))
+        };
         self.0.own == Some(std::thread::current().id())
-            || (self.0.runtime.metrics().num_workers() == 1 && inside())
+            || (inside() && (self.0.runtime.metrics().num_workers() == 1 || in_a_task()))
+    }
+
+    /// Whether nothing runs on it any more, and nothing will.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.state.lock().phase == Phase::Ended
     }
 
     pub(crate) fn is_of(&self, owner: &Shared) -> bool {

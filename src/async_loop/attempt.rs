@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
+use super::aloop::Phase;
 use super::seat::Seat;
 use super::work::{BoxFuture, Source};
 use crate::registry::panics;
@@ -123,6 +124,10 @@ impl Drop for Attempt {
             return;
         }
         let ran = self.ran();
+        if !self.seat.is_given_up(self.ticket.attempt) {
+            // Its runtime is gone. What comes after it would come to the same end, one within the other's.
+            self.seat.aloop().close(Phase::Cancelling);
+        }
         self.drop_future();
         if let Some(shared) = self.shared.upgrade() {
             shared.on_future_ended(self.ticket, None, ran);

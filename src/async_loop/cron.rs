@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, TimeDelta};
 use croner::parser::{CronParser, Seconds};
 use tokio::time::Instant;
 
@@ -11,6 +11,8 @@ use super::schedule::Step;
 /// How often the wall clock is looked at. It may be set, and it goes on while the computer sleeps, when the clock by
 /// which threads wait does not.
 const LOOK: Duration = Duration::from_secs(60);
+/// As in cron(8): by more than this no clock is merely put right.
+const SET_BACK_MAX: TimeDelta = TimeDelta::hours(3);
 
 /// A text that is no cron expression.
 ///
@@ -40,6 +42,8 @@ pub(super) struct Cron {
     expression: Box<croner::Cron>,
     /// The time that is next, once they are followed.
     next: Option<DateTime<Local>>,
+    /// What the clock showed last.
+    seen: Option<DateTime<Local>>,
 }
 
 impl Cron {
@@ -49,13 +53,13 @@ impl Cron {
             expression: expression.to_owned(),
             reason: error.to_string(),
         })?;
-        Ok(Self { expression: Box::new(parsed), next: None })
+        Ok(Self { expression: Box::new(parsed), next: None, seen: None })
     }
 
     /// When to look first. `None`: there is no such time.
     pub(super) fn begin(&mut self, now: Instant, delay: Duration) -> Option<Instant> {
         let wall = Local::now();
-        let from = wall.checked_add_signed(chrono::TimeDelta::from_std(delay).ok()?)?;
+        let from = wall.checked_add_signed(TimeDelta::from_std(delay).ok()?)?;
         self.next = self.after(&from);
         self.look_again(now, &wall)
     }
@@ -66,9 +70,13 @@ impl Cron {
 
     fn step_at(&mut self, now: Instant, wall: &DateTime<Local>) -> Step {
         let runs = self.next.as_ref().is_some_and(|next| next <= wall);
-        if runs {
+        // A clock that was set back a little does not make anything run again; one that was set back by more shows
+        // another time altogether.
+        let is_another = self.seen.as_ref().is_some_and(|seen| *seen - *wall > SET_BACK_MAX);
+        if runs || is_another {
             self.next = self.after(wall);
         }
+        self.seen = Some(*wall);
         Step { runs, next: self.look_again(now, wall) }
     }
 
@@ -84,7 +92,7 @@ impl Cron {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{TimeDelta, TimeZone};
+    use chrono::TimeZone;
 
     use super::*;
 
@@ -128,6 +136,16 @@ mod tests {
         let now = Instant::now();
         assert!(!cron.step_at(now, &at(11, 0, 0)).runs);
         assert!(cron.step_at(now, &at(13, 0, 0)).runs);
+    }
+
+    #[test]
+    fn a_clock_that_shows_another_day_is_followed() {
+        let mut cron = followed("*/5 * * * *", &at(12, 1, 0));
+        let now = Instant::now();
+        assert!(!cron.step_at(now, &at(12, 2, 0)).runs);
+        let day_before = |minute| at(12, minute, 0) - TimeDelta::days(1);
+        assert!(!cron.step_at(now, &day_before(2)).runs);
+        assert!(cron.step_at(now, &day_before(5)).runs);
     }
 
     #[test]

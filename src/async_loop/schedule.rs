@@ -48,7 +48,8 @@ impl Schedule {
     /// `L`, `W`, `#` and nicknames such as `@hourly` are understood.
     ///
     /// Times that a busy loop, or a clock that was set forward, has missed are not made up for, but for the last. A
-    /// clock that was set is noticed within a minute.
+    /// clock that was set is noticed within a minute. One that was set back by up to three hours makes nothing run twice; set
+    /// back by more, it shows another time, which is followed from then on.
     ///
     /// ```
     /// use atasker::Schedule;

@@ -37,8 +37,15 @@ impl Seat {
         let mut leash = self.leash.lock();
         match *leash {
             Leash::GivenUp(given_up) if given_up >= attempt => handle.abort(),
+            // It is over, and its thread has only now come here.
+            Leash::Spawned(later, _) if later > attempt => {}
             _ => *leash = Leash::Spawned(attempt, handle),
         }
+    }
+
+    /// Whether the attempt is not wanted any more.
+    pub(super) fn is_given_up(&self, attempt: u32) -> bool {
+        matches!(*self.leash.lock(), Leash::GivenUp(given_up) if given_up >= attempt)
     }
 
     /// Have the attempt dropped at its next await, whether it is under way or will be.

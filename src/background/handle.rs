@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::builder::BackgroundWorkerBuilder;
@@ -114,7 +115,7 @@ impl<I: Send + 'static> BackgroundWorker<I> {
             return;
         }
         let life = self.0.begin_to_stop();
-        if !self.would_wait_for_itself() {
+        if let Some(life) = life.filter(|_| !self.would_wait_for_itself()) {
             self.0.wait_for_end_of(life);
         }
     }
@@ -147,10 +148,13 @@ impl<I: Send + 'static> BackgroundWorker<I> {
     /// Stop, and await it: [`stop`](Self::stop) for a future. It begins to stop when it is first polled. Not
     /// to be awaited in a run of this very worker, which would wait for itself.
     pub async fn stop_async(&self) {
+        if crate::sys::fork::is_forked_child() {
+            return;
+        }
         let mut life = None;
-        poll_fn(|context| {
-            let life = *life.get_or_insert_with(|| self.0.begin_to_stop());
-            self.0.poll_end_of(life, context)
+        poll_fn(|context| match *life.get_or_insert_with(|| self.0.begin_to_stop()) {
+            Some(life) => self.0.poll_end_of(life, context),
+            None => Poll::Ready(()),
         })
         .await;
     }

@@ -14,6 +14,7 @@ use super::queue::{PutError, PutErrorKind, WorkQueue};
 use super::start::Start;
 use super::turn::Attempt;
 use crate::admission::Time;
+use crate::registry::panics;
 use crate::supervisor::shared::Shared;
 use crate::supervisor::turns::{TurnCall, TurnWork};
 use crate::sync::{Mutex, wait_on};
@@ -105,14 +106,14 @@ impl<I: Send + 'static> Shell<I> {
 
     /// Start, with other settings if there are any. `false`: it runs already.
     pub(super) fn start(self: &Arc<Self>, start: Start) -> Result<bool, SubmitError> {
-        let mut replaced = None;
+        let (mut start, mut replaced) = (Some(start), None);
         let told = self.admitted(|state, now| {
             let command = state.machine.on_start(now)?;
-            replaced = start.apply(state);
+            replaced = start.take().and_then(|start| start.apply(state));
             Some(command)
         });
-        // The user's, so not under the lock.
-        drop(replaced);
+        // The user's, used or not, so not under the lock.
+        drop((start, replaced));
         told
     }
 
@@ -171,10 +172,10 @@ impl<I: Send + 'static> Shell<I> {
         }
     }
 
-    /// Begin to stop. Which life of the worker ends by that, or has ended.
-    pub(super) fn begin_to_stop(self: &Arc<Self>) -> u64 {
+    /// Begin to stop. Which life of the worker ends by that, if it has one.
+    pub(super) fn begin_to_stop(self: &Arc<Self>) -> Option<u64> {
         self.tell(|state, now| {
-            let life = state.machine.lives_ended();
+            let life = state.machine.is_active().then(|| state.machine.lives_ended());
             (life, state.machine.on_stop(now))
         })
     }
@@ -201,6 +202,9 @@ impl<I: Send + 'static> Shell<I> {
 
     /// Somebody wants a run. Whether one begins from now on.
     pub(super) fn want(self: &Arc<Self>, even_if_it_runs: bool) -> bool {
+        if crate::sys::fork::is_forked_child() {
+            return false;
+        }
         self.tell(|state, now| state.machine.on_wanted(now, even_if_it_runs))
     }
 
@@ -208,6 +212,9 @@ impl<I: Send + 'static> Shell<I> {
         let Source::Queue(queue) = &self.source else {
             return Err(PutError { item, kind: PutErrorKind::NoQueue });
         };
+        if crate::sys::fork::is_forked_child() {
+            return Err(PutError { item, kind: PutErrorKind::Stopped });
+        }
         if !self.state.lock().machine.takes_items() {
             return Err(PutError { item, kind: PutErrorKind::Stopped });
         }
@@ -252,9 +259,12 @@ impl<I: Send + 'static> Shell<I> {
         }
         if orders.has_ended {
             self.stopped.notify_all();
-            orders.wakers.into_iter().for_each(Waker::wake);
             if let Some(shared) = self.shared.upgrade() {
                 shared.background.settle(self.number);
+            }
+            for waker in orders.wakers {
+                // Code of the user's, whose panic is no business of the others.
+                let _ = panics::catch(|| waker.wake());
             }
         }
     }
@@ -277,7 +287,7 @@ impl<I: Send + 'static> Shell<I> {
         let work = match place {
             Place::Threads => {
                 let of_task = Arc::clone(&name);
-                TurnWork::OnThread(Box::new(move || attempt.begin(of_task, priority)))
+                TurnWork::OnThread(Box::new(move || attempt.begin(of_task)))
             }
             #[cfg(feature = "async")]
             Place::Loop(aloop) => TurnWork::OnLoop(aloop, attempt.into_future()),
@@ -310,10 +320,10 @@ impl<I: Send + 'static> Shell<I> {
     ) -> Option<impl FnOnce() -> Returned + Send + use<I>> {
         let mut state = self.state.lock();
         let turn = state.machine.on_refused(turn)?;
-        let (name, priority) = (Arc::clone(&state.name), state.priority);
+        let name = Arc::clone(&state.name);
         drop(state);
         let attempt = Attempt::new(Arc::clone(self), turn);
-        Some(move || attempt.begin(name, priority))
+        Some(move || attempt.begin(name))
     }
 }
 

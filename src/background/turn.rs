@@ -4,8 +4,12 @@
 //! something, its thread is free, and whatever wakes it submits a task that goes on with it.
 
 use std::cell::Cell;
+#[cfg(feature = "async")]
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
+#[cfg(feature = "async")]
+use std::task::Poll;
 use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
@@ -35,13 +39,12 @@ impl<I: Send + 'static> Attempt<I> {
         Self { shell, turn, code: None }
     }
 
-    /// Begin here, on a thread. `name` and `priority`: of the tasks that go on with it, if there are any.
-    pub(super) fn begin(self, name: Arc<str>, priority: Priority) -> Returned {
+    /// Begin here, on a thread. `name`: of the tasks that go on with it, if there are any.
+    pub(super) fn begin(self, name: Arc<str>) -> Returned {
         let turning = Turning {
             worker: self.shell.address(),
             shared: Weak::clone(&self.shell.shared),
             name,
-            priority,
             stage: AtomicU8::new(POLLED),
             future: Mutex::new(Some(Box::pin(self.go()))),
         };
@@ -53,10 +56,7 @@ impl<I: Send + 'static> Attempt<I> {
     #[cfg(feature = "async")]
     pub(super) fn into_future(self) -> BoxFuture<'static, Returned> {
         let worker = self.shell.address();
-        let mut future = Box::pin(self.go());
-        Box::pin(std::future::poll_fn(move |context| {
-            within(worker, || future.as_mut().poll(context)).map(|()| nothing())
-        }))
+        Box::pin(OnLoop { worker, future: Some(Box::pin(self.go())) })
     }
 
     /// What the machine says, to its end.
@@ -198,7 +198,6 @@ struct Turning {
     worker: usize,
     shared: Weak<Shared>,
     name: Arc<str>,
-    priority: Priority,
     stage: AtomicU8,
     /// Absent while it is polled and after it has ended.
     future: Mutex<Option<BoxFuture<'static, ()>>>,
@@ -249,7 +248,8 @@ impl Wake for Turning {
             drop(rest);
             nothing()
         }));
-        let call = TurnCall { name: &self.name, priority: self.priority, at: None, work };
+        // Its turn has had its place already, and who stops the worker may wait for it in the last there is.
+        let call = TurnCall { name: &self.name, priority: Priority::Critical, at: None, work };
         if let Err(work) = shared.submit_turn(call) {
             shared.run_callback(Box::new(move || drop(work)));
         }
@@ -265,6 +265,32 @@ impl Drop for Rest {
         if let Some(turning) = self.0.take() {
             turning.poll();
         }
+    }
+}
+
+/// A turn on a loop: polled, and dropped, as a part of its worker.
+#[cfg(feature = "async")]
+struct OnLoop {
+    worker: usize,
+    future: Option<BoxFuture<'static, ()>>,
+}
+
+#[cfg(feature = "async")]
+impl Future for OnLoop {
+    type Output = Returned;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Returned> {
+        let worker = self.worker;
+        let future = self.future.as_mut().expect("only `drop` takes it");
+        within(worker, || future.as_mut().poll(context)).map(|()| nothing())
+    }
+}
+
+#[cfg(feature = "async")]
+impl Drop for OnLoop {
+    fn drop(&mut self) {
+        let future = self.future.take();
+        within(self.worker, || drop(future));
     }
 }
 

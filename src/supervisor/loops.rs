@@ -31,6 +31,8 @@ pub(crate) struct Loops(Mutex<State>);
 struct State {
     /// In the order of their creation.
     all: Vec<AsyncLoop>,
+    /// Those that have been stopped and have not ended, as far as known.
+    ending: Vec<AsyncLoop>,
     default: Option<AsyncLoop>,
     /// The supervisor has stopped.
     closed: bool,
@@ -89,6 +91,8 @@ impl Shared {
     pub(crate) fn on_loop_closing(&self, aloop: &AsyncLoop) {
         let mut loops = self.loops.0.lock();
         loops.all.retain(|other| other != aloop);
+        loops.ending.retain(|other| other != aloop && !other.has_ended());
+        loops.ending.push(aloop.clone());
         loops.default.take_if(|default| default == aloop);
         drop(loops);
         self.background.stop_on(aloop);
@@ -152,8 +156,10 @@ impl Shared {
 
     /// Whether to wait here for all tasks would be to wait for ever.
     pub(crate) fn is_on_a_loop(&self) -> bool {
-        let all = self.loops.0.lock().all.clone();
-        all.iter().any(AsyncLoop::would_wait_for_itself)
+        let loops = self.loops.0.lock();
+        let all = [loops.all.clone(), loops.ending.clone()];
+        drop(loops);
+        all.iter().flatten().any(AsyncLoop::would_wait_for_itself)
     }
 
     /// End every loop, and wait for that together at most so long.
@@ -202,7 +208,8 @@ impl Supervisor {
     /// A loop on a tokio runtime that you have already. It must have its timer enabled for scheduled jobs.
     ///
     /// The runtime stays yours. When the loop or the supervisor stops, only the loop's futures end. Shut the runtime
-    /// down after that: a task whose runtime is gone ends as cancelled.
+    /// down after that: a task whose runtime is gone ends as cancelled, and the loop
+    /// is stopped.
     ///
     /// # Errors
     /// As of [`create_loop`](Self::create_loop).

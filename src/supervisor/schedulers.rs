@@ -217,6 +217,7 @@ impl Schedulers {
     fn stop_all(&self, schedulers: Vec<(String, Arc<dyn Scheduler>)>, how: Stop) {
         for (name, scheduler) in schedulers {
             stop_one(&name, &*scheduler, how);
+            panics::let_go(scheduler);
             self.state.lock().ending -= 1;
             self.changed.notify_all();
         }

@@ -143,7 +143,9 @@ impl Shared {
     }
 
     pub(crate) fn join(&self) {
-        self.drained.wait(None);
+        if !sys::fork::is_forked_child() {
+            self.drained.wait(None);
+        }
     }
 
     pub(crate) fn on_supervisor_dropped(&self) {

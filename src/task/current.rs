@@ -46,12 +46,17 @@ pub(crate) fn within<R>(here: &mut Option<Here>, body: impl FnOnce() -> R) -> R 
     struct SwapBack<'a>(&'a mut Option<Here>);
     impl Drop for SwapBack<'_> {
         fn drop(&mut self) {
-            HERE.with_borrow_mut(|inside| std::mem::swap(inside, self.0));
+            swap(self.0);
         }
     }
-    HERE.with_borrow_mut(|inside| std::mem::swap(inside, here));
+    swap(here);
     let _swap_back = SwapBack(here);
     body()
+}
+
+fn swap(here: &mut Option<Here>) {
+    // The thread may be past its thread locals: a runtime that was kept in one is dropped with its futures then.
+    let _ = HERE.try_with(|inside| std::mem::swap(&mut *inside.borrow_mut(), here));
 }
 
 /// The task that the caller is part of. Costs a few nanoseconds.

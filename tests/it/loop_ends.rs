@@ -165,9 +165,38 @@ fn a_task_ends_whose_runtime_is_shut_down() {
         let task = app.spawn(pending::<()>()).expect("accepted");
         drop(runtime);
         assert_eq!(task.wait().unwrap_err().status(), TaskStatus::Cancelled);
-        let late = app.spawn(async {}).expect("accepted");
-        assert_eq!(late.wait().unwrap_err().status(), TaskStatus::Cancelled);
+        let late = app.spawn(async {}).unwrap_err();
+        assert!(matches!(late, SubmitError::Loop(LoopError::Stopped(_))), "{late}");
         app.stop(LoopStop::Wait);
+        supervisor.stop(Stop::Drain);
+    });
+}
+
+/// A runtime that a thread keeps for itself goes with the thread, after what its tasks have there.
+#[test]
+fn a_task_ends_whose_runtime_goes_with_a_thread() {
+    thread_local! {
+        static RUNTIME: std::cell::RefCell<Option<tokio::runtime::Runtime>> =
+            const { std::cell::RefCell::new(None) };
+    }
+    watched(|| {
+        let supervisor = start();
+        let (pass, passed) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                RUNTIME.with_borrow_mut(|kept| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build();
+                    let runtime = kept.insert(runtime.expect("a runtime"));
+                    let app = supervisor.wrap_loop("app", runtime.handle().clone());
+                    let task = app.expect("wrapped").spawn(pending::<()>()).expect("accepted");
+                    // Polled once, so that this thread has met a task.
+                    runtime.block_on(tokio::task::yield_now());
+                    pass.send(task).expect("awaited");
+                });
+            });
+        });
+        let task = passed.recv().expect("it was submitted");
+        assert_eq!(task.wait().unwrap_err().status(), TaskStatus::Cancelled);
         supervisor.stop(Stop::Drain);
     });
 }

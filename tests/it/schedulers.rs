@@ -253,3 +253,37 @@ fn registering_races_with_stopping() {
         }
     });
 }
+
+/// Panics when nobody has it any more.
+struct Bomb(Noting);
+
+impl Scheduler for Bomb {
+    fn start(&self) -> TaskResult<()> {
+        self.0.start()
+    }
+
+    fn stop(&self, how: Stop) -> TaskResult<()> {
+        self.0.stop(how)
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a scheduler panics when it is dropped");
+    }
+}
+
+#[test]
+fn one_that_panics_when_it_is_dropped_keeps_no_other_from_stopping() {
+    watched(|| {
+        let log = Log::default();
+        let supervisor = Supervisor::builder().start().expect("it starts");
+        for name in ["first", "second"] {
+            let noting = Noting::new(name, &log);
+            supervisor.register_scheduler(name, Bomb(noting)).expect("it starts");
+        }
+        supervisor.stop(Stop::Drain);
+        let stops = log.lock().unwrap().iter().filter(|line| line.contains("stops")).count();
+        assert_eq!(stops, 2);
+    });
+}

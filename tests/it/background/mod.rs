@@ -6,6 +6,7 @@ mod hooks;
 mod idle;
 mod kinds;
 mod loops;
+mod waits;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
