@@ -10,8 +10,6 @@ use super::context;
 use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
 use crate::registry::panics;
-#[cfg(feature = "async")]
-use crate::task::cell::Work;
 use crate::task::cell::{Farewell, Payload, TaskCell};
 use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket};
@@ -302,14 +300,10 @@ impl Shared {
             pid,
             returned_error,
         };
-        let Farewell { mut unused, callback } = cell.resolve(outcome, ended);
-        #[cfg(feature = "async")]
-        if let Work::Future(future) = &mut unused {
-            // What was never begun holds up no loop: who drops it may be waited for by one that ends.
-            future.set_seat(None);
-        }
+        let Farewell { unused, callback } = cell.resolve(outcome, ended);
         // What was never run is the user's, and so is its Drop.
         if !unused.is_plain() {
+            let unused = unused.without_seat();
             self.run_callback(Box::new(move || drop(unused)));
         }
         if let Some(callback) = callback {

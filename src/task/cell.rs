@@ -93,6 +93,18 @@ impl Work {
         }
     }
 
+    /// What was never begun holds up no loop any more: who drops it may be waited for by one that ends.
+    pub(crate) fn without_seat(self) -> Self {
+        match self {
+            #[cfg(feature = "async")]
+            Self::Future(mut future) => {
+                future.set_seat(None);
+                Self::Future(future)
+            }
+            other => other,
+        }
+    }
+
     /// Whether it can run again.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
