@@ -318,12 +318,11 @@ impl Executor {
 
     /// End every worker that is left. Bounded.
     pub(crate) fn shut_down(&self) {
-        if let Self::Workers(workers) = self
-            && let Some(pool) = workers.pool.get()
-        {
-            // Who waits for the first to be ready waits in vain.
-            workers.state.lock().is_over = true;
-            workers.changed.notify_all();
+        let Self::Workers(workers) = self else { return };
+        // Who waits for the first to be ready waits in vain.
+        workers.state.lock().is_over = true;
+        workers.changed.notify_all();
+        if let Some(pool) = workers.pool.get() {
             pool.shut_down();
         }
     }

@@ -280,3 +280,24 @@ fn limits_without_an_end_are_taken_as_such() {
         supervisor.stop(Stop::Drain);
     });
 }
+
+/// A submitter waits for the first worker, and the supervisor is stopped.
+#[test]
+fn a_stop_ends_the_wait_for_a_first_worker() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("never");
+        std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").expect("a file");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, executable).expect("its owner may");
+        let builder = Supervisor::builder().worker_program(program).start_timeout(Duration::MAX);
+        let supervisor = builder.start().expect("no worker yet");
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| supervisor.submit(tasks::add::call(1, 2)));
+            eventually("one starts", || !supervisor.info().workers.is_empty());
+            supervisor.stop(Stop::Drain);
+            let refused = waits.join().expect("no panic").expect_err("there is no worker");
+            assert!(matches!(refused, atasker::SubmitError::Stopped), "{refused:?}");
+        });
+    });
+}
