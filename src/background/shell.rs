@@ -262,10 +262,7 @@ impl<I: Send + 'static> Shell<I> {
             if let Some(shared) = self.shared.upgrade() {
                 shared.background.settle(self.number);
             }
-            for waker in orders.wakers {
-                // Code of the user's, whose panic is no business of the others.
-                let _ = panics::catch(|| waker.wake());
-            }
+            orders.wakers.into_iter().for_each(panics::wake);
         }
     }
 

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 
 use crate::blackbox::recorder;
 
@@ -52,6 +53,16 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
 /// Drop a value of the user's. A panic of its Drop is nobody's business here.
 pub(crate) fn let_go<T>(value: T) {
     let _ = catch(|| drop(value));
+}
+
+/// Wake whoever waits, by code of the user's, whose panic is no business of others that are to be woken.
+pub(crate) fn wake(waker: Waker) {
+    let _ = catch(|| waker.wake());
+}
+
+/// Log something. A subscriber that panics must not keep anything from its end.
+pub(crate) fn say(log: impl FnOnce()) {
+    let _ = catch(log);
 }
 
 #[cold]

@@ -208,8 +208,7 @@ impl Supervisor {
     /// A loop on a tokio runtime that you have already. It must have its timer enabled for scheduled jobs.
     ///
     /// The runtime stays yours. When the loop or the supervisor stops, only the loop's futures end. Shut the runtime
-    /// down after that: a task whose runtime is gone ends as cancelled, and the loop
-    /// is stopped.
+    /// down after that: a task whose runtime is gone ends as cancelled, and the loop is stopped.
     ///
     /// # Errors
     /// As of [`create_loop`](Self::create_loop).

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::context;
 use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
-use crate::registry::panics;
+use crate::registry::panics::{self, say};
 use crate::task::cell::{Farewell, Payload, TaskCell};
 use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket};
@@ -63,11 +63,6 @@ impl Arrivals {
         self.next = index + 1;
         self.all[index].1.take()
     }
-}
-
-/// Log something. A subscriber that panics must not keep anything from its end.
-fn say(log: impl FnOnce()) {
-    let _ = panics::catch(log);
 }
 
 impl Shared {

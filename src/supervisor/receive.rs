@@ -51,7 +51,7 @@ fn sort(
     packs: &mut Vec<OfPack>,
     arrivals: &mut Arrivals,
 ) {
-    let Delivery { worker: _, pid, ticket, outcomes, ran_ns, begun } = delivery;
+    let Delivery { pid, ticket, outcomes, ran_ns, begun } = delivery;
     let ran = Duration::from_nanos(ran_ns);
     match outcomes {
         Outcomes::OfCall(frame) => {

@@ -232,7 +232,7 @@ pub(crate) fn thread_body(
         let mut next = Next::Wanted;
         // Whatever else panics, the thread and what is next go on.
         if let Err(panicked) = panics::catch(|| shared.run_here(item, &mut next)) {
-            let _ = panics::catch(|| {
+            panics::say(|| {
                 tracing::error!(target: "atasker::supervisor", panic = panicked.message,
                     "a thread of the pool panicked outside a task");
             });

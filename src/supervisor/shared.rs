@@ -251,10 +251,7 @@ impl Space {
         drop(state);
         self.waiting.fetch_sub(wakers.len(), Ordering::SeqCst);
         self.changed.notify_all();
-        for waker in wakers {
-            // Code of the user's, whose panic is no business of the others.
-            let _ = panics::catch(|| waker.wake());
-        }
+        wakers.into_iter().for_each(panics::wake);
     }
 }
 

@@ -132,8 +132,8 @@ impl WorkerSettings {
 
 impl SupervisorBuilder {
     /// How calls reach worker processes; [`Transport::Ring`] unless said. What runs, and what comes of it, is the
-    /// same with all of them, but for calls that are staged ahead and packed with rings only, and for shared buffers, which only
-    /// rings carry.
+    /// same with all of them, but for calls that are staged ahead and packed with rings only, and for shared
+    /// buffers, which only rings carry.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.workers.transport = transport;
         self

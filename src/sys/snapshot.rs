@@ -24,7 +24,6 @@ pub(crate) const CODE: usize = 2;
 pub(crate) const ADDRESS: usize = 3;
 /// Of a signal that was sent: by which process.
 pub(crate) const SENDER: usize = 4;
-pub(crate) const THREAD: usize = 5;
 /// Two words of text, up to a zero.
 pub(crate) const THREAD_NAME: usize = 6;
 pub(crate) const ARCHITECTURE: usize = 8;
@@ -107,7 +106,6 @@ impl Canvas {
         }
         self.put(SIGNAL, signal.cast_unsigned().into());
         self.put_information(information);
-        self.put(THREAD, super::process::thread_id().into());
         self.put_thread_name();
         for (index, word) in self.beside.iter().enumerate() {
             self.put(BESIDE + index, word.load(Ordering::Relaxed));

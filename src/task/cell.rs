@@ -4,7 +4,6 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
@@ -19,7 +18,7 @@ use super::said::Said;
 #[cfg(feature = "async")]
 use crate::async_loop::{AsyncLoop, FutureWork};
 use crate::codec::{CodecId, EncodeError, Encoded};
-use crate::registry::TaskEntry;
+use crate::registry::{TaskEntry, panics};
 use crate::sync::Mutex;
 use crate::transport::CallFrame;
 
@@ -407,8 +406,7 @@ impl TaskCell {
         self.done.store(true, Ordering::Release);
         drop(life);
         match listener {
-            // Code of the user's, whose panic is no business of the tasks that are told after this one.
-            Listener::Waker(waker) => _ = catch_unwind(AssertUnwindSafe(|| waker.wake())),
+            Listener::Waker(waker) => panics::wake(waker),
             Listener::Queue(queue, index) => queue.on_ended(index),
             Listener::Nobody | Listener::Callback(_) => {}
         }

@@ -66,11 +66,6 @@ pub(crate) trait Sink: Send + Sync {
 /// Outcomes of one call or pack, on their way to the supervisor.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for tests, and to be seen when it is printed")
-    )]
-    pub(crate) worker: WorkerId,
     pub(crate) pid: u32,
     pub(crate) ticket: Ticket,
     pub(crate) outcomes: Outcomes,

@@ -1,7 +1,7 @@
 //! Workers that end while they start leave nothing behind in the program that started them.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atasker::{Limits, Stop, Supervisor, SupervisorBuilder};
@@ -9,18 +9,24 @@ use atasker::{Limits, Stop, Supervisor, SupervisorBuilder};
 use crate::tasks;
 use crate::watch::{Held, alone, children, eventually, send_signal, watched};
 
+/// Write a program for the shell.
+pub(crate) fn script(folder: &Path, text: &str) -> PathBuf {
+    let program = folder.join("program");
+    std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("a file");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).expect("its owner may");
+    program
+}
+
 #[test]
 fn first_words_without_a_socket_leave_nothing() {
     alone("starts::first_words_without_a_socket_leave_nothing", || {
         let directory = tempfile::tempdir().expect("a directory");
-        let program = directory.path().join("says-it-is-a-worker");
         let version = env!("CARGO_PKG_VERSION");
-        let script = format!(
-            "#!/bin/sh\nset -- $ATASKER_WORKER\nprintf \"atasker $1 {version} $3/socket\" >&0\nexec sleep 1000\n"
+        let text = format!(
+            "set -- $ATASKER_WORKER\nprintf \"atasker $1 {version} $3/socket\" >&0\nexec sleep 1000"
         );
-        std::fs::write(&program, script).expect("a file");
-        let executable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&program, executable).expect("its owner may");
+        let program = script(directory.path(), &text);
         let start = || {
             let builder = Supervisor::builder().processes(Limits::new(1)).worker_program(&program);
             let builder = builder.start_timeout(Duration::from_secs(60));
@@ -64,16 +70,13 @@ fn workers_killed_at_any_moment_of_their_start_leave_nothing() {
 /// A program that is this test binary as a worker, until the file `broken` is beside it; what it does then is said by
 /// `then`.
 fn fragile(folder: &Path, then: &str) -> SupervisorBuilder {
-    let program = folder.join("fragile");
     let (broken, own) = (folder.join("broken"), std::env::current_exe().expect("this test binary"));
-    let script = format!(
-        "#!/bin/sh\nif [ -e {} ]; then {then}; fi\nexec {} atasker_worker --exact --nocapture\n",
+    let text = format!(
+        "if [ -e {} ]; then {then}; fi\nexec {} atasker_worker --exact --nocapture",
         broken.display(),
         own.display()
     );
-    std::fs::write(&program, script).expect("a file");
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&program, executable).expect("its owner may");
+    let program = script(folder, &text);
     Supervisor::builder().processes(Limits::new(1)).worker_program(program).restart_limit(2)
 }
 
@@ -182,11 +185,8 @@ fn set_descriptors_max(max: u64) -> u64 {
 fn nothing_is_given_to_another_program_before_it_is_known_what_it_has() {
     watched(|| {
         let folder = tempfile::tempdir().expect("a folder");
-        let program = folder.path().join("slow");
-        let script = format!("#!/bin/sh\nsleep 0.5\nexec {}\n", env!("CARGO_BIN_EXE_stranger"));
-        std::fs::write(&program, script).expect("a file");
-        let executable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&program, executable).expect("its owner may");
+        let slow = format!("sleep 0.5; exec {}", env!("CARGO_BIN_EXE_stranger"));
+        let program = script(folder.path(), &slow);
         // Started by the first submission, while others come.
         let supervisor =
             Supervisor::builder().worker_program(program).start().expect("no worker yet");
@@ -286,10 +286,7 @@ fn limits_without_an_end_are_taken_as_such() {
 fn a_stop_ends_the_wait_for_a_first_worker() {
     watched(|| {
         let folder = tempfile::tempdir().expect("a folder");
-        let program = folder.path().join("never");
-        std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").expect("a file");
-        let executable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&program, executable).expect("its owner may");
+        let program = script(folder.path(), "exec sleep 1000");
         let builder = Supervisor::builder().worker_program(program).start_timeout(Duration::MAX);
         let supervisor = builder.start().expect("no worker yet");
         std::thread::scope(|scope| {

@@ -9,6 +9,7 @@ use super::dice::{Dice, limits, options};
 use super::oracle::{Cause, Oracle, Payload};
 use super::shell::{Event, Process};
 use super::transport::Action;
+use crate::core::Weighed;
 use crate::core::sabotage::Sabotage;
 use crate::core::{
     Cancel, Core, CoreConfig, Effect, Finished, Killed, PoolConfig, PoolId, PoolKind, StopMode,
@@ -455,13 +456,8 @@ impl World {
                 core.on_cpu_read(now, worker, ticket, used, &mut out);
             }
             Event::Weighed(worker, ticket, bytes) => {
-                core.on_weighed(
-                    now,
-                    worker,
-                    ticket,
-                    crate::core::Weighed { bytes, at_begin: None },
-                    &mut out,
-                );
+                let weighed = Weighed { bytes, at_begin: None };
+                core.on_weighed(now, worker, ticket, weighed, &mut out);
             }
             Event::MemorySeen(enough) => {
                 self.oracle.is_short = !enough;

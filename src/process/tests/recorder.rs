@@ -24,6 +24,8 @@ pub(in crate::process) struct Recorder {
     told: Mutex<Vec<(WorkerId, Told)>>,
     more: Condvar,
     links: Mutex<Vec<(WorkerId, Arc<dyn Link>)>>,
+    /// Whose process was ready last under each number.
+    workers: Mutex<BTreeMap<u32, WorkerId>>,
     doomed: Mutex<BTreeMap<WorkerId, Vec<Fate>>>,
     /// Held while deliveries are taken and told, as an owner must.
     deliveries: Mutex<Vec<Delivery>>,
@@ -78,7 +80,8 @@ impl Recorder {
     }
 
     fn on_delivery(&self, delivery: Delivery) {
-        let Delivery { worker, ticket, outcomes, begun, .. } = delivery;
+        let Delivery { pid, ticket, outcomes, begun, .. } = delivery;
+        let worker = self.workers.lock()[&pid];
         match outcomes {
             Outcomes::OfCall(frame) => self.tell(worker, Told::Outcome(ticket, frame)),
             Outcomes::OfPack(outcomes) => {
@@ -128,6 +131,7 @@ impl Owner for Recorder {
         link: Arc<dyn Link>,
     ) {
         self.links.lock().push((worker, link));
+        self.workers.lock().insert(pid, worker);
         self.tell(worker, Told::Ready { pid });
     }
 

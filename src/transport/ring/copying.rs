@@ -2,14 +2,13 @@
 //! for each ring at most, and only as long as there is something to copy.
 
 use std::fmt;
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 
 use super::link::RingLink;
 
 /// Starts a thread of the pool with this body. `false`: there is none to be had.
-#[derive(Clone)]
-pub(crate) struct Helper(Arc<Start>);
+pub(crate) struct Helper(Box<Start>);
 
 type Start = dyn Fn(Box<dyn FnOnce() + Send>) -> bool + Send + Sync;
 
@@ -17,7 +16,7 @@ impl Helper {
     pub(crate) fn new(
         start: impl Fn(Box<dyn FnOnce() + Send>) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(start))
+        Self(Box::new(start))
     }
 }
 

@@ -323,9 +323,8 @@ impl RingLink {
         } else {
             return Err(corrupt("the end of a call that it has not begun", record));
         };
-        let Record { ticket, .. } = *record;
-        let Self { worker, pid, .. } = *self;
-        Ok(Delivery { worker, pid, ticket, outcomes, ran_ns, begun: last.then_some(end) })
+        let (pid, ticket) = (self.pid, record.ticket);
+        Ok(Delivery { pid, ticket, outcomes, ran_ns, begun: last.then_some(end) })
     }
 
     /// Where stands what has been written of an entry's outcomes and not been delivered, and how long it is.
@@ -410,8 +409,8 @@ impl RingLink {
     pub(super) fn refuse(&self, state: &mut Ring, ticket: Ticket, message: String) {
         let frame = OutcomeFrame { outcome: Outcome::BadArguments { message }, ran_ns: 0 };
         let outcomes = Outcomes::OfCall(frame);
-        let Self { worker, pid, .. } = *self;
-        state.refused.push(Delivery { worker, pid, ticket, outcomes, ran_ns: 0, begun: Some(1) });
+        let pid = self.pid;
+        state.refused.push(Delivery { pid, ticket, outcomes, ran_ns: 0, begun: Some(1) });
         self.set_busy();
         self.publish(state);
         // No worker will ring for it.

@@ -55,9 +55,12 @@ fn a_worker_is_stopped_on_a_loop_that_is_stopped_itself() {
         let supervisor = supervisor();
         let devices = supervisor.create_loop("devices").expect("a free name");
         let (begun, begins) = mpsc::channel();
+        let goes_on = Arc::new(tokio::sync::Notify::new());
+        let held = Arc::clone(&goes_on);
         let worker = BackgroundWorker::on_event().on_loop(&devices).run_async(move |_| {
             begun.send(()).expect("awaited");
-            tokio::time::sleep(Duration::from_millis(30))
+            let held = Arc::clone(&held);
+            async move { held.notified().await }
         });
         let worker = worker.start(&supervisor).expect("accepted");
         assert!(worker.trigger());
@@ -68,6 +71,7 @@ fn a_worker_is_stopped_on_a_loop_that_is_stopped_itself() {
                 tokio::task::yield_now().await;
             }
             inner.stop();
+            goes_on.notify_one();
         });
         devices.stop(LoopStop::Wait);
         task.expect("accepted").wait().expect("it only begins to stop there");

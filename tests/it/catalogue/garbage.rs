@@ -11,21 +11,8 @@ use crate::tasks;
 use crate::watch::eventually;
 
 cases! {
+    on_all_kinds
     on_rings {
-        a_header_of_garbage,
-        words_of_garbage,
-        numbers_of_garbage,
-        heads_of_garbage,
-        arguments_of_garbage,
-        lengths_of_garbage,
-        outcomes_of_garbage,
-        slots_of_garbage,
-        silent_bells,
-        bells_without_end,
-        a_black_box_of_garbage,
-        lent_memory_of_garbage,
-    }
-    on_named_rings {
         a_header_of_garbage,
         words_of_garbage,
         numbers_of_garbage,

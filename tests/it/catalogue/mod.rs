@@ -26,8 +26,19 @@ use atasker::{
 use crate::tasks;
 use crate::watch::{Held, apart, eventually, is_alive, rounds, watched};
 
-/// Makes a test of each case for each transport that it is about.
+/// Makes a test of each case for each transport that it is about. `on_all_kinds`: each case on rings with names, too.
 macro_rules! cases {
+    (
+        on_all_kinds
+        $(everywhere { $($everywhere:ident),* $(,)? })?
+        $(on_rings { $($on_rings:ident),* $(,)? })?
+    ) => {
+        $crate::catalogue::cases! {
+            $(everywhere { $($everywhere),* })?
+            $(on_rings { $($on_rings),* })?
+            on_named_rings { $($($everywhere,)*)? $($($on_rings,)*)? }
+        }
+    };
     (
         $(everywhere { $($everywhere:ident),* $(,)? })?
         $(on_rings { $($on_rings:ident),* $(,)? })?

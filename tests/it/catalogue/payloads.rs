@@ -10,6 +10,7 @@ use super::{Scene, cases};
 use crate::tasks;
 
 cases! {
+    on_all_kinds
     everywhere {
         payloads_of_every_border,
         several_gigabytes,
@@ -19,14 +20,6 @@ cases! {
         no_memory_for_a_result,
     }
     on_rings {
-        no_memory_for_a_buffer,
-    }
-    on_named_rings {
-        payloads_of_every_border,
-        types_that_fail_on_the_way_there,
-        types_that_fail_on_the_way_back,
-        lists_that_are_too_deep,
-        no_memory_for_a_result,
         no_memory_for_a_buffer,
     }
 }

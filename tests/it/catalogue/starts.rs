@@ -1,12 +1,12 @@
 //! Workers that do not start as they should.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use atasker::{Call, StartError, Supervisor, TaskErrorKind, TaskStatus, WorkerStartError};
 
 use super::{Scene, cases};
+use crate::starts::script;
 use crate::tasks;
 use crate::watch::{children, eventually, send_signal, watched};
 
@@ -33,15 +33,6 @@ cases! {
         an_initialiser_that_dies,
         killed_at_any_moment_of_a_start,
     }
-}
-
-/// Write a program for the shell.
-fn script(folder: &Path, text: &str) -> PathBuf {
-    let program = folder.join("program");
-    std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("a file");
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&program, executable).expect("its owner may");
-    program
 }
 
 /// Start a pool of workers of this program, which can't be.

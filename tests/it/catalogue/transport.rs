@@ -11,6 +11,7 @@ use crate::tasks;
 use crate::watch::{children, eventually, send_signal, state_of};
 
 cases! {
+    on_all_kinds
     everywhere {
         death_between_the_begin_and_the_run,
         death_in_the_middle_of_an_outcome,
@@ -22,19 +23,6 @@ cases! {
         wake_ups_for_nothing,
     }
     on_rings {
-        death_right_after_an_outcome_is_published,
-        death_with_a_lent_buffer,
-        death_with_a_shared_buffer,
-    }
-    on_named_rings {
-        death_between_the_begin_and_the_run,
-        death_in_the_middle_of_an_outcome,
-        deaths_at_any_moment,
-        full_in_both_directions,
-        more_calls_than_entries_again_and_again,
-        a_large_call_then_death,
-        a_large_result_then_death,
-        wake_ups_for_nothing,
         death_right_after_an_outcome_is_published,
         death_with_a_lent_buffer,
         death_with_a_shared_buffer,
