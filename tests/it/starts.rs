@@ -137,14 +137,14 @@ fn a_program_that_was_replaced_or_removed_is_told() {
     watched(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let supervisor = fragile(folder.path(), "true").start().expect("it starts");
-        std::fs::remove_file(folder.path().join("fragile")).expect("it is there");
+        std::fs::remove_file(folder.path().join("program")).expect("it is there");
         let dying = supervisor.submit(tasks::die::call("abort")).expect("accepted");
         dying.wait().expect_err("it dies");
         let text = match supervisor.submit(tasks::add::call(1, 2)) {
             Ok(task) => task.wait().expect_err("nobody is there to run it").to_string(),
             Err(error) => error.to_string(),
         };
-        assert!(text.contains("fragile") && text.contains("is the path right"), "{text}");
+        assert!(text.contains("/program") && text.contains("is the path right"), "{text}");
     });
 }
 
