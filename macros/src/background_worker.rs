@@ -5,12 +5,15 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, Ident, ItemFn, LitInt, LitStr, Pat, Path, Result, Token, Type};
+use syn::{
+    Error, FnArg, Ident, ItemFn, LitInt, LitStr, Pat, Path, Result, Signature, Token, Type,
+    TypeReference,
+};
 
 use crate::options::{
     self, PriorityValue, crate_path, duration_tokens, parse_duration, priority, unknown, value,
 };
-use crate::signature::plain;
+use crate::signature::{CONDITIONAL, conditional, plain};
 use crate::task::{function, hygienic};
 
 const NAMES: [&str; 14] = [
@@ -284,6 +287,9 @@ impl Parameters {
             }
             FnArg::Typed(typed) => typed,
         };
+        if let Some(attribute) = conditional(&typed.attrs) {
+            return Err(Error::new_spanned(attribute, CONDITIONAL));
+        }
         let declared = &*typed.ty;
         if let Some(borrowed) = is_run(declared) {
             return Ok(Parameter::Run { borrowed });
@@ -308,12 +314,16 @@ impl Parameters {
                                implement `atasker::background::Background` for a type with state";
                 Err(Error::new(reference.span(), message))
             }
-            Type::Reference(reference) if reference.lifetime.is_none() => {
+            Type::Reference(reference) if is_elided(reference) => {
                 Ok(Parameter::Lent(ident, (*reference.elem).clone()))
             }
             other => Ok(Parameter::Owned(ident, other.clone())),
         }
     }
+}
+
+fn is_elided(reference: &TypeReference) -> bool {
+    reference.lifetime.as_ref().is_none_or(|lifetime| lifetime.ident == "_")
 }
 
 /// Whether the type is `&Run` (true) or `Run` (false).
@@ -346,6 +356,7 @@ fn tokens(settings: &Settings, function: &ItemFn, parameters: &Parameters) -> To
     });
     let builder = settings.builder();
     let run = run(settings, function, parameters, &krate);
+    let invoke = invoke(function);
     let type_doc = format!(
         "The background worker [`{text}`](fn@{text}), to be made by [`worker`](Self::worker)."
     );
@@ -359,7 +370,7 @@ fn tokens(settings: &Settings, function: &ItemFn, parameters: &Parameters) -> To
         #visibility struct #handle {}
 
         #(#cfgs)*
-        #[allow(dead_code, private_interfaces, clippy::all, clippy::pedantic)]
+        #[allow(dead_code, deprecated, private_interfaces, clippy::all, clippy::pedantic)]
         impl #handle {
             #[doc = #call_doc]
             #visibility fn worker(
@@ -367,6 +378,8 @@ fn tokens(settings: &Settings, function: &ItemFn, parameters: &Parameters) -> To
             ) -> #krate::background::BackgroundWorkerBuilder<#item, #krate::background::WithCode<#item>> {
                 #builder.name(#worker_name) #priority #run
             }
+
+            #invoke
         }
     }
 }
@@ -417,6 +430,24 @@ impl Parameter {
     }
 }
 
+/// The way to the function, whose name a parameter of `worker` may shadow.
+fn invoke(function: &ItemFn) -> TokenStream {
+    let Signature { asyncness, ident: name, inputs, output, .. } = &function.sig;
+    let awaited = asyncness.map(|_| quote!(.await));
+    let locals: Vec<_> =
+        (0..inputs.len()).map(|position| hygienic(&format!("argument_{position}"))).collect();
+    let declared = inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(typed) => Some(&typed.ty),
+        FnArg::Receiver(_) => None,
+    });
+    quote! {
+        #[doc(hidden)]
+        #asyncness fn __atasker_invoke(#(#locals: #declared),*) #output {
+            #name(#(#locals),*) #awaited
+        }
+    }
+}
+
 /// `.run(…)` and its relatives.
 fn run(
     settings: &Settings,
@@ -424,7 +455,6 @@ fn run(
     parameters: &Parameters,
     krate: &TokenStream,
 ) -> TokenStream {
-    let name = &function.sig.ident;
     let is_async = function.sig.asyncness.is_some();
     let (run, item) = (hygienic("run"), hygienic("item"));
     let item = parameters.item.as_ref().map(|declared| quote!(#item: #declared,));
@@ -443,12 +473,14 @@ fn run(
         return quote! {
             .#method(move |#item #run: #krate::background::Run| {
                 #(#copied)*
-                async move { #name(#(#passed),*).await }
+                async move { Self::__atasker_invoke(#(#passed),*).await }
             })
         };
     }
     let process_result = settings.process_result.as_ref().map(|path| quote!(, #path));
     quote! {
-        .#method(move |#item #run: &#krate::background::Run| #name(#(#passed),*) #process_result)
+        .#method(move |#item #run: &#krate::background::Run| {
+            Self::__atasker_invoke(#(#passed),*)
+        } #process_result)
     }
 }

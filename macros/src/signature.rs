@@ -144,6 +144,14 @@ pub(crate) fn plain(ident: &Ident) -> String {
     text.strip_prefix("r#").map(str::to_owned).unwrap_or(text)
 }
 
+/// What is said of a parameter that is there under a condition: an attribute does not learn whether it holds.
+pub(crate) const CONDITIONAL: &str = "a parameter is there or not for its caller, too; put the `#[cfg]` on the function, and \
+     write one for each case";
+
+pub(crate) fn conditional(attributes: &[Attribute]) -> Option<&Attribute> {
+    attributes.iter().find(|it| it.path().is_ident("cfg") || it.path().is_ident("cfg_attr"))
+}
+
 #[derive(Default)]
 struct Errors(Option<Error>);
 
@@ -242,6 +250,10 @@ fn parameter(input: &FnArg, here: bool, errors: &mut Errors) -> Option<Parameter
         }
         FnArg::Typed(typed) => typed,
     };
+    if let Some(attribute) = conditional(&typed.attrs) {
+        errors.push(attribute, CONDITIONAL);
+        return None;
+    }
     let ident = match &*typed.pat {
         Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => {
             pattern.ident.clone()

@@ -15,6 +15,11 @@ pub(crate) fn expand(attribute: TokenStream, item: &TokenStream) -> TokenStream 
         Err(error) => return error,
     };
     let expanded = crate_path(attribute).and_then(|krate| {
+        if let Some(token) = &function.sig.asyncness {
+            let message = "an initialiser is over before the worker's first task, so it is a plain `fn`; wait in it \
+                           for what you need";
+            return Err(Error::new_spanned(token, message));
+        }
         let function = Function::new(function.clone(), false)?;
         tokens(&krate, &function)
     });

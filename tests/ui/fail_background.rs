@@ -52,4 +52,7 @@ fn returns_a_number() -> u32 {
     7
 }
 
+#[background_worker(event)]
+fn at_times(#[cfg(unix)] mode: u32) {}
+
 fn main() {}

@@ -13,4 +13,7 @@ fn foreign(model: Model) {
 #[worker_init(once)]
 fn option() {}
 
+#[worker_init]
+async fn connect() {}
+
 fn main() {}

@@ -25,4 +25,9 @@ fn forever(text: &'static str) -> usize {
     text.len()
 }
 
+#[task]
+fn at_times(size: u32, #[cfg(unix)] mode: u32) {
+    drop(size);
+}
+
 fn main() {}

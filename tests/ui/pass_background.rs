@@ -1,5 +1,7 @@
 //! What `#[background_worker]` accepts.
 
+#![deny(deprecated)]
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Mutex;
@@ -70,6 +72,22 @@ fn solves_often() -> Call<u64> {
     solve::call(3)
 }
 
+/// A parameter may have its function's name.
+#[background_worker(event)]
+fn shutter(shutter: &str, open: bool) {
+    drop((shutter.len(), open));
+}
+
+#[background_worker(event)]
+async fn door(run: &Run, door: &'_ str) -> TaskResult<()> {
+    drop((run.number(), door.len()));
+    Ok(())
+}
+
+#[deprecated = "ring the bell"]
+#[background_worker(event)]
+fn knocker() {}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let supervisor = Supervisor::builder().start()?;
     let device = Device(Mutex::new(0));
@@ -85,5 +103,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     urgent.put(3)?;
     drop(solves::worker(3));
     drop(solves_often::worker());
+    shutter::worker("south", true).start(&supervisor)?.stop();
+    door::worker("door").start(&supervisor)?.stop();
     Ok(())
 }
