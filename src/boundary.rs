@@ -16,7 +16,8 @@
 //! | standard input | `/dev/null` |
 //! | standard output, standard error | the host's standard error, so that a `println!` in a task can't corrupt the host's output; see [`worker_output`](crate::SupervisorBuilder::worker_output) |
 //! | `tracing` events and `log` records | arrive in the host's subscriber, with the fields `task` and `worker`, filtered by the host's level |
-//! | signal handlers, `SIGPIPE` | as a freshly started Rust program has them; a worker is the leader of a process group of its own, so Ctrl-C at a terminal does not reach it |
+//! | signal handlers, `SIGPIPE` | as a freshly started Rust program has them, but for those that take a picture of a crash (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS) or of where a task is (SIGRTMIN+13); a worker is the leader of a process group of its own, so Ctrl-C at a terminal does not reach it |
+//! | core dumps, the kernel's choice when memory is short | no core dumps unless [`core_dumps`](crate::SupervisorBuilder::core_dumps) is said; `oom_score_adj` is 500 at least, so that the kernel takes a worker before its host |
 //! | the random seed of `HashMap`, address layout | its own in each worker: do not send addresses, nor rely on an order of iteration |
 //! | `RAYON_NUM_THREADS`, `OMP_NUM_THREADS` and relatives | the worker's share of the cores, unless they are set already |
 //! | supervisors | a worker has none: [`supervisor()`](crate::supervisor()) and [`start`](crate::SupervisorBuilder::start) fail with [`InsideWorker`](crate::StartError::InsideWorker). Return what is to be run next |

@@ -2,7 +2,8 @@
 //!
 //! CPU-bound **tasks** run in **worker processes**: a task that segfaults, aborts, overflows its stack, exits
 //! or hangs costs that task and nothing else, and the caller is told exactly what happened. Blocking,
-//! I/O-ish tasks run on an elastic **thread pool**. One **supervisor** admits all of them by **priority**, with
+//! I/O-ish tasks run on an elastic **thread pool**, futures on named **async loops**, and **background workers** make
+//! tasks at intervals, from queues and on events. One **supervisor** admits all of them by **priority**, with
 //! reserve places, so that a flood of unimportant work never keeps an urgent task waiting.
 //!
 //! ```no_run
@@ -45,7 +46,7 @@
 //! **Thread, loop or process?** A process for what burns CPU, may die, or must be stoppable whatever it does: a
 //! timeout kills it, and a crash costs nothing else. A thread for what blocks, and for what can't be sent: closures,
 //! sockets, values without serde; nothing can end it from outside. A loop for thousands that wait: a future ends at
-//! its next await. To compare the two, put `.rayon(limits)` in the place of `.processes(limits)`; for
+//! its next await. To compare the two, put `.rayon(limits)` (feature `rayon`) in the place of `.processes(limits)`; for
 //! unit tests and debuggers, `.inline()` runs process tasks in the caller.
 //!
 //! # What a call costs
@@ -74,6 +75,7 @@
 //! | [`timeout`](Call::timeout) | from the begin of each attempt | it is ended: its worker killed, its future dropped; a thread is given up and asked to end |
 //! | [`soft_timeout`](Call::soft_timeout) | the same | it is asked to end: [`current`]`().`[`is_cancelled`](Current::is_cancelled)`()`, and in a worker process a look is taken at where it is |
 //! | [`cpu_limit`](Call::cpu_limit) | CPU time of its worker process, from there | its worker is killed |
+//! | [`memory_limit`](Call::memory_limit) | bytes that its worker process gets from there on | its worker is killed, and it has crashed |
 //! | [`queue_timeout`](Call::queue_timeout) | from the submission, or the end of its delay | it expires, if it has not begun |
 //! | [`retries`](Call::retries) | attempts that failed as [`retry_on`](Call::retry_on) says | it fails |
 //! | [`crash_limit`](Call::crash_limit) | workers that died of it | it is [`Quarantine`]d, with all that is needed to see it happen again |
@@ -88,11 +90,27 @@
 //! tests, put [`test_worker!`] once into each test binary. What a worker does **not** share with the program
 //! that started it stands in [`boundary`].
 //!
+//! # Features
+//!
+//! | feature | by default | what it brings |
+//! |---|---|---|
+//! | `macros` | yes | the attributes `#[task]`, `#[main]`, `#[worker_init]` and `#[background_worker]` |
+//! | `async` | yes | async loops, on tokio |
+//! | `json` | yes | calls by name with JSON arguments |
+//! | `backtrace` | yes | functions, files and lines in reports of crashes |
+//! | `rayon` | | process tasks on a rayon pool of this process |
+//! | `cron` | | cron expressions for scheduled jobs |
+//! | `anyhow` | | `?` from a task's failure to `anyhow::Error` |
+//! | `bincode` | | bincode 2 as a second codec |
+//! | `extras` | | collections of functions and tasks, thread-local values by name, a lock with a deadline |
+//! | `named-shm` | | the transport `NamedRing` |
+//!
 //! # Watching it work
 //!
 //! [`Supervisor::info`] and [`Supervisor::tasks`] say how things stand. What happens is told by `tracing`: with
 //! `RUST_LOG=atasker=debug`, a line for each step of a task (target `atasker::task`), of a worker process
-//! (`atasker::process`), of a loop (`atasker::loops`) and of a supervisor (`atasker::supervisor`). Lines about one task
+//! (`atasker::process`), of a loop (`atasker::loops`), of a background worker (`atasker::background`) and of a supervisor
+//! (`atasker::supervisor`). Lines about one task
 //! have its number in the field `task`, and so have those that the task itself writes: on a thread or a loop by a
 //! span around it, in a worker process by a field. Disabled, none of it costs more than a look at a flag.
 //!
@@ -101,9 +119,9 @@
 //! # How to read the source
 //!
 //! `task` (calls, handles, errors), `supervisor` (the public face and the shell), `core` and
-//! `admission` (the pure state machine), `threads`, `process` (spawning and watching workers), `transport`
-//! (how calls reach them), `shm` (the memory that they share), `worker` (what runs inside them), `registry`,
-//! `codec`, `background` (what submits tasks by itself), `sys`.
+//! `admission` (the pure state machine), `threads`, `async_loop`, `process` (spawning and watching workers), `transport`
+//! (how calls reach them), `shm` (the memory that they share), `worker` (what runs inside them), `blackbox` (what they leave
+//! word of for the case of their death), `registry`, `codec`, `background` (what submits tasks by itself), `extras`, `sys`.
 
 #![cfg_attr(
     not(all(

@@ -64,7 +64,7 @@ pub fn probe() -> Vec<Facility> {
             "futex_waitv",
             "5.16",
             sys::futex::has_wait_any(),
-            "a pool with tasks outstanding looks at its rings every millisecond instead of sleeping",
+            "a pool with workers looks at its rings every millisecond instead of sleeping",
         ),
         facility(
             "PIDFD_SIGNAL_PROCESS_GROUP",

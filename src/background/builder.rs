@@ -310,7 +310,8 @@ impl<I: Send + 'static> BackgroundWorkerBuilder<I, WithCode<I>> {
     /// Make it and start it.
     ///
     /// # Errors
-    /// [`SubmitError::Stopped`] if the supervisor stops; also in a forked process and in a worker process.
+    /// [`SubmitError::Stopped`] if the supervisor stops; [`SubmitError::Loop`] if it is to run on a loop that was stopped or is
+    /// another supervisor's, or is no future; also in a forked process and in a worker process.
     pub fn start(self, supervisor: &Supervisor) -> Result<BackgroundWorker<I>, SubmitError> {
         let worker = self.make(supervisor);
         worker.start()?;

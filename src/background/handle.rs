@@ -183,11 +183,11 @@ impl<I: Send + 'static> BackgroundWorker<I> {
     }
 
     /// Ask for a run now. `true`: one begins after this; however often that is asked for before it has begun, it is
-    /// one. `false`: one is going on, and the trigger is ignored;
-    /// or the worker does not run, or is a loop.
+    /// one. `false`: nothing is changed, because a run is going on (of any but a queue worker), or because the worker is
+    /// not started, or is a loop.
     ///
     /// What an event worker waits for. An interval worker runs once more than it would have; its ticks stay
-    /// where they are. A queue worker looks into its queue, whether it runs or not.
+    /// where they are. A queue worker looks into its queue, at once or after the run that is going on.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -42,15 +42,15 @@ impl ProcessConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
-    /// Queues in shared memory: a call costs what it costs on a thread. Needs memfd.
+    /// Queues in shared memory: a call costs what it costs on a thread.
     #[default]
     Ring,
     /// Messages of `ipc-channel`, one call at a time for each worker: no call in shared memory, but a multiple of the
     /// cost for small tasks.
     Channel,
     /// Queues as of [`Ring`](Self::Ring), in memory that has a name (`shm_overview(7)`, through the crate `shared_memory`)
-    /// instead of in a memfd. For what comes from platforms without memfd; on Linux it is worse, and here to be tested:
-    /// all 32 MiB of a queue are allocated when its worker starts, and a worker gone mad can shrink it, which ends
+    /// instead of in a memfd. A step towards platforms without memfd, which the rest of a worker still needs; on Linux it is
+    /// worse, and here to be tested: all 32 MiB of a queue are allocated when its worker starts, and a worker gone mad can shrink it, which ends
     /// *this* process by SIGBUS. The name begins with `/atasker-` and the number of this process, and is gone as soon
     /// as the worker has opened it, or its start has failed; if both are killed before that, it stays. A worker program
     /// of its own needs the feature `named-shm`, too.

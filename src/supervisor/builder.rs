@@ -157,7 +157,7 @@ impl SupervisorBuilder {
 
     /// Run process tasks on an in-process rayon pool of `limits.places()` threads instead: the same tasks,
     /// without isolation. A crash takes the whole program down, and a task that times out goes on. There are no more
-    /// threads than that: a critical task waits for one, too, if all of them are busy.
+    /// threads than that: a critical task waits for one, too, if all of them are busy. Needs the feature `rayon`.
     ///
     /// Put this in the place of [`processes`](Self::processes) to compare the two.
     #[cfg(feature = "rayon")]
@@ -219,12 +219,13 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Start the supervisor, and with it the process pool if [`processes`](Self::processes) was set.
+    /// Start the supervisor, and with it the process pool if [`processes`](Self::processes) was set: then wait until the
+    /// first worker is ready, at most twice the [`start_timeout`](Self::start_timeout).
     ///
     /// # Errors
     /// Settings that can't work; no first worker process, with its standard error in the message; a `main`
     /// that does not begin with [`run_if_spawned`](crate::worker::run_if_spawned), found before anything is
-    /// spawned; or being called in a worker process.
+    /// spawned; no thread to be had; or being called in a worker process, or in a forked child.
     pub fn start(mut self) -> Result<Supervisor, StartError> {
         if crate::worker::is_worker() {
             return Err(StartError::InsideWorker);

@@ -77,6 +77,10 @@ impl Supervisor {
 
     /// Submit a call. Waits for a place if the pool's queue is bounded and full.
     ///
+    /// The first process task of a supervisor that was started without [`processes`](SupervisorBuilder::processes) starts
+    /// that pool, and waits here until a worker is ready, at most twice the
+    /// [`start_timeout`](SupervisorBuilder::start_timeout).
+    ///
     /// # Errors
     /// See [`SubmitError`]; nothing has run then. Where waiting could be for ever, in a callback or in a task
     /// of the same pool, a full queue is an error too.
@@ -93,7 +97,8 @@ impl Supervisor {
         self.shared.submit(call)
     }
 
-    /// Submit a call if its pool's queue has a place; otherwise the call comes back.
+    /// Submit a call if its pool's queue has a place; otherwise the call comes back. Waits, as [`submit`](Self::submit)
+    /// does, only while it starts the process pool.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -118,7 +123,9 @@ impl Supervisor {
 
     /// Submit a call, waiting for a place in a bounded queue without blocking the thread.
     ///
-    /// The call is submitted when the future is polled; dropping it before it is ready submits nothing.
+    /// The call is submitted when the future is polled; dropping it before it is ready submits nothing. Where that starts
+    /// the process pool it does block, as [`submit`](Self::submit) says: in async code, start it with
+    /// [`processes`](SupervisorBuilder::processes) beforehand.
     pub async fn submit_async<T>(&self, call: Call<T>) -> Result<TaskHandle<T>, SubmitError> {
         self.shared.submit_async(call).await
     }
@@ -165,8 +172,8 @@ impl Supervisor {
 
     /// Submit calls as they are needed; their results in the order of the calls.
     ///
-    /// Small calls of one function travel together, see [`Map`]. That needs [`Transport::Ring`](crate::Transport)
-    /// and no [`queue_bound`](SupervisorBuilder::queue_bound).
+    /// Small calls of one function travel together, see [`Map`]. That needs rings, and no
+    /// [`queue_bound`](SupervisorBuilder::queue_bound), `recycle_after_tasks(1)` or `crash_limit(1)`.
     ///
     /// Lazy: what runs, what waits and what has ended but was not read is bounded by the window
     /// ([`Map::window`]), and nothing is submitted before the first result is asked for. Up to a window of calls

@@ -143,7 +143,7 @@ impl SupervisorBuilder {
     /// and killed; ten seconds unless said. It is noticed within twice that time. The task, which has not begun
     /// then, goes to another worker, and so does all that was behind it. A task that has begun is not ended by this,
     /// however little it does: that is what a [timeout](crate::Call::timeout) is for. But if its process was stopped by
-    /// a signal, it is sent SIGCONT. Only with rings, and not zero.
+    /// a signal, it is sent SIGCONT. Only with rings. Zero is taken for a millisecond.
     pub fn claim_deadline(mut self, deadline: Duration) -> Self {
         self.workers.claim_deadline = deadline;
         self
@@ -217,8 +217,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// After how many deaths in a row, of workers that had not run anything, the process pool gives up;
-    /// five unless said.
+    /// How many deaths in a row, of workers that had not run anything, are borne, with growing pauses; five unless said.
+    /// With one more the process pool gives up, and what waits is rejected with the cause. Zero: with the first.
     pub fn restart_limit(mut self, deaths: u32) -> Self {
         self.workers.restart_limit = deaths;
         self

@@ -16,7 +16,8 @@ pub enum ExitCause {
     Signal(i32),
     /// It exited with a code.
     Code(i32),
-    /// Nobody can tell: something else in this process has waited for all children.
+    /// Nobody can tell: something else in this process has waited for all children, the process was not gone in time, or
+    /// this is a fork.
     Unknown,
 }
 

@@ -165,7 +165,7 @@ impl TaskError {
 
     /// The crash report, if the task crashed; if it is quarantined, that of its last crash. Waits until the worker is
     /// gone for certain, which takes the kernel some tenths of a millisecond from the crash on, or milliseconds if the
-    /// worker had much memory. So does `Display`.
+    /// worker had much memory; at most five seconds, see [`Crash`](crate::Crash). So does `Display`.
     pub fn crash(&self) -> Option<&CrashReport> {
         match &self.0.kind {
             TaskErrorKind::Crashed(report) => Some(report),

@@ -80,7 +80,14 @@ impl<T> TaskHandle<T> {
 
     /// Wait until the task has ended, and take the function's own value.
     ///
-    /// The value is decoded here, in the caller's thread.
+    /// The value is decoded here, in the caller's thread. On a loop's own thread, or in a task whose pool has no other place
+    /// for what it waits for, this can be for ever: `.await` the handle there.
+    ///
+    /// # Errors
+    /// [`TaskError`]: why there is no value.
+    ///
+    /// # Panics
+    /// If [`wait_timeout`](Self::wait_timeout) or an `.await` has given the value already.
     pub fn wait(self) -> Result<T, TaskError> {
         if let Some(error) = self.forked() {
             return Err(error);

@@ -24,13 +24,14 @@ pub enum TaskStatus {
     Panicked,
     /// The worker process died while the task ran.
     Crashed,
-    /// It ran longer than its timeout.
+    /// It ran longer than its timeout, or used up its CPU time.
     TimedOut,
     /// It was cancelled, or its supervisor stopped.
     Cancelled,
     /// Its queue timeout passed before it began.
     Expired,
-    /// It was never accepted: unknown function, wrong arguments, stopped supervisor.
+    /// It was refused: an unknown function, wrong arguments, a stopped supervisor; or the process pool gave up, and then an
+    /// earlier attempt may have run.
     Rejected,
     /// It has killed its worker as often as its crash limit allows.
     Quarantined,

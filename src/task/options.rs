@@ -131,7 +131,7 @@ impl Limits {
 pub enum RetryOn {
     /// Its worker process died.
     Crash,
-    /// It ran longer than its timeout.
+    /// It ran longer than its timeout, or used up its CPU time.
     Timeout,
     /// It panicked.
     Panic,

@@ -31,8 +31,8 @@ impl<T> Call<T> {
     /// it was doing. Nothing else happens. A task that looks at it now and then can clean up, and return what it
     /// has; one that does not is ended by its [`timeout`](Self::timeout), which should be longer.
     ///
-    /// The same in all pools. Not with the timeout only: a cancelled handle, and a timeout, raise the flag too where
-    /// they can't end the task, on threads.
+    /// The same in all pools. The flag is also raised by a timeout, and by a cancel, where these can't end the function: on
+    /// threads, on rayon and inline.
     ///
     /// ```
     /// use atasker::task;

@@ -25,7 +25,8 @@ use crate::transport::{OutcomeFrame, PackOutcomes, Read};
 /// millisecond, so that each costs a fraction of what it does alone. Nothing is changed by that: each has its
 /// own number and its own result, a crash costs the call that ran, and a pack is taken apart for more urgent
 /// tasks and for workers that have nothing to do. Calls of which more is declared or said than a priority
-/// (retries, a timeout, a queue timeout, a delay, a label or id) are submitted one by one, and so are closures,
+/// (retries, a crash limit that it can reach, any limit of time, CPU or memory, a delay, a label or id) are submitted one
+/// by one, and so are closures,
 /// calls by name, and large calls.
 ///
 /// [`next`](Iterator::next) submits, waits and decodes; nothing happens between two calls of it but that what
