@@ -170,6 +170,7 @@ mod process;
 mod registry;
 #[cfg(atasker_sabotage)]
 mod sabotage;
+mod say;
 mod shm;
 mod supervisor;
 mod sync;

@@ -7,6 +7,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::process::memory_kills;
+use crate::say::say;
 use crate::sys;
 
 /// Something that the kernel does for worker processes, or does not.
@@ -98,7 +99,7 @@ pub(crate) fn warn_of_what_is_missing() {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
         for facility in probe().into_iter().filter(|facility| !facility.is_there) {
-            tracing::warn!(target: "atasker::supervisor", "{facility}");
+            say!(warn, target: "atasker::supervisor", "{facility}");
         }
     });
 }

@@ -17,6 +17,7 @@ use super::schedule::Schedule;
 use super::seat::Seat;
 use crate::core::PoolId;
 use crate::registry::panics;
+use crate::say::say;
 use crate::supervisor::context::{self, Place};
 use crate::supervisor::shared::Shared;
 use crate::sync::{Mutex, wait_on};
@@ -278,9 +279,9 @@ impl AsyncLoop {
         if state.phase >= phase {
             return;
         }
-        tracing::debug!(target: "atasker::loops", name = self.0.name, ?phase, "stopping");
         state.phase = phase;
         self.end_if_empty(state);
+        say!(debug, target: "atasker::loops", name = self.0.name, ?phase, "stopping");
         self.0.jobs.close();
         if let Some(owner) = self.0.owner.upgrade() {
             owner.on_loop_closing(self);

@@ -12,6 +12,7 @@ use super::aloop::Phase;
 use super::seat::Seat;
 use super::work::{BoxFuture, Source};
 use crate::registry::panics;
+use crate::say::say;
 use crate::supervisor::context;
 use crate::supervisor::shared::Shared;
 use crate::task::current::{self, Here};
@@ -61,7 +62,7 @@ impl Attempt {
             current::within(&mut self.here, || panics::catch(move || drop(future)))
         });
         if let Err(panicked) = dropped {
-            tracing::error!(target: "atasker::loops", task = self.ticket.task.number(),
+            say!(error, target: "atasker::loops", task = self.ticket.task.number(),
                 panic = panicked.message, "a future panicked while it was dropped");
         }
     }
@@ -94,16 +95,17 @@ impl Future for Attempt {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if this.started.is_none() {
-            tracing::debug!(target: "atasker::task", task = this.ticket.task.number(),
+            say!(debug, target: "atasker::task", task = this.ticket.task.number(),
                 pool = ?Pool::Loops, aloop = this.seat.aloop().name(), "begun");
             this.started = Some(Instant::now());
         }
-        let span = this.span.enter();
+        // A subscriber that panics must not keep the future from being polled.
+        let span = panics::catch(|| this.span.enter());
         let (here, life) = (&mut this.here, &mut this.life);
         let polled = context::within(this.context, || {
             current::within(here, || panics::catch(|| life.poll(context)))
         });
-        drop(span);
+        panics::let_go(span);
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(returned)) => Ok(returned),
@@ -124,7 +126,7 @@ impl Drop for Attempt {
             return;
         }
         let ran = self.ran();
-        if !self.seat.is_given_up(self.ticket.attempt) {
+        if !self.seat.is_given_up(self.ticket.attempt) && !std::thread::panicking() {
             // Its runtime is gone. What comes after it would come to the same end, one within the other's.
             self.seat.aloop().close(Phase::Cancelling);
         }

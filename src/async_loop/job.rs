@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::aloop::AsyncLoop;
 use crate::registry::panics;
+use crate::say::say;
 use crate::sync::Mutex;
 
 /// A run that was not over at once.
@@ -162,7 +163,7 @@ impl JobCore {
 pub(super) fn caught<R>(job: &str, code: impl FnOnce() -> R) -> Option<R> {
     panics::catch(code)
         .inspect_err(|panicked| {
-            tracing::error!(target: "atasker::loops", job, panic = panicked.message, "a job panicked");
+            say!(error, target: "atasker::loops", job, panic = panicked.message, "a job panicked");
         })
         .ok()
 }

@@ -13,6 +13,7 @@ use super::run::{Returns, Run, RunError, Verdict};
 use super::traits::AsyncBackground;
 use super::traits::{Background, Hooks, ProcessBackground};
 use crate::registry::panics::{self, Panicked};
+use crate::say::say;
 use crate::supervisor::shared::Shared;
 use crate::task::call::Call;
 use crate::task::error::{PanicReport, SubmitError, TaskError};
@@ -92,7 +93,7 @@ fn is_final(error: &RunError) -> bool {
 
 fn log_panic(what: &str, run: &Run, panicked: &Panicked) {
     let message = &panicked.message;
-    tracing::error!(target: "atasker::background", name = run.name(), message, "{what} panicked");
+    say!(error, target: "atasker::background", name = run.name(), message, "{what} panicked");
 }
 
 pub(super) fn report(panicked: Panicked) -> PanicReport {

@@ -15,6 +15,7 @@ use super::start::Start;
 use super::turn::Attempt;
 use crate::admission::Time;
 use crate::registry::panics;
+use crate::say::say;
 use crate::supervisor::shared::Shared;
 use crate::supervisor::turns::{TurnCall, TurnWork};
 use crate::sync::{Mutex, wait_on};
@@ -228,8 +229,8 @@ impl<I: Send + 'static> Shell<I> {
     pub(super) fn on_turn_lost(self: &Arc<Self>, turn: Turn, code: Option<Code<I>>) {
         self.tell(|state, now| {
             if let Some(code) = code {
-                tracing::warn!(
-                    target: "atasker::background", name = &*state.name,
+                say!(
+                    warn, target: "atasker::background", name = &*state.name,
                     "a run was dropped before it ended"
                 );
                 state.code = Some(code);

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 
 use super::run::{Run, RunError};
+use crate::say::say;
 use crate::task::call::Call;
 use crate::task::error::TaskError;
 use crate::task::failure::TaskResult;
@@ -50,8 +51,8 @@ pub trait Hooks<I = ()> {
 
     /// A run has failed. `Break` stops the worker.
     fn on_error(&mut self, error: &RunError, run: &Run) -> ControlFlow<()> {
-        tracing::warn!(
-            target: "atasker::background", name = run.name(), run = run.number(), %error, "a run failed"
+        say!(
+            warn, target: "atasker::background", name = run.name(), run = run.number(), %error, "a run failed"
         );
         ControlFlow::Continue(())
     }

@@ -273,11 +273,9 @@ impl Workers {
         }
     }
 
-    /// Something was staged behind another.
+    /// Something was staged behind another. What was predicted when the check was armed may have been much longer.
     pub(super) fn arm_overrun_check(&mut self, now: Time) {
-        if self.overrun_check == Time::NEVER {
-            self.overrun_check = now + self.waits_behind();
-        }
+        self.overrun_check = self.overrun_check.min(now + self.waits_behind());
     }
 
     /// How long what is staged may wait behind what runs: twice what that is predicted to take, but not less than is

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Priority;
+use crate::say::say;
 use crate::task::failure::{TaskFailure, TaskResult};
 
 /// The place of a member in the order of a collection: the lower, the earlier. Members of the same rank come in
@@ -101,7 +102,7 @@ impl<F> Members<F> {
             match (result, &self.on_error) {
                 (Err(failure), Some(handler)) => handler(name, failure),
                 (Err(failure), None) => {
-                    tracing::warn!(target: "atasker::extras", %name, error = %format_args!("{failure:#}"),
+                    say!(warn, target: "atasker::extras", %name, error = %format_args!("{failure:#}"),
                         "a member of a collection failed");
                 }
                 (Ok(_), _) => {}

@@ -1,5 +1,6 @@
 //! A lock that is given up when it can't be had in time.
 
+use crate::say::say;
 use std::fmt;
 use std::time::Duration;
 
@@ -89,7 +90,7 @@ impl Locker {
         if let Some(held) = held {
             return Ok(LockerGuard { _held: held });
         }
-        tracing::error!(target: "atasker::extras", name = %self.name, waited = ?self.timeout,
+        say!(error, target: "atasker::extras", name = %self.name, waited = ?self.timeout,
             "a lock can't be had");
         if let Some(handler) = &self.on_critical {
             handler();

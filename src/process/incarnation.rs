@@ -16,6 +16,7 @@ use super::start_failure::{StartFailure, start_error};
 use crate::blackbox::BlackBox;
 use crate::core::SignalReason;
 use crate::registry::FunctionInfo;
+use crate::say::say;
 use crate::sync::Mutex;
 use crate::sys;
 use crate::sys::crash::inquiry_signal;
@@ -155,8 +156,8 @@ impl Incarnation {
     }
 
     pub(super) fn on_spawned(&self, child: Arc<Child>, at: Instant) {
-        tracing::debug!(
-            target: "atasker::process", worker = self.id.0, pid = child.pid(), "worker spawned"
+        say!(
+            debug, target: "atasker::process", worker = self.id.0, pid = child.pid(), "worker spawned"
         );
         let mut state = self.state.lock();
         state.spawned = Some(at);
@@ -218,8 +219,8 @@ impl Incarnation {
             shared.add_ring(link);
         }
         let spawned = self.state.lock().spawned;
-        tracing::debug!(
-            target: "atasker::process", worker = self.id.0, pid,
+        say!(
+            debug, target: "atasker::process", worker = self.id.0, pid,
             after = spawned.map(|spawned| debug(spawned.elapsed())), "worker ready"
         );
         self.tell(|owner| owner.on_ready(self.id, pid, catalogue, way.link()));
@@ -398,7 +399,7 @@ impl Incarnation {
         if let Some(owner) = self.owner.upgrade()
             && catch_unwind(AssertUnwindSafe(|| what(&*owner))).is_err()
         {
-            tracing::error!(target: "atasker::process", worker = self.id.0, "a callback panicked");
+            say!(error, target: "atasker::process", worker = self.id.0, "a callback panicked");
         }
     }
 }

@@ -16,6 +16,7 @@ use super::processes::Shared;
 use super::spawn::{Connection, spawn};
 use super::start_failure::StartFailure;
 use crate::core::{LATE, SignalReason};
+use crate::say::say;
 use crate::sys::descriptors::wait_readable;
 use crate::task::cause::ExitCause;
 
@@ -196,7 +197,7 @@ impl Monitor {
             Ok(ready) => (0..self.alive.len()).filter(|index| ready[index + wakers]).collect(),
             Err(error) => {
                 // The kernel has no memory for the list. Trying again is all that can be done.
-                tracing::error!(target: "atasker::process", %error, "can't watch the worker processes");
+                say!(error, target: "atasker::process", %error, "can't watch the worker processes");
                 std::thread::sleep(Duration::from_millis(10));
                 Vec::new()
             }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::config::{Output, OutputLine, OutputStream};
 use super::threads::Threads;
 use crate::blackbox::BlackBox;
+use crate::say::say;
 use crate::sync::Mutex;
 use crate::sys::Bell;
 use crate::sys::descriptors::wait_readable;
@@ -218,7 +219,7 @@ impl Outputs {
         let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
         let line = OutputLine { pid: pipe.pid, stream: pipe.stream, text: &text };
         if catch_unwind(AssertUnwindSafe(|| handler(line))).is_err() {
-            tracing::error!(target: "atasker::process", "the handler of workers' output panicked");
+            say!(error, target: "atasker::process", "the handler of workers' output panicked");
         }
     }
 }

@@ -102,7 +102,7 @@ impl Body {
         let length = usize::try_from(length)
             .ok()
             // It may be rounded up to a power of two.
-            .filter(|length| sys::memory::total().is_none_or(|total| *length as u64 / 2 < total))
+            .filter(|length| sys::memory::is_in_total(*length as u64 / 2))
             .ok_or_else(|| invalid("shared memory that is longer than all there is"))?;
         memfd::check(&file, length, seals)?;
         let mapping = Mapping::new(file.as_fd(), length, access)?;

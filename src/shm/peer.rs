@@ -13,6 +13,7 @@ use super::attachment::{Attachment, Lease};
 use super::buffer::{Announced, Buffer, BufferId, Grade};
 use super::memfd::invalid;
 use crate::sync::Mutex;
+use crate::sys;
 
 /// At most so many buffers of a peer's are mapped here that nobody uses. Each takes a descriptor, which a peer
 /// gone mad must not exhaust; one that behaves keeps no more than its pool does, and what is on its way.
@@ -180,9 +181,15 @@ impl Peer {
             if books.lent.contains_key(&announced.id) {
                 return Err(invalid("a buffer that is not the sender's"));
             }
-            let unused = || books.received.values().filter(|received| received.leases == 0).count();
-            if self.0.standing.trust == Trust::MayGoMad && unused() >= UNUSED_MAX {
-                return Err(invalid("too many buffers"));
+            if self.0.standing.trust == Trust::MayGoMad {
+                let unused = books.received.values().filter(|received| received.leases == 0);
+                let (count, length) = unused.fold((0, announced.length), |(count, length), one| {
+                    (count + 1, length.saturating_add(one.buffer.announced().length))
+                });
+                // Their addresses are this process's, whether there is memory behind them or not.
+                if count >= UNUSED_MAX || !sys::memory::is_in_total(length / 2) {
+                    return Err(invalid("too many buffers"));
+                }
             }
         }
         let received =
@@ -455,6 +462,10 @@ impl Exposures {
 
     /// The buffer is no more.
     pub(super) fn forget_everywhere(&mut self, id: BufferId, bytes: usize) {
+        if sys::fork::is_forked_child() {
+            // The parent has it still, and whoever got it from there.
+            return;
+        }
         let exposures = std::mem::take(&mut *self.0.lock());
         for exposure in exposures.into_iter().filter(|one| one.descriptor == Descriptor::Sent) {
             if let Some(peer) = exposure.peer.upgrade().map(Peer)

@@ -20,6 +20,7 @@ use super::timer::Timer;
 use super::worker_settings::WorkerSettings;
 use crate::background::registry::Registry;
 use crate::core::{Core, CoreConfig, PoolConfig, PoolKind};
+use crate::say::say;
 use crate::sync::Mutex;
 use crate::sys;
 use crate::task::info::TaskInfo;
@@ -241,8 +242,8 @@ impl SupervisorBuilder {
         if self.run_in == RunIn::Workers {
             crate::probe::warn_of_what_is_missing();
         } else {
-            tracing::info!(
-                target: "atasker::supervisor",
+            say!(
+                info, target: "atasker::supervisor",
                 "process tasks run on threads of this process: a crash ends it, and timeouts and \
                  cancellation end no task that runs"
             );
@@ -256,7 +257,7 @@ impl SupervisorBuilder {
             supervisor.shared.executor.start(&supervisor.shared)?;
         }
         let name = &supervisor.shared.settings.name;
-        tracing::debug!(target: "atasker::supervisor", supervisor = %name, ?threads, ?processes, "started");
+        say!(debug, target: "atasker::supervisor", supervisor = %name, ?threads, ?processes, "started");
         Ok(supervisor)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::context::{self, Context};
 use crate::registry::panics;
+use crate::say::say;
 use crate::sync::{Mutex, wait_on};
 use crate::task::cell::Callback;
 
@@ -53,7 +54,7 @@ impl Callbacks {
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name(self.name.clone());
         if let Err(error) = thread.spawn(move || work(&shared, owner)) {
-            tracing::error!(target: "atasker::supervisor", %error, "no thread for callbacks");
+            say!(error, target: "atasker::supervisor", %error, "no thread for callbacks");
             self.shared.state.lock().started = false;
             self.run_all_here();
         }
@@ -109,6 +110,6 @@ fn work(shared: &Shared, owner: usize) {
 
 fn run_caught(callback: Callback) {
     if let Err(panicked) = panics::catch(callback) {
-        tracing::error!(target: "atasker::supervisor", panic = panicked.message, "a callback panicked");
+        say!(error, target: "atasker::supervisor", panic = panicked.message, "a callback panicked");
     }
 }

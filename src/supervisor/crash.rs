@@ -9,6 +9,7 @@ use super::shared::Shared;
 use crate::blackbox::{Painting, Remains, Stack};
 use crate::core::{History, MemoryExcess, MemoryLimit, SignalReason};
 use crate::process::{Death, Exit, MemoryKill};
+use crate::say::say;
 use crate::task::cause::ExitCause;
 use crate::task::cell::TaskCell;
 use crate::task::crash::{self, ArgumentsInfo, Crash, CrashReport, Fault};
@@ -192,9 +193,9 @@ pub(super) fn why_killed(why: SignalReason) -> &'static str {
 pub(super) fn log_kill(worker: WorkerId, pid: Option<u32>, why: SignalReason) {
     let worker = worker.0;
     if why == SignalReason::Lingering {
-        tracing::warn!(target: "atasker::process", worker, pid, "worker killed: {}", why_killed(why));
+        say!(warn, target: "atasker::process", worker, pid, "worker killed: {}", why_killed(why));
     } else {
-        tracing::debug!(target: "atasker::process", worker, pid, ?why, "worker killed");
+        say!(debug, target: "atasker::process", worker, pid, ?why, "worker killed");
     }
 }
 

@@ -12,6 +12,7 @@ use crate::codec::Encoded;
 use crate::core::{Core, SignalReason};
 use crate::process::{Exit, Owner, ProcessConfig, Processes, Transport, WorkerStartError};
 use crate::registry::{self, Catalogue, TaskEntry};
+use crate::say::say;
 use crate::sync::{Mutex, Wish, wait_awake};
 use crate::task::cell::{Function, TaskCell};
 use crate::task::error::SubmitError;
@@ -301,7 +302,7 @@ impl Executor {
     pub(crate) fn spawn(&self, worker: WorkerId, delay: Duration) {
         if let Some(pool) = self.pool() {
             if !delay.is_zero() {
-                tracing::debug!(target: "atasker::process", worker = worker.0, ?delay, "worker held back");
+                say!(debug, target: "atasker::process", worker = worker.0, ?delay, "worker held back");
             }
             pool.spawn(worker, delay);
         }
@@ -309,8 +310,8 @@ impl Executor {
 
     pub(crate) fn retire(&self, worker: WorkerId) {
         if let Some(pool) = self.pool() {
-            tracing::debug!(
-                target: "atasker::process", worker = worker.0, pid = self.pid(worker), "worker retires"
+            say!(
+                debug, target: "atasker::process", worker = worker.0, pid = self.pid(worker), "worker retires"
             );
             pool.retire(worker);
         }

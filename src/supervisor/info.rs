@@ -11,6 +11,7 @@ use crate::background::BackgroundWorkerInfo;
 use crate::blackbox::Stack;
 use crate::core::{self, PoolId, TaskState, Time};
 use crate::registry::{self, Catalogue, FunctionInfo};
+use crate::say::say;
 use crate::sys;
 use crate::task::cell::TaskCell;
 use crate::task::error::SubmitError;
@@ -357,7 +358,7 @@ impl Shared {
             let text = "a process pool needs a pool size of at least 1";
             return Err(StartError::Config(text.to_owned()));
         }
-        tracing::debug!(target: "atasker::supervisor", ?pool, ?limits, "resized");
+        say!(debug, target: "atasker::supervisor", ?pool, ?limits, "resized");
         self.drive(|core, now, effects| core.on_resized(now, pool.into(), limits, effects));
         Ok(())
     }
@@ -367,7 +368,7 @@ impl Shared {
     }
 
     pub(crate) fn on_pool_failed(&self) {
-        tracing::error!(target: "atasker::supervisor", reason = self.failure_reason(), "no workers");
+        say!(error, target: "atasker::supervisor", reason = self.failure_reason(), "no workers");
         self.executor.on_pool_failed();
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::executor::Executor;
 use crate::blackbox::Stack;
+use crate::say::say;
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::info::Progress;
 
@@ -16,7 +17,7 @@ impl Executor {
         }
         if self.pool().is_some_and(|pool| pool.continue_if_stopped(worker)) {
             let pid = self.pid(worker);
-            tracing::warn!(target: "atasker::process", worker = worker.0, pid, "worker was stopped, and goes on");
+            say!(warn, target: "atasker::process", worker = worker.0, pid, "worker was stopped, and goes on");
         }
     }
 

@@ -8,6 +8,8 @@ use tokio::runtime::Handle;
 use super::Supervisor;
 use super::shared::{Shared, ThreadItem};
 use crate::async_loop::{AsyncLoop, LoopError, Phase};
+use crate::registry::panics;
+use crate::say::say;
 use crate::sync::Mutex;
 use crate::sys;
 use crate::task::call::Call;
@@ -62,7 +64,7 @@ impl State {
             return Err(LoopError::Duplicate(name.to_owned()));
         }
         let aloop = make()?;
-        tracing::debug!(target: "atasker::loops", name, "loop started");
+        say!(debug, target: "atasker::loops", name, "loop started");
         self.all.push(aloop.clone());
         Ok(aloop)
     }
@@ -127,7 +129,11 @@ impl Shared {
             Work::Future(work) => {
                 let name = &*item.cell.name.function;
                 let task = item.ticket.task.number();
-                let span = tracing::debug_span!(target: "atasker::task", "task", task, %name);
+                // A subscriber that panics must not keep the future from being begun.
+                let span = panics::catch(
+                    || tracing::debug_span!(target: "atasker::task", "task", task, %name),
+                );
+                let span = span.unwrap_or_else(|_| tracing::Span::none());
                 let ThreadItem { ticket, cell, .. } = item;
                 work.start(self, Here { cell, ticket }, span);
             }

@@ -2,6 +2,7 @@
 
 use super::shared::Shared;
 use crate::core::{HoldBack, Weighed};
+use crate::say::say;
 use crate::sys;
 use crate::task::id::{Ticket, WorkerId};
 
@@ -24,12 +25,12 @@ impl Shared {
         // What can't be known holds nothing back.
         let enough = available.is_none_or(|available| available >= least);
         match self.drive(|core, now, effects| core.on_memory_seen(now, enough, effects)) {
-            HoldBack::Begins => tracing::warn!(
-                target: "atasker::supervisor", available, min_available_memory = least,
+            HoldBack::Begins => say!(
+                warn, target: "atasker::supervisor", available, min_available_memory = least,
                 "memory is short: process tasks are held back, but for one at a time and critical ones"
             ),
-            HoldBack::Ends => tracing::info!(
-                target: "atasker::supervisor", available, min_available_memory = least,
+            HoldBack::Ends => say!(
+                info, target: "atasker::supervisor", available, min_available_memory = least,
                 "there is memory again for process tasks"
             ),
             HoldBack::Unchanged => {}

@@ -7,6 +7,7 @@ use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
 use crate::process::{Exit, Owner, Source};
 use crate::registry::{Catalogue, FunctionInfo};
+use crate::say::say;
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::frame::OutcomeFrame;
 use crate::transport::{Fate, Link};
@@ -51,7 +52,7 @@ impl Owner for Shared {
 
     fn on_doomed(&self, worker: WorkerId, fates: Vec<Fate>) {
         let begun: Vec<Ticket> = fates.iter().map(|fate| fate.ticket).collect();
-        tracing::trace!(target: "atasker::process", worker = worker.0, pid = self.executor.pid(worker), "worker dies");
+        say!(trace, target: "atasker::process", worker = worker.0, pid = self.executor.pid(worker), "worker dies");
         let mut effects = Effects::default();
         self.tell_driven(&mut effects, |driven, now, told| {
             driven.on_fates(now, &fates, told);
@@ -61,7 +62,7 @@ impl Owner for Shared {
     }
 
     fn on_corrupt(&self, worker: WorkerId, what: String) {
-        tracing::error!(target: "atasker::process", worker = worker.0, what, "worker sent garbage");
+        say!(error, target: "atasker::process", worker = worker.0, what, "worker sent garbage");
         self.drive(|core, now, effects| core.on_worker_corrupt(now, worker, effects));
     }
 
@@ -69,8 +70,8 @@ impl Owner for Shared {
         let Executor::Workers(workers) = &self.executor else {
             return;
         };
-        tracing::debug!(
-            target: "atasker::process",
+        say!(
+            debug, target: "atasker::process",
             worker = exit.worker.0,
             pid = exit.pid,
             status = %exit.death.status,
@@ -79,10 +80,12 @@ impl Owner for Shared {
             lived = ?exit.lived,
             "worker ended"
         );
+        if let Some(error) = &exit.start_error {
+            say!(warn, target: "atasker::process", worker = worker.0, %error, "worker did not start");
+        }
         let mut state = workers.state.lock();
         state.live.remove(&worker);
         if let Some(error) = &exit.start_error {
-            tracing::warn!(target: "atasker::process", worker = worker.0, %error, "worker did not start");
             state.start_error = Some(error.clone());
         }
         if exit.signalled.is_none() {

@@ -2,6 +2,7 @@
 
 use super::shared::Shared;
 use crate::core::Ask;
+use crate::say::say;
 use crate::task::cell::TaskCell;
 use crate::task::id::{Ticket, WorkerId};
 
@@ -24,8 +25,8 @@ impl Shared {
             None => cell.said.ask_to_end(ticket.attempt),
         }
         if why == Ask::SoftTimeout {
-            tracing::warn!(
-                target: "atasker::task", task = ticket.task.number(), name = %cell.name.function,
+            say!(
+                warn, target: "atasker::task", task = ticket.task.number(), name = %cell.name.function,
                 worker = worker.map(|worker| worker.0),
                 pid = worker.and_then(|worker| self.executor.pid(worker)),
                 "runs longer than its soft timeout"

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tracing::level_filters::LevelFilter;
 
 use super::context;
 use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
-use crate::registry::panics::{self, say};
+use crate::registry::panics;
+use crate::say::say;
 use crate::task::cell::{Farewell, Payload, TaskCell};
 use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket};
@@ -97,20 +97,16 @@ impl Shared {
 
     fn perform_rest(&self, effects: &mut Effects, arrived: &mut Arrivals, next: &mut Next) {
         for (worker, ticket) in effects.staged.drain(..) {
-            say(|| {
-                tracing::debug!(
-                    target: "atasker::task", task = ticket.task.number(), worker = worker.0,
-                    pid = self.executor.pid(worker), "staged"
-                );
-            });
+            say!(
+                debug, target: "atasker::task", task = ticket.task.number(), worker = worker.0,
+                pid = self.executor.pid(worker), "staged"
+            );
         }
         if let Some(lost) = effects.suspended {
-            say(|| {
-                tracing::warn!(
-                    target: "atasker::supervisor", ?lost,
-                    "this process was suspended; what runs is given that time again"
-                );
-            });
+            say!(
+                warn, target: "atasker::supervisor", ?lost,
+                "this process was suspended; what runs is given that time again"
+            );
         }
         let mut freed = effects.placed;
         if effects.kept.len() == 1 {
@@ -215,12 +211,10 @@ impl Shared {
                 self.resolve(task, &payload, ending, history, arrived);
             }
             Effect::Retry { task, payload, history, why, wait, counts } => {
-                say(|| {
-                    tracing::debug!(
-                        target: "atasker::task", task = task.number(), name = %payload.name.function,
-                        attempts = history.attempts, ?why, ?wait, "runs again"
-                    );
-                });
+                say!(
+                    debug, target: "atasker::task", task = task.number(), name = %payload.name.function,
+                    attempts = history.attempts, ?why, ?wait, "runs again"
+                );
                 if counts {
                     self.keep_crash(task, &payload, history);
                     self.drive(|core, now, effects| core.on_crash_kept(now, task, wait, effects));
@@ -231,7 +225,7 @@ impl Shared {
             }
             Effect::PoolFailed => self.on_pool_failed(),
             Effect::Drained => {
-                say(|| tracing::debug!(target: "atasker::supervisor", "drained"));
+                say!(debug, target: "atasker::supervisor", "drained");
                 self.drained.set();
             }
         }
@@ -271,16 +265,12 @@ impl Shared {
             }
         };
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
-        if LevelFilter::current() >= LevelFilter::DEBUG {
-            say(|| {
-                tracing::debug!(
-                    target: "atasker::task", task = task.number(), name = %cell.name.function, %status,
-                    error = outcome.as_ref().err().map(|error| display(error.for_log())), returned_error,
-                    attempts = history.attempts, queued = ?history.queued, ?ran,
-                    worker = history.worker.map(|worker| worker.0), pid, "ended"
-                );
-            });
-        }
+        say!(
+            debug, target: "atasker::task", task = task.number(), name = %cell.name.function, %status,
+            error = outcome.as_ref().err().map(|error| display(error.for_log())), returned_error,
+            attempts = history.attempts, queued = ?history.queued, ?ran,
+            worker = history.worker.map(|worker| worker.0), pid, "ended"
+        );
         self.counters.add(status, 1);
         if let Some(id) = cell.name.given.as_ref().and_then(|given| given.id.as_ref()) {
             self.chosen.lock().remove(id);
@@ -360,13 +350,11 @@ impl Shared {
                 slice.fail(fail);
             });
         }
-        say(|| {
-            tracing::debug!(
-                target: "atasker::task", task = task.number(), name = %cell.name.function, ?ending,
-                queued = ?history.queued, ran = ?history.ran, worker = history.worker.map(|worker| worker.0),
-                "a pack ended"
-            );
-        });
+        say!(
+            debug, target: "atasker::task", task = task.number(), name = %cell.name.function, ?ending,
+            queued = ?history.queued, ran = ?history.ran, worker = history.worker.map(|worker| worker.0),
+            "a pack ended"
+        );
         drop(cell.give_back());
     }
 
@@ -379,9 +367,9 @@ impl Shared {
             }
         };
         if level == WarnLevel::Critical {
-            tracing::error!(target: "atasker::supervisor", task = task.number(), %name, ?waited, text);
+            say!(error, target: "atasker::supervisor", task = task.number(), %name, ?waited, text);
         } else {
-            tracing::warn!(target: "atasker::supervisor", task = task.number(), %name, ?waited, text);
+            say!(warn, target: "atasker::supervisor", task = task.number(), %name, ?waited, text);
         }
         if let (Some(handler), Some(info)) = (handler, self.task_info(task)) {
             let handler = Arc::clone(handler);

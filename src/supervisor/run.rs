@@ -11,6 +11,7 @@ use super::shared::{Next, Shared, ThreadItem};
 use crate::codec::{Bytes, CodecId, Encoded};
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
+use crate::say::say;
 use crate::task::cell::{Function, Payload, Returned, Work};
 use crate::task::current::{self, Here};
 use crate::task::error::{PanicReport, TaskErrorKind};
@@ -52,7 +53,7 @@ impl Shared {
         let name = &*cell.name.function;
         // A subscriber that panics must not keep the task from beginning.
         let span = panics::catch(|| {
-            tracing::debug!(target: "atasker::task", task, %name, ?pool, "begun");
+            say!(debug, target: "atasker::task", task, %name, ?pool, "begun");
             tracing::debug_span!(target: "atasker::task", "task", task, %name).entered()
         });
         let context =
@@ -78,7 +79,7 @@ impl Shared {
                 // Whatever happens to the slot ends the task; nothing is to be reported from here.
                 if let Err(panicked) = within(context, &mut here, || panics::catch(|| start(slot)))
                 {
-                    tracing::error!(target: "atasker::supervisor", task = ticket.task.number(),
+                    say!(error, target: "atasker::supervisor", task = ticket.task.number(),
                         panic = panicked.message, "the start of an external task panicked");
                 }
                 return;
@@ -232,10 +233,8 @@ pub(crate) fn thread_body(
         let mut next = Next::Wanted;
         // Whatever else panics, the thread and what is next go on.
         if let Err(panicked) = panics::catch(|| shared.run_here(item, &mut next)) {
-            panics::say(|| {
-                tracing::error!(target: "atasker::supervisor", panic = panicked.message,
+            say!(error, target: "atasker::supervisor", panic = panicked.message,
                     "a thread of the pool panicked outside a task");
-            });
         }
         match next {
             Next::Given(item) => Some(item),

@@ -7,6 +7,7 @@ use super::context::{self, Context, Place};
 use super::shared::Shared;
 use super::stop::Stop;
 use crate::registry::panics;
+use crate::say::say;
 use crate::sync::{Mutex, wait_on};
 use crate::task::failure::{TaskFailure, TaskResult};
 
@@ -175,7 +176,7 @@ impl Schedulers {
             (Ok(()), Some(place)) => {
                 state.registered[place].scheduler = Some(scheduler);
                 drop(state);
-                tracing::debug!(target: "atasker::supervisor", %name, "a scheduler has started");
+                say!(debug, target: "atasker::supervisor", %name, "a scheduler has started");
                 Ok(())
             }
             (Ok(()), None) => {
@@ -235,7 +236,7 @@ impl Schedulers {
             if left.is_some_and(|left| left.is_zero()) {
                 let schedulers = state.ending;
                 drop(state);
-                tracing::warn!(target: "atasker::supervisor", schedulers,
+                say!(warn, target: "atasker::supervisor", schedulers,
                     "going on without schedulers that do not stop");
                 return;
             }
@@ -267,7 +268,7 @@ impl Shared {
         };
         let thread = std::thread::Builder::new().name(format!("{}-{what}", self.settings.name));
         if let Err(error) = thread.spawn(run) {
-            tracing::error!(target: "atasker::supervisor", %error, what, "no thread");
+            say!(error, target: "atasker::supervisor", %error, what, "no thread");
             if let Some(body) = body.lock().take() {
                 context::within(context, body);
             }
@@ -277,9 +278,9 @@ impl Shared {
 
 fn stop_one(name: &str, scheduler: &dyn Scheduler, how: Stop) {
     match caught(|| scheduler.stop(how)) {
-        Ok(()) => tracing::debug!(target: "atasker::supervisor", %name, "a scheduler has stopped"),
+        Ok(()) => say!(debug, target: "atasker::supervisor", %name, "a scheduler has stopped"),
         Err(failure) => {
-            tracing::error!(target: "atasker::supervisor", %name, error = %format_args!("{failure:#}"),
+            say!(error, target: "atasker::supervisor", %name, error = %format_args!("{failure:#}"),
                 "a scheduler did not stop well");
         }
     }

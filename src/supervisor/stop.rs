@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::context;
 use super::shared::Shared;
 use crate::core::StopMode;
+use crate::say::say;
 use crate::sys;
 
 /// How long a hard stop waits for what it can't kill: threads and callbacks.
@@ -119,8 +120,8 @@ impl Shared {
     }
 
     fn begin_stop(&self, mode: StopMode) {
-        tracing::debug!(
-            target: "atasker::supervisor", supervisor = %self.settings.name, ?mode, "stopping"
+        say!(
+            debug, target: "atasker::supervisor", supervisor = %self.settings.name, ?mode, "stopping"
         );
         self.drive(|core, now, effects| core.on_stopping(now, mode, effects));
         // Submitters that wait for a place learn that there will be none.
@@ -139,7 +140,7 @@ impl Shared {
         }
         self.callbacks.stop(left().unwrap_or(PATIENCE));
         self.timer.stop();
-        tracing::debug!(target: "atasker::supervisor", supervisor = %self.settings.name, "stopped");
+        say!(debug, target: "atasker::supervisor", supervisor = %self.settings.name, "stopped");
     }
 
     pub(crate) fn join(&self) {

@@ -11,6 +11,7 @@ use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
 use crate::core::{PoolId, RefuseReason, Submission};
+use crate::say::say;
 use crate::sys;
 use crate::task::call::{Call, declared_of};
 use crate::task::cell::{TaskCell, Work};
@@ -229,8 +230,8 @@ impl Shared {
         });
         match answer {
             Ok(task) => {
-                tracing::debug!(
-                    target: "atasker::task", task = task.number(), calls, name = %pack.name.function,
+                say!(
+                    debug, target: "atasker::task", task = task.number(), calls, name = %pack.name.function,
                     %priority, "submitted a pack"
                 );
                 self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
@@ -260,8 +261,8 @@ impl Shared {
 
 fn tell_submitted(task: TaskId, cell: &TaskCell, delay: Option<Duration>) {
     let given = cell.name.given.as_deref();
-    tracing::debug!(
-        target: "atasker::task", task = task.number(), name = %cell.name.function,
+    say!(
+        debug, target: "atasker::task", task = task.number(), name = %cell.name.function,
         label = given.and_then(|given| given.label.as_deref()),
         id = given.and_then(|given| given.id.as_deref()),
         pool = ?cell.pool, priority = %cell.priority, delay = delay.map(debug), "submitted"

@@ -11,6 +11,7 @@ use super::shared::{Effects, Next, Shared};
 #[cfg(feature = "async")]
 use crate::async_loop::{AsyncLoop, BoxFuture, FutureWork};
 use crate::core::{RefuseReason, Submission, Time};
+use crate::say::say;
 use crate::task::cell::{Name, OnceClosure, TaskCell, Work};
 use crate::task::id::TaskId;
 use crate::task::info::Pool;
@@ -63,8 +64,8 @@ impl Shared {
             });
             match answer {
                 Ok(task) => {
-                    tracing::debug!(
-                        target: "atasker::task", task = task.number(), name = %cell.name.function,
+                    say!(
+                        debug, target: "atasker::task", task = task.number(), name = %cell.name.function,
                         %priority, "submitted"
                     );
                     self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);

@@ -2,7 +2,7 @@
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many bytes of memory a process has of its own: what would be free if it ended. Private pages, in memory and
 /// swapped out, but neither what it shares with others nor what can be read from a file again.
@@ -28,13 +28,22 @@ pub(crate) fn left_on_machine() -> Option<u64> {
     Some(field(&machine, "MemAvailable:")? + field(&machine, "SwapFree:").unwrap_or_default())
 }
 
+/// Whether the machine has so many bytes at all, swap included; if that can't be found out, yes. What it had once it has
+/// still: others may have sent what filled it.
+pub(crate) fn is_in_total(bytes: u64) -> bool {
+    static MOST: AtomicU64 = AtomicU64::new(0);
+    if bytes <= MOST.load(Ordering::Relaxed) {
+        return true;
+    }
+    // A machine grows, when swap is added or its host gives it more.
+    let total = total().unwrap_or(u64::MAX);
+    bytes <= MOST.fetch_max(total, Ordering::Relaxed).max(total)
+}
+
 /// How many bytes the machine has at all, swap included.
-pub(crate) fn total() -> Option<u64> {
-    static TOTAL: OnceLock<Option<u64>> = OnceLock::new();
-    *TOTAL.get_or_init(|| {
-        let machine = read_to_string("/proc/meminfo").ok()?;
-        Some(field(&machine, "MemTotal:")? + field(&machine, "SwapTotal:").unwrap_or_default())
-    })
+fn total() -> Option<u64> {
+    let machine = read_to_string("/proc/meminfo").ok()?;
+    Some(field(&machine, "MemTotal:")? + field(&machine, "SwapTotal:").unwrap_or_default())
 }
 
 /// A number of KiB, in bytes.

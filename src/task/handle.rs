@@ -15,6 +15,7 @@ use super::id::TaskId;
 use super::info::{Ended, Pool, Progress, TaskInfo, TaskStatus};
 use super::wait::wait_for;
 use crate::sync::Wish;
+use crate::sys::fork::is_forked_child;
 
 /// What a handle needs of the supervisor it came from.
 pub(crate) trait TaskOwner: Send + Sync {
@@ -151,7 +152,7 @@ impl<T> TaskHandle<T> {
     /// Have `callback` called with the outcome, on the supervisor's callback thread. Callbacks run one after
     /// another, so a slow one holds the others up. A panic in one is logged and costs nothing else.
     ///
-    /// If the supervisor is gone, the callback runs here.
+    /// If the supervisor is gone, or this is a forked child, the callback runs here.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -165,6 +166,9 @@ impl<T> TaskHandle<T> {
     where
         T: 'static,
     {
+        if let Some(error) = self.forked() {
+            return callback(Err(error));
+        }
         let (id, read, name) = (self.id, self.read, self.cell.name.clone());
         let callback = Box::new(move |outcome: Outcome, attempts: u32| {
             callback(read_outcome(outcome, read, id, &name, attempts));
@@ -172,8 +176,8 @@ impl<T> TaskHandle<T> {
         self.attend();
         if let Some(ready) = self.cell.call_at_end(callback) {
             match self.owner.upgrade() {
-                Some(owner) => owner.run_callback(ready),
-                None => ready(),
+                Some(owner) if !is_forked_child() => owner.run_callback(ready),
+                _ => ready(),
             }
         }
     }
@@ -198,7 +202,7 @@ impl<T> TaskHandle<T> {
     /// How far the task says that it has come: the last of what it told [`progress`](crate::progress) in its
     /// present attempt. `None` if it has said nothing, or does not run (any more).
     pub fn progress(&self) -> Option<Progress> {
-        if self.cell.is_done() {
+        if self.cell.is_done() || is_forked_child() {
             return None;
         }
         self.owner.upgrade()?.info(self.id)?.progress
@@ -221,7 +225,7 @@ impl<T> TaskHandle<T> {
 
     /// In a forked child nobody will ever end the task.
     fn forked(&self) -> Option<TaskError> {
-        let lost = !self.cell.is_done() && crate::sys::fork::is_forked_child();
+        let lost = !self.cell.is_done() && is_forked_child();
         lost.then(|| {
             TaskError::new(Some(self.id), self.cell.name.clone(), 0, TaskErrorKind::Forked)
         })
@@ -229,7 +233,10 @@ impl<T> TaskHandle<T> {
 
     /// The outcome is awaited otherwise than by a thread that blocks in [`wait`](Self::wait).
     pub(crate) fn attend(&self) {
-        if let Some(owner) = self.owner.upgrade() {
+        // There the rings are not mapped.
+        if let Some(owner) = self.owner.upgrade()
+            && !is_forked_child()
+        {
             owner.attend();
         }
     }

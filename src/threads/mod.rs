@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
+use crate::say::say;
 use crate::sync::{Mutex, wait_on};
 
 /// How long a thread above the minimum stays idle before it retires.
@@ -94,7 +95,7 @@ impl<J: Send + 'static> ThreadPool<J> {
         if threads == 0 {
             self.shared.empty.notify_all();
         }
-        tracing::error!(target: "atasker::threads", %error, threads, "no more threads");
+        say!(error, target: "atasker::threads", %error, threads, "no more threads");
         while let Some(item) = self.shared.next_of_nobody() {
             self.shared.run_all(item);
         }

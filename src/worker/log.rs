@@ -12,6 +12,7 @@ use tracing_core::{Dispatch, Event, Level, Metadata, Subscriber};
 use super::current;
 use crate::process::log_level_number;
 use crate::process::protocol::{FromWorker, LogRecord};
+use crate::say::say;
 
 /// A message that is longer is cut, so that a record is always sent in one piece.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
@@ -23,7 +24,7 @@ pub(super) fn install(control: IpcSender<FromWorker>, level: u8) {
     let telling = Telling { control, level, spans: AtomicU64::new(0) };
     let logger = Telling { control: telling.control.clone(), level, spans: AtomicU64::new(0) };
     if tracing_core::dispatcher::set_global_default(Dispatch::new(telling)).is_err() {
-        tracing::debug!(target: "atasker::worker", "this worker's program has a subscriber of its own");
+        say!(debug, target: "atasker::worker", "this worker's program has a subscriber of its own");
     }
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(log_filter_of(level));

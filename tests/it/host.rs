@@ -1,8 +1,8 @@
 //! Hosts with habits of their own: one that reaps whatever child ends, one that ignores SIGCHLD, one that forks while
 //! tasks run. Each in a process of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atasker::{
@@ -121,12 +121,15 @@ fn one_that_forks_while_tasks_run() {
             // What has ended can be read in a child.
             handles.extend((0..20).map(|_| submit(tasks::nothing::call())));
             eventually("they have ended", || handles[1..].iter().all(TaskHandle::is_done));
+            // The first and the last are open.
+            handles.push(submit(tasks::nothing::call().delay(Duration::from_hours(1))));
             for wait in [in_turn as Wait, wait_for_ever, wait_a_minute].repeat(7) {
                 let running = supervisor.submit(tasks::add::call(1, 2)).expect("accepted");
                 assert_eq!(in_forked_child(supervisor, &handles, wait), 0, "the child is told");
                 assert_eq!(running.wait().expect("it notices nothing"), 3);
             }
             std::fs::remove_file(&file).expect("it is there");
+            assert!(handles.pop().is_some_and(|last| last.cancel()));
             let all = wait_all(handles, None).expect("without a timeout");
             assert!(all.iter().all(Result::is_ok), "they notice nothing");
         });
@@ -156,13 +159,22 @@ fn in_forked_child(supervisor: &Supervisor, handles: &Vec<TaskHandle<()>>, wait:
         let refused = matches!(supervisor.submit(tasks::add::call(1, 2)), Err(SubmitError::Forked));
         let cancelled = handles[0].cancel();
         // SAFETY: the child uses and drops no others than these.
-        let handles = unsafe { std::ptr::read(handles) };
+        let mut handles = unsafe { std::ptr::read(handles) };
         let cancelled = cancelled || handles[0].info().status != TaskStatus::Cancelled;
+        let seen = handles[0].is_done()
+            || handles[0].progress().is_some()
+            || format!("{:?}", handles[0]).is_empty();
+        let called = Arc::new(Mutex::new(Vec::new()));
+        for handle in [handles.pop(), handles.pop()].into_iter().flatten() {
+            let called = Arc::clone(&called);
+            handle.on_complete(move |outcome| called.lock().unwrap().push(outcome.is_ok()));
+        }
+        let called = *called.lock().unwrap() == [false, true];
         let waited = wait(handles);
         let (open, ended) = waited.split_first().expect("there are some");
         let told = matches!(open.as_ref().map_err(TaskError::kind), Err(TaskErrorKind::Forked))
             && ended.iter().all(Result::is_ok);
-        let code = i32::from(!refused || cancelled || !told);
+        let code = i32::from(!refused || cancelled || seen || !called || !told);
         // SAFETY: it has no preconditions.
         unsafe { libc::_exit(code) };
     }

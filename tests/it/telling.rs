@@ -4,7 +4,10 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use atasker::{Call, Limits, LoopStop, Priority, RetryOn, Schedule, Stop, Supervisor, TaskHandle};
+use atasker::{
+    BackgroundWorker, Call, Limits, LoopStop, Priority, RetryOn, Schedule, Stop, Supervisor,
+    TaskError, TaskHandle,
+};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::tasks;
@@ -218,6 +221,83 @@ fn a_panic_of_a_job_is_told_with_where_the_job_was_written() {
         let line = &told()[0];
         let place = "a_panic_of_a_job_is_told_with_where_the_job_was_written";
         assert!(line.contains("no device") && line.contains(place), "{line}");
+    });
+}
+
+/// Panics at all that it is told.
+struct Angry;
+
+impl tracing::Subscriber for Angry {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        panic!("no spans")
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {
+        panic!("no records")
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("no events")
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {
+        panic!("no entering")
+    }
+
+    fn exit(&self, _: &tracing::span::Id) {
+        panic!("no exits")
+    }
+}
+
+#[test]
+fn a_subscriber_that_panics_keeps_nothing_from_its_end() {
+    alone("telling::a_subscriber_that_panics_keeps_nothing_from_its_end", || {
+        std::panic::set_hook(Box::new(|_| ()));
+        tracing::subscriber::set_global_default(Angry).expect("the first");
+        let supervisor = Supervisor::builder()
+            .processes(Limits::new(2))
+            .threads(Limits::new(2))
+            .spares(1)
+            .recycle_after_tasks(20)
+            .start()
+            .expect("starts");
+        let kind = |error: &TaskError| error.status().to_string();
+        let end = |call: Call<u64>| {
+            let task = supervisor.submit(call).expect("accepted");
+            task.wait().map_or_else(|error| kind(&error), |value| value.to_string())
+        };
+        for _ in 0..50 {
+            assert_eq!(end(tasks::sleep_ms::call(0)), "0");
+        }
+        let soon = Duration::from_millis(20);
+        let long = || tasks::sleep_ms::call(600_000).timeout(soon);
+        assert_eq!(end(long()), "timed_out");
+        assert_eq!(end(long().retries(2).retry_on([RetryOn::Timeout])), "timed_out");
+        assert_eq!(end(long().soft_timeout(soon / 2)), "timed_out");
+        assert_eq!(end(Call::closure(|| 3)), "3");
+        assert_eq!(end(Call::closure(|| panic!("so does the task"))), "panicked");
+        let nobody = supervisor.external_task::<(), _>("nobody", drop).expect("accepted");
+        assert_eq!(nobody.wait().map_err(|error| kind(&error)), Err("cancelled".to_owned()));
+        assert_eq!(end(Call::future(async { 4 })), "4");
+        assert_eq!(end(Call::future(std::future::pending()).timeout(soon)), "timed_out");
+        assert_eq!(end(Call::future(async { 5 })), "5", "its loop goes on");
+        let died = supervisor.submit(tasks::die::call("segfault")).expect("accepted").wait();
+        assert_eq!(died.map_err(|error| kind(&error)), Err("crashed".to_owned()));
+        let all = supervisor.map((0..1000).map(|n| tasks::die_at::call(n, 500)));
+        assert_eq!(all.filter(Result::is_err).count(), 1);
+        let bell = BackgroundWorker::on_event().run(|_| ()).start(&supervisor).expect("starts");
+        assert!(bell.trigger());
+        bell.stop();
+        let devices = supervisor.create_loop("devices").expect("starts");
+        devices.stop(LoopStop::Wait);
+        supervisor.stop(Stop::Drain);
+        assert_eq!(supervisor.info().workers.len(), 0);
     });
 }
 

@@ -79,6 +79,21 @@ fn what_waits_behind_a_long_task_goes_back_to_its_place_in_line() {
     story.submit("g", Options::DEFAULT).is("stage g on 1");
 }
 
+/// What is predicted may be wrong by far after one that was unusual, but not for long.
+#[test]
+fn a_task_that_took_very_long_does_not_put_off_the_look_at_what_waits_behind_others() {
+    let config = WorkersConfig { entries_per_worker: 2, waits_behind: ms(20), ..RINGS };
+    let mut story = Story::workers(Limits::new(1), config);
+    let runs = |story: &mut Story, time: Duration, times: usize| {
+        (0..times).for_each(|_| story.core.workers_mut().learn(time));
+    };
+    runs(&mut story, Duration::from_hours(1), 1);
+    story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT).is("stage b on 1");
+    runs(&mut story, ms(10), 300);
+    story.done("a").is("a finished").submit("c", Options::DEFAULT).is("stage c on 1");
+    story.wait(ms(19)).is("").wait(ms(2)).is("revoke c on 1");
+}
+
 #[test]
 fn an_idle_worker_gets_what_is_urgent_and_waits_elsewhere() {
     let mut story = Story::workers(Limits::new(2), RINGS);

@@ -204,7 +204,7 @@ impl Collector {
                 continue;
             };
             self.role.take();
-            let held = Held(&self.role);
+            let held = Held(self);
             self.look_after(&mut holder, wish, gather);
             drop(held);
             holder.view.refresh(self);
@@ -343,11 +343,15 @@ impl Collector {
 }
 
 /// Gives the role up, also if a panic comes through.
-struct Held<'a>(&'a Role);
+struct Held<'a>(&'a Collector);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.give_up();
+        self.0.role.give_up();
+        // Then nobody arranges what the rings are to do without.
+        if std::thread::panicking() && self.0.role.on_missed() == Remains::WakeCollector {
+            self.0.on_changed();
+        }
     }
 }
 

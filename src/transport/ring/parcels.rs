@@ -24,6 +24,8 @@ const NOTICES_MAX: usize = 128;
 const MESSAGE_BYTES_MAX: usize = 2048;
 /// More are never read in one go: the socket holds some hundreds, and they are read faster than made.
 const MESSAGES_MAX: usize = 4096;
+/// So many buffers that could not be taken are remembered until their messages come.
+const LOST_MAX: usize = 1024;
 /// What a header takes, at most: for each announcement a grade and three numbers of at most ten bytes, for each
 /// notice one of them, and a few bytes besides.
 pub(super) const HEADER_BYTES_MAX: usize = (ATTACHMENTS_MAX + 1) * 31 + NOTICES_MAX * 11 + 32;
@@ -74,6 +76,18 @@ pub(super) struct Inbox {
     lost: Vec<(BufferId, String)>,
     /// To be [applied](Parcels::apply) once all that was committed before is read.
     pub(super) heard: Vec<Notice>,
+}
+
+impl Inbox {
+    /// What comes with it can't be had, but nothing else is lost. An error is a lie: nobody has so much on its way.
+    fn lose(&mut self, id: BufferId, why: String) -> Result<(), String> {
+        self.lost.retain(|(lost, _)| *lost != id);
+        if self.lost.len() >= LOST_MAX {
+            return Err("too many buffers that can't be taken".to_owned());
+        }
+        self.lost.push((id, why));
+        Ok(())
+    }
 }
 
 /// One side's end of the socket, and its books about the other side.
@@ -197,7 +211,7 @@ impl Parcels {
                     self.adopt(inbox, announced, descriptor)?;
                 }
                 (Message::Descriptor(Announced { id, .. }), None) if received.is_short => {
-                    inbox.lost.push((id, "this process has no descriptor left".to_owned()));
+                    inbox.lose(id, "this process has no descriptor left".to_owned())?;
                 }
                 (Message::Notices(notices), None) => inbox.heard.extend(notices),
                 _ => return Err("a message with a descriptor too few or too many".to_owned()),
@@ -227,10 +241,7 @@ impl Parcels {
         match self.peer.adopt(announced, descriptor) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error.to_string()),
-            Err(error) => {
-                inbox.lost.push((announced.id, error.to_string()));
-                Ok(())
-            }
+            Err(error) => inbox.lose(announced.id, error.to_string()),
         }
     }
 
