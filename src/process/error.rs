@@ -139,6 +139,10 @@ fn advice(error: &io::Error) -> &'static str {
              the control group (`pids.max`)"
         }
         io::ErrorKind::OutOfMemory => "; there is too little memory: use fewer workers",
+        io::ErrorKind::Unsupported => {
+            "; the kernel, or what stands before it (a sandbox, Valgrind), lacks what worker processes need: `atasker \
+             doctor` says what"
+        }
         _ => "",
     }
 }
@@ -173,6 +177,7 @@ mod tests {
             (Errno::NOMEM, "too little memory"),
             (Errno::NOENT, "is the path right"),
             (Errno::ACCESS, "may it be executed"),
+            (Errno::NOSYS, "`atasker doctor` says"),
         ] {
             let source = Arc::new(io::Error::from(errno));
             let spawn =

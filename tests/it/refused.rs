@@ -47,6 +47,19 @@ fn inherited(descriptor: &impl AsRawFd) -> String {
     target.display().to_string()
 }
 
+/// As kernels before 5.3, and releases of Valgrind.
+#[test]
+fn without_pidfds_a_start_says_what_is_missing() {
+    alone("refused::without_pidfds_a_start_says_what_is_missing", || {
+        refuse(libc::SYS_pidfd_open, libc::ENOSYS);
+        let refused = Supervisor::builder().processes(Limits::new(2)).start();
+        let text = refused.map(drop).expect_err("nobody can watch them").to_string();
+        assert!(text.contains("`atasker doctor` says what"), "{text}");
+        let supervisor = Supervisor::builder().start().expect("threads need none of that");
+        assert_eq!(supervisor.spawn_blocking(|| 3).expect("accepted").wait().expect("runs"), 3);
+    });
+}
+
 /// As kernels before 5.16: nobody can sleep on the bells of two workers at once.
 #[test]
 fn a_kernel_that_waits_for_one_futex_only_loses_nothing() {
