@@ -107,6 +107,20 @@ fn only_the_codec_names_codecs() {
     }
 }
 
+/// A subscriber that panics would keep whatever logs from its end.
+#[test]
+fn the_library_logs_by_its_own_macro() {
+    for (file, text) in sources("src") {
+        if is_test(&file) || file == "src/say.rs" {
+            continue;
+        }
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            let direct = format!("tracing::{level}!");
+            assert!(!code(&text).any(|line| line.contains(&direct)), "{file}: use `say!`");
+        }
+    }
+}
+
 #[test]
 fn unsafe_stands_only_where_it_may() {
     for (file, text) in sources("src").into_iter().chain(sources("macros/src")) {
