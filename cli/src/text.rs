@@ -66,8 +66,8 @@ fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number.parse::<f64>().ok()? * unit;
-    // More than this no machine has, and not every number is exact.
-    (bytes.fract() == 0.0 && bytes < 9e15).then_some(bytes as u64)
+    // There is no half a byte, but 1.2 GiB; more than this no machine has, and not every number is exact.
+    ((bytes.fract() == 0.0 || unit > 1.0) && bytes < 9e15).then_some(bytes.round() as u64)
 }
 
 /// In the largest unit that leaves a number before the point: `1.2 ms`, `45 s`, `2 h 03 min`.

@@ -13,7 +13,7 @@ use syn::{
 use crate::options::{
     self, PriorityValue, crate_path, duration_tokens, parse_duration, priority, unknown, value,
 };
-use crate::signature::{CONDITIONAL, conditional, plain};
+use crate::signature::{CONDITIONAL, bare, conditional, plain};
 use crate::task::{function, hygienic};
 
 const NAMES: [&str; 14] = [
@@ -290,7 +290,7 @@ impl Parameters {
         if let Some(attribute) = conditional(&typed.attrs) {
             return Err(Error::new_spanned(attribute, CONDITIONAL));
         }
-        let declared = &*typed.ty;
+        let declared = bare(&typed.ty);
         if let Some(borrowed) = is_run(declared) {
             return Ok(Parameter::Run { borrowed });
         }

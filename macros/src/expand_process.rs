@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned;
 
-use crate::signature::{Parameter, Passing, plain};
+use crate::signature::{Parameter, Passing, bare, plain};
 use crate::task::{Task, hygienic};
 
 /// The body of `call`.
@@ -233,28 +233,24 @@ impl Crossing {
 }
 
 /// Whether a type looks like one of those that have no size.
-fn is_unsized(target: &Type) -> bool {
-    match target {
+pub(crate) fn is_unsized(target: &Type) -> bool {
+    match bare(target) {
         Type::Slice(_) => true,
         Type::Path(path) => path
             .path
             .segments
             .last()
             .is_some_and(|last| last.ident == "str" || last.ident == "Path"),
-        Type::Paren(inner) => is_unsized(&inner.elem),
-        Type::Group(inner) => is_unsized(&inner.elem),
         _ => false,
     }
 }
 
 fn is_byte_slice(target: &Type) -> bool {
-    match target {
-        Type::Slice(slice) => match &*slice.elem {
+    match bare(target) {
+        Type::Slice(slice) => match bare(&slice.elem) {
             Type::Path(path) => path.path.is_ident("u8"),
             _ => false,
         },
-        Type::Paren(inner) => is_byte_slice(&inner.elem),
-        Type::Group(inner) => is_byte_slice(&inner.elem),
         _ => false,
     }
 }

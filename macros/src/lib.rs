@@ -133,7 +133,7 @@ pub fn worker_init(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | option | |
 /// |---|---|
 /// | `missed = "burst"` | what happens to ticks of an interval that it misses: `skip`, as unless said, `burst`, `delay` |
-/// | `process_result = path` | the function returns a [`Call`](../atasker/struct.Call.html) for a worker process, and that function takes the `Result` |
+/// | `process_result = path` | the function returns a [`Call<T>`](../atasker/struct.Call.html) for a worker process, and that function, a `fn(Result<T, TaskError>, &Run)`, takes what came of it |
 /// | `name = "devices"` | its name, in the place of the function's |
 /// | `priority = "high"` | the class of its runs |
 /// | `handle = Name` | the name of the type, where the function's name is taken |

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::visit::{self, Visit};
 use syn::{
     Attribute, Error, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemFn, Lit, Pat,
-    PathArguments, ReturnType, Type, TypeReference,
+    PathArguments, ReturnType, Type, TypeGroup, TypeParen, TypeReference,
 };
 
 use crate::text;
@@ -138,6 +138,14 @@ impl Parameter {
     }
 }
 
+/// A type without parentheses, and without the group in which `macro_rules!` hands it on.
+pub(crate) fn bare(mut declared: &Type) -> &Type {
+    while let Type::Paren(TypeParen { elem, .. }) | Type::Group(TypeGroup { elem, .. }) = declared {
+        declared = elem;
+    }
+    declared
+}
+
 /// A name without `r#`.
 pub(crate) fn plain(ident: &Ident) -> String {
     let text = ident.to_string();
@@ -267,7 +275,7 @@ fn parameter(input: &FnArg, here: bool, errors: &mut Errors) -> Option<Parameter
             return None;
         }
     };
-    let declared = (*typed.ty).clone();
+    let declared = bare(&typed.ty).clone();
     let passing = passing(&declared, here, errors)?;
     Some(Parameter { ident, declared, passing })
 }
@@ -343,10 +351,11 @@ fn option_of_reference(declared: &Type) -> Option<&TypeReference> {
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
         return None;
     };
-    match arguments.args.first()? {
-        GenericArgument::Type(Type::Reference(reference)) if segment.ident == "Option" => {
-            Some(reference)
-        }
+    let GenericArgument::Type(argument) = arguments.args.first()? else {
+        return None;
+    };
+    match bare(argument) {
+        Type::Reference(reference) if segment.ident == "Option" => Some(reference),
         _ => None,
     }
 }

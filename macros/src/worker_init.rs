@@ -5,6 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::Error;
 use syn::spanned::Spanned;
 
+use crate::expand_process::is_unsized;
 use crate::main_attribute::crate_path;
 use crate::signature::{Function, Parameter, Passing, plain};
 use crate::task::{function, hygienic};
@@ -40,7 +41,12 @@ fn tokens(krate: &TokenStream, function: &Function) -> Result<TokenStream, Error
     let call = match &function.parameters[..] {
         [] => quote!(#name()),
         [parameter] => {
-            let argument = match parameter.passing {
+            let argument = match &parameter.passing {
+                Passing::Borrowed(target) if is_unsized(target) => {
+                    let message = "what has no size of its own can't be lent here: take the `String`, `PathBuf` or \
+                                   `Vec<T>` that the builder gives, or a reference to one";
+                    return Err(Error::new_spanned(&parameter.declared, message));
+                }
                 Passing::Owned => quote!(#data),
                 Passing::Borrowed(_) => quote!(&#data),
                 Passing::BorrowedOption(_) => return Err(refuse(parameter)),

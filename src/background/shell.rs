@@ -164,6 +164,8 @@ impl<I: Send + 'static> Shell<I> {
             Runs::OnLoop(Some(aloop)) if !aloop.is_of(shared) => {
                 Err(LoopError::Foreign(aloop.name().to_owned()).into())
             }
+            // As everywhere: first of all it has stopped.
+            Runs::OnLoop(_) if shared.is_stopping() => Err(SubmitError::Stopped),
             Runs::OnLoop(Some(aloop)) if !aloop.is_active() => {
                 Err(LoopError::Stopped(aloop.name().to_owned()).into())
             }

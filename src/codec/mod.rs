@@ -143,7 +143,20 @@ pub(crate) fn encode_to<T: Serialize + ?Sized>(
 /// In the words of the buffer that was refused, which postcard would drop, or in the codec's own.
 #[cold]
 fn failed(error: impl std::fmt::Display) -> EncodeError {
-    EncodeError::new(attachments::take_refusal().map_or_else(|| error.to_string(), str::to_owned))
+    EncodeError::new(attachments::take_refusal().map_or_else(|| in_words(error), str::to_owned))
+}
+
+/// What the codec says, or what to do where that would help nobody.
+#[cold]
+fn in_words(error: impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    if text == postcard::Error::WontImplement.to_string() {
+        "its serde form needs a format that describes itself (`untagged`, `flatten`, `serde_json::Value`): send it as a \
+         `String`, or call by name with JSON"
+            .to_owned()
+    } else {
+        text
+    }
 }
 
 /// Decode one value, which must take all of `bytes`.
@@ -216,7 +229,7 @@ impl<'de> Decoder<'de> {
 
 #[cold]
 fn malformed(error: impl std::fmt::Display) -> DecodeError {
-    DecodeError::Malformed(error.to_string())
+    DecodeError::Malformed(in_words(error))
 }
 
 const FEW: usize = 4;

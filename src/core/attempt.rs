@@ -12,6 +12,9 @@ use crate::admission::Time;
 use crate::task::id::{Ticket, WorkerId};
 use crate::task::options::RetryOn;
 
+/// So many times as long as any worker needs to wake up is the claim deadline.
+const WAKES: u32 = 40;
+
 impl<P: Clone> Core<P> {
     /// The attempt came to its end by itself.
     pub(crate) fn on_finished(
@@ -267,8 +270,9 @@ impl<P: Clone> Core<P> {
         self.schedule(now, out);
     }
 
-    /// A worker that let a whole timeout pass before it took the task up may be of no use. But what is behind that
-    /// task may be beginning just now, and would be killed with it: then it is given the time that any worker has.
+    /// A worker that let a whole timeout pass, and a time that is not spent by chance, before it took the task up may be of no
+    /// use. But what is behind that task may be beginning just now, and would be killed with it: then it is given the time
+    /// that any worker has.
     fn on_not_taken_up(
         &mut self,
         worker: WorkerId,
@@ -282,11 +286,14 @@ impl<P: Clone> Core<P> {
         };
         let has_more = !held.entries.is_empty();
         let since = workers.note_late(worker, given);
-        let deadline = workers.config.claim_deadline;
-        let is_stuck = deadline.is_none_or(|deadline| since + deadline <= now);
-        if is_stuck || !has_more {
-            let reason = if is_stuck { SignalReason::Stuck } else { SignalReason::Late };
-            self.kill_worker(worker, reason, out);
+        let deadline = workers.config.claim_deadline.unwrap_or_default();
+        if since + deadline <= now {
+            self.kill_worker(worker, SignalReason::Stuck, out);
+        } else if !has_more && since + deadline / WAKES <= now {
+            self.kill_worker(worker, SignalReason::Late, out);
+        } else if !has_more {
+            // A short timeout passes while a worker wakes up.
+            workers.prefer_others(worker);
         }
     }
 

@@ -146,7 +146,7 @@ pub(crate) enum Cancel {
     Resolved,
     /// Its worker has to be asked. It will be resolved, as cancelled unless its completion was first.
     InProgress,
-    /// It has already been resolved, or never was.
+    /// It has already been resolved, or is being cancelled for somebody else, or never was.
     TooLate,
 }
 

@@ -53,10 +53,8 @@ pub(crate) use effect::{
     Ask, CancelReason, Effect, Ending, Finish, History, MemoryExcess, MemoryLimit, PoolId,
     SignalReason, WarnLevel,
 };
-#[cfg(test)]
-pub(crate) use event::Cancel;
 pub(crate) use event::{
-    CoreConfig, Finished, HoldBack, Killed, PoolConfig, PoolKind, RefuseReason, StopMode,
+    Cancel, CoreConfig, Finished, HoldBack, Killed, PoolConfig, PoolKind, RefuseReason, StopMode,
     Submission, WorkersConfig,
 };
 pub(crate) use info::{TaskInfo, TaskState};

@@ -112,7 +112,7 @@ impl<P: Clone> Core<P> {
                 return Cancel::InProgress;
             }
             State::Revoking(Revoke::Cancel(_)) | State::Killing(Kill::Cancel(_)) => {
-                return Cancel::InProgress;
+                return Cancel::TooLate;
             }
             State::Revoking(_) => {
                 self.tasks[slot].state = State::Revoking(Revoke::Cancel(why));

@@ -307,6 +307,13 @@ impl Workers {
         })
     }
 
+    /// It gets something only if no other is idle.
+    pub(super) fn prefer_others(&mut self, id: WorkerId) {
+        if let Some(at) = self.idle.iter().position(|idle| *idle == id) {
+            self.idle[..=at].rotate_right(1);
+        }
+    }
+
     /// It has taken something up.
     #[inline]
     pub(super) fn forget_late(&mut self, id: WorkerId) {
@@ -435,14 +442,9 @@ impl Workers {
     /// Which one to retire when there are too many: nothing is lost with one that is still starting, then
     /// goes the one that has been idle longest.
     pub(super) fn superfluous(&self) -> Option<WorkerId> {
-        let starting = || {
-            let mut newest_first = self.iter().rev();
-            newest_first
-                .find(|worker| worker.state == WorkerState::Starting)
-                .map(|worker| worker.id)
-        };
-        let cold = (self.starting > 0).then(starting).flatten();
-        cold.or_else(|| self.idle.first().copied())
+        let is_starting = |worker: &&Worker| worker.state == WorkerState::Starting;
+        let newest = self.iter().rev().find(is_starting).map(|worker| worker.id);
+        newest.or_else(|| self.idle.first().copied())
     }
 
     #[inline]

@@ -46,7 +46,8 @@ pub enum Transport {
     #[default]
     Ring,
     /// Messages of `ipc-channel`, one call at a time for each worker: no call in shared memory, but a multiple of the
-    /// cost for small tasks.
+    /// cost for small tasks. What was sent counts as begun: a call that was sent to a worker which was just dying has
+    /// crashed, and [may have run](crate::TaskError::may_have_run).
     Channel,
     /// Queues as of [`Ring`](Self::Ring), in memory that has a name (`shm_overview(7)`, through the crate `shared_memory`)
     /// instead of in a memfd. A step towards platforms without memfd, which the rest of a worker still needs; on Linux it is

@@ -150,13 +150,16 @@ impl Part {
     }
 }
 
+/// Why it is not in JSON.
+pub(super) const NOT_IN_TEXT: &str = "a shared buffer has no form in text, such as JSON, so it can't be given to a function by name, nor come back from one";
+
 /// Send a part away. `take` is asked for it only if that is possible.
 pub(super) fn write<T>(
     is_human_readable: bool,
     take: impl FnOnce() -> Result<Part, &'static str>,
 ) -> Result<Written, &'static str> {
     let written = if is_human_readable {
-        Err("a shared buffer has no form in text, such as JSON")
+        Err(NOT_IN_TEXT)
     } else {
         CONTEXT.with_borrow_mut(|context| match context {
             Context::Collecting(attachments) => collected::<T>(attachments, take),

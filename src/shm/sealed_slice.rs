@@ -111,6 +111,9 @@ impl<T: Pod> Serialize for SealedSlice<T> {
 
 impl<'de, T: Pod> Deserialize<'de> for SealedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return Err(de::Error::custom(attachments::NOT_IN_TEXT));
+        }
         let Sealed(written) = Sealed::deserialize(deserializer)?;
         let part = attachments::read::<T>(written, Grade::Sealed).map_err(de::Error::custom)?;
         Ok(Self::of(part))

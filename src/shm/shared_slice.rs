@@ -382,6 +382,9 @@ impl<T: Pod> Serialize for SharedSlice<T> {
 
 impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return Err(de::Error::custom(attachments::NOT_IN_TEXT));
+        }
         let Lent(written) = Lent::deserialize(deserializer)?;
         let part = attachments::read::<T>(written, Grade::Lent).map_err(de::Error::custom)?;
         Self::of_part(part).ok_or_else(|| de::Error::custom("a lent buffer that is in use here"))

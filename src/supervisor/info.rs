@@ -9,7 +9,7 @@ use super::executor::Executor;
 use super::shared::Shared;
 use crate::background::BackgroundWorkerInfo;
 use crate::blackbox::Stack;
-use crate::core::{self, PoolId, TaskState, Time};
+use crate::core::{self, Cancel, PoolId, TaskState, Time};
 use crate::registry::{self, Catalogue, FunctionInfo};
 use crate::say::say;
 use crate::sys;
@@ -333,10 +333,15 @@ impl Shared {
         if cell.is_pack {
             return self.cancel_in_pack(task);
         }
-        let _settled_below = self.drive(|core, now, effects| core.on_cancelled(now, task, effects));
-        // Whatever had to be settled was settled while the effects were performed, here or in the thread
-        // that had begun to settle it first.
-        cell.ended().is_some_and(|ended| ended.status == TaskStatus::Cancelled)
+        match self.drive(|core, now, effects| core.on_cancelled(now, task, effects)) {
+            Cancel::TooLate => false,
+            Cancel::Resolved => true,
+            // Whatever had to be settled was settled while the effects were performed, here or in the thread
+            // that had begun to settle it first.
+            Cancel::InProgress => {
+                cell.ended().is_some_and(|ended| ended.status == TaskStatus::Cancelled)
+            }
+        }
     }
 
     pub(crate) fn functions(&self) -> Result<Functions, SubmitError> {

@@ -99,7 +99,7 @@ impl Shared {
             return Err(NotTaken::Refused(SubmitError::Forked));
         }
         // While background workers end, the core still takes their tasks, but nobody else's.
-        if self.drained.stopping.load(Ordering::SeqCst) {
+        if self.is_stopping() {
             return Err(NotTaken::Refused(SubmitError::Stopped));
         }
         let Call { mut name, work, mut declared, wanted, pool, read } = call;
@@ -207,7 +207,7 @@ impl Shared {
         if crate::worker::is_worker() {
             return Err(SubmitError::InsideWorker);
         }
-        if self.drained.stopping.load(Ordering::SeqCst) {
+        if self.is_stopping() {
             return Err(SubmitError::Stopped);
         }
         self.executor.look();
@@ -245,9 +245,14 @@ impl Shared {
         }
     }
 
+    /// Whether it has been told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.drained.stopping.load(Ordering::SeqCst)
+    }
+
     /// What a submitter is told who has waited for the first worker.
     pub(super) fn refusal(&self, error: StartError) -> SubmitError {
-        if self.drained.stopping.load(Ordering::SeqCst) {
+        if self.is_stopping() {
             return SubmitError::Stopped;
         }
         SubmitError::NoWorkers(Arc::new(error))

@@ -253,7 +253,8 @@ impl CrashReport {
             write!(f, ", by the pool itself, because {why}")?;
         }
         if let Some(MemoryExcess { allowed, used }) = self.memory_excess {
-            write!(f, " ({} of {} MiB)", used >> 20, allowed >> 20)?;
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            write!(f, " ({:.1} of {:.1} MiB)", mib(used), mib(allowed))?;
         }
         if let Some(likely) = &self.likely_cause {
             write!(f, ": {likely}")?;

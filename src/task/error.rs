@@ -9,7 +9,7 @@ use super::id::TaskId;
 use super::info::{Pool, TaskStatus};
 use super::options::TimeLimit;
 use super::quarantine::Quarantine;
-use crate::blackbox::Stack;
+use crate::blackbox::{Frame, Stack};
 
 /// Why a task ended without the function's value.
 ///
@@ -183,7 +183,7 @@ impl TaskError {
                 None => self.write(f, &"crashed"),
             },
             TaskErrorKind::Quarantined(_) => self.write(f, &"is quarantined"),
-            kind => self.write(f, kind),
+            kind => self.write(f, &fmt::from_fn(|f| kind.write(f, None))),
         })
     }
 
@@ -214,8 +214,20 @@ impl TaskError {
     }
 }
 
-impl fmt::Display for TaskErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl TaskErrorKind {
+    /// Where it was at its soft timeout, if it has timed out. Reads debug information.
+    fn place(&self) -> Option<&Frame> {
+        match self {
+            Self::TimedOut { stack: Some(stack), .. } => stack.backtrace().culprit(),
+            _ => None,
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, place: Option<&Frame>) -> fmt::Result {
+        let place = fmt::from_fn(|f| match place {
+            Some(place) => write!(f, ", at its soft timeout in {place}"),
+            None => Ok(()),
+        });
         match self {
             Self::Panicked(report) => {
                 f.write_str("panicked: ")?;
@@ -225,14 +237,14 @@ impl fmt::Display for TaskErrorKind {
                     None => Ok(()),
                 }
             }
-            Self::Crashed(report) => report.fmt(f),
-            Self::Quarantined(quarantine) => quarantine.fmt(f),
+            Self::Crashed(report) => fmt::Display::fmt(&**report, f),
+            Self::Quarantined(quarantine) => fmt::Display::fmt(quarantine, f),
             Self::TimedOut { pid: Some(pid), ran, limit: TimeLimit::Cpu, .. } => write!(
                 f,
-                "used up its CPU time within {ran:.1?}; its worker process {pid} was killed"
+                "used up its CPU time within {ran:.1?}{place}; its worker process {pid} was killed"
             ),
             Self::TimedOut { pid: Some(pid), ran, .. } => {
-                write!(f, "timed out after {ran:.1?}; its worker process {pid} was killed")
+                write!(f, "timed out after {ran:.1?}{place}; its worker process {pid} was killed")
             }
             Self::TimedOut { pool: Pool::Loops, ran, .. } => {
                 write!(f, "timed out after {ran:.1?}; its future is dropped at its next await")
@@ -260,6 +272,13 @@ impl fmt::Display for TaskErrorKind {
                 write!(f, "completed, but its value could not be delivered: {reason}")
             }
         }
+    }
+}
+
+/// Of what timed out with a soft timeout, it says where it was.
+impl fmt::Display for TaskErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, self.place())
     }
 }
 

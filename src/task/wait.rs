@@ -151,10 +151,16 @@ impl Completions for Countdown {
 }
 
 /// A timeout has passed while some of the tasks still ran. Holds the handles, those of ended tasks too.
-#[derive(Debug)]
 pub struct StillRunning<T> {
     /// All the handles, in their order.
     pub handles: Vec<TaskHandle<T>>,
+}
+
+/// Of their number only; there may be very many.
+impl<T> std::fmt::Debug for StillRunning<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StillRunning").field("handles", &self.handles.len()).finish_non_exhaustive()
+    }
 }
 
 impl<T> std::fmt::Display for StillRunning<T> {
@@ -164,7 +170,7 @@ impl<T> std::fmt::Display for StillRunning<T> {
     }
 }
 
-impl<T: std::fmt::Debug> std::error::Error for StillRunning<T> {}
+impl<T> std::error::Error for StillRunning<T> {}
 
 /// What became of one task among several.
 ///

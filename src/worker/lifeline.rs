@@ -18,21 +18,33 @@ static SHAKING_HANDS: AtomicBool = AtomicBool::new(true);
 /// Watch the lifeline for as long as this process lives.
 pub(super) fn watch(lifeline: OwnedFd) -> io::Result<()> {
     // Not deaf to signals, unlike the thread that serves between tasks: somebody must hear a SIGTERM.
+    let identity = identity_of(&lifeline);
     std::thread::Builder::new().name("atasker-lifeline".to_owned()).spawn(move || {
         // When the process is killed, this thread, too, is woken to end: it need not have the core of whoever waits for
         // news of that.
         never_preempt();
         let mut buffer = [0; 64];
-        loop {
+        while identity_of(&lifeline) == identity {
             match rustix::io::read(&lifeline, &mut buffer) {
-                Ok(0) => break,
+                Ok(0) => on_coordinator_gone(),
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(_) => break,
+                Err(_) if identity_of(&lifeline) != identity => {}
+                Err(_) => on_coordinator_gone(),
             }
         }
-        on_coordinator_gone();
+        // A task has closed it, with whatever else it found open. From before the first task on the kernel kills this
+        // process when its parent dies.
+        loop {
+            std::thread::park();
+        }
     })?;
     Ok(())
+}
+
+/// Which file that is, whatever its number. `None`: it is closed.
+fn identity_of(descriptor: &OwnedFd) -> Option<(u64, u64)> {
+    let stat = rustix::fs::fstat(descriptor).ok()?;
+    Some((stat.st_dev, stat.st_ino))
 }
 
 fn on_coordinator_gone() -> ! {

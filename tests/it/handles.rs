@@ -204,6 +204,31 @@ fn info_follows_a_task_through_its_life() {
 }
 
 #[test]
+fn of_those_who_cancel_at_once_one_has_ended_it() {
+    watched(|| {
+        let supervisor = Supervisor::builder().processes(Limits::new(2)).start().expect("starts");
+        for round in 0..100 {
+            let call = tasks::sleep_ms::call(600_000);
+            // Some wait yet, some run.
+            let task = supervisor.submit(call).expect("accepted");
+            let runs = || task.info().status == TaskStatus::Running;
+            eventually("it runs", || round % 2 == 0 || runs());
+            let together = std::sync::Barrier::new(4);
+            let cancel = || {
+                together.wait();
+                usize::from(task.cancel())
+            };
+            let ended: usize = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(cancel)).collect();
+                all.into_iter().map(|one| one.join().expect("no panic")).sum()
+            });
+            assert_eq!(ended, 1);
+            assert!(matches!(task.wait().unwrap_err().kind(), TaskErrorKind::Cancelled));
+        }
+    });
+}
+
+#[test]
 fn map_is_lazy_ordered_and_cancels_when_dropped() {
     watched(|| {
         let supervisor = Supervisor::builder().threads(Limits::new(2)).start().expect("starts");

@@ -16,4 +16,9 @@ fn option() {}
 #[worker_init]
 async fn connect() {}
 
+#[worker_init]
+fn open(path: &str) {
+    drop(path.len());
+}
+
 fn main() {}

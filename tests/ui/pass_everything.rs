@@ -85,6 +85,26 @@ fn main() -> Result<(), std::num::ParseIntError> {
     assert_eq!(local(1, 2), 3);
     drop(local::call(1, 2));
 
+    // A macro hands types on in a group of their own.
+    macro_rules! length {
+        ($name:ident, $type:ty) => {
+            #[atasker::task]
+            fn $name(of: $type) -> usize {
+                of.len()
+            }
+        };
+    }
+    length!(of_text, &str);
+    length!(of_bytes, &[u8]);
+    drop((of_text::call("x"), of_bytes::call(b"x")));
+
+    #[atasker::task]
+    #[allow(unused_parens)]
+    fn in_parentheses(text: (&str)) -> usize {
+        text.len()
+    }
+    drop(in_parentheses::call("x"));
+
     let number: u8 = "7".parse()?;
     assert_eq!(number, 7);
     Ok(())

@@ -102,6 +102,13 @@ pub(crate) struct Position {
     pub(crate) lines: AtomicU64,
 }
 
+/// How far the batch was read.
+enum Reading {
+    ToTheEnd,
+    /// There may be more, which nobody wants.
+    UntilStopped,
+}
+
 impl Input {
     /// Open `file`, or standard input for `-` and for nothing.
     pub(crate) fn open(file: Option<&Path>) -> Result<Self, Failure> {
@@ -158,8 +165,11 @@ impl Input {
         events: Sender<Event>,
     ) -> Result<(), Failure> {
         let body = move || {
-            let ended = self.read_lines(&window, &position, &defaults, &events);
-            let ended = ended.map_err(|error| format!("can't read {}: {error}", self.name));
+            let ended = match self.read_lines(&window, &position, &defaults, &events) {
+                Ok(Reading::ToTheEnd) => Ok(()),
+                Ok(Reading::UntilStopped) => return,
+                Err(error) => Err(format!("can't read {}: {error}", self.name)),
+            };
             // The batch may have ended first.
             let _ = events.send(Event::InputEnded(ended));
         };
@@ -175,7 +185,7 @@ impl Input {
         position: &Position,
         defaults: &Defaults,
         events: &Sender<Event>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Reading> {
         let mut line = Vec::new();
         let mut number = 0;
         loop {
@@ -183,7 +193,7 @@ impl Input {
             let mut bytes =
                 (&mut self.reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? as u64;
             if bytes == 0 {
-                return Ok(());
+                return Ok(Reading::ToTheEnd);
             }
             number += 1;
             let too_long = bytes == LINE_BYTES_MAX && line.last() != Some(&b'\n');
@@ -198,7 +208,7 @@ impl Input {
                 continue;
             }
             if !window.take() {
-                return Ok(());
+                return Ok(Reading::UntilStopped);
             }
             position.jobs.fetch_add(1, Ordering::Relaxed);
             let job = if too_long {
@@ -210,7 +220,7 @@ impl Input {
                 Job::parse(number, text, defaults)
             };
             if events.send(Event::Read(Box::new(job))).is_err() {
-                return Ok(());
+                return Ok(Reading::UntilStopped);
             }
         }
     }

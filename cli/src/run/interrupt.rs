@@ -38,7 +38,7 @@ pub(crate) fn watch(supervisor: Arc<Supervisor>, events: Sender<Event>) -> Resul
     let is_watched = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
     let at_once = Arc::new(AtomicBool::new(false));
     let ending = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(is_watched);
-    for signal in ending.clone() {
+    for signal in ending.clone().filter(|signal| *signal != SIGHUP) {
         let status = i32::from(INTERRUPTED);
         register_conditional_shutdown(signal, status, Arc::clone(&at_once)).map_err(cannot)?;
     }
@@ -59,6 +59,8 @@ fn answer(
     for signal in signals.forever() {
         if signal == SIGTSTP {
             suspend(supervisor);
+        } else if is_finishing && signal == SIGHUP {
+            // A terminal that goes away may say so twice: its shell does, and then the kernel.
         } else if is_finishing {
             break;
         } else if events.send(Event::Interrupted(Interrupt::Finish)).is_ok() {

@@ -8,6 +8,7 @@
 mod input;
 mod interrupt;
 mod jobs;
+mod output;
 mod progress;
 mod results;
 mod summary;
@@ -29,8 +30,9 @@ use serde_json::Value;
 use self::input::{Input, Position, Window};
 use self::interrupt::Interrupt;
 use self::jobs::{Defaults, Job, JobName};
+use self::output::Output;
 use self::progress::{Progress, Standing, UnderWay};
-use self::results::{Kind, Output, Record};
+use self::results::{Kind, Record};
 use self::summary::Summary;
 use crate::failure::{self, Failure, complain};
 use crate::log;
@@ -62,7 +64,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     log::show(screen.clone())?;
     let supervisor = Arc::new(start(options, screen.as_ref())?);
     // Only now, so that a program that does not start leaves the results of yesterday alone.
-    let output = Output::open(options.output.as_deref(), input.identity)?;
+    let output = Output::open(options.output.as_deref(), input.identity, screen.clone())?;
     let (events, received) = mpsc::channel();
     interrupt::watch(Arc::clone(&supervisor), events.clone())?;
     let places = supervisor.info().processes.limits.places() as usize;
@@ -239,8 +241,13 @@ impl Batch {
                 self.running.insert(line, running);
                 self.on_woken(line)
             }
-            // Not the fault of the job: none will be taken any more.
-            Err(error @ SubmitError::NoWorkers(_)) => Err(error.into()),
+            // Not the fault of the job: none will be taken any more. What runs goes on.
+            Err(error @ SubmitError::NoWorkers(_)) => {
+                self.no_workers.get_or_insert_with(|| error.to_string());
+                self.stopping = true;
+                self.window.close();
+                self.record(&Record::not_taken(name, &error))
+            }
             Err(error) => self.record(&Record::not_taken(name, &error)),
         }
     }

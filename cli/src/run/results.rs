@@ -1,9 +1,6 @@
 //! What became of each job, as lines of JSON.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use atasker::{
     CrashReport, ExitCause, Quarantine, Stack, SubmitError, TaskError, TaskErrorKind, TaskInfo,
@@ -12,9 +9,7 @@ use atasker::{
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::input::Identity;
 use super::jobs::JobName;
-use crate::failure::Failure;
 
 /// The words for what becomes of a job. The library has no `failed`: there, a returned error is a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -275,7 +270,8 @@ impl JobError {
             },
             Some(why) => {
                 let figures = report.memory_excess.map_or_else(String::new, |excess| {
-                    format!(" ({} of {} MiB)", excess.used >> 20, excess.allowed >> 20)
+                    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+                    format!(" ({:.1} of {:.1} MiB)", mib(excess.used), mib(excess.allowed))
                 });
                 format!("the worker process {} by the pool, because {why}{figures}", report.cause)
             }
@@ -327,6 +323,7 @@ impl Record {
         let (status, kind) = match error {
             SubmitError::Stopped => (Status::Cancelled, Kind::Stopped),
             SubmitError::UnknownFunction(_) => (Status::Rejected, Kind::UnknownTask),
+            SubmitError::NoWorkers(_) => (Status::Rejected, Kind::NoWorkers),
             _ => (Status::Rejected, Kind::Other),
         };
         let message = match error {
@@ -414,59 +411,6 @@ fn describe(error: &TaskError) -> JobError {
 /// To the microsecond.
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
-}
-
-/// Results that have waited so long are written even if more of them keep coming.
-const FLUSH_AFTER: Duration = Duration::from_millis(100);
-
-/// Where the results go.
-pub(crate) struct Output {
-    writer: BufWriter<Box<dyn Write>>,
-    /// For messages.
-    name: String,
-    unwritten_since: Option<Instant>,
-}
-
-impl Output {
-    /// Open `file` anew, or standard output for `-` and for nothing. `input`: the batch file, which must
-    /// not be overwritten.
-    pub(crate) fn open(file: Option<&Path>, input: Option<Identity>) -> Result<Self, Failure> {
-        let (sink, name): (Box<dyn Write>, _) = match file.filter(|path| *path != Path::new("-")) {
-            None => (Box::new(io::stdout()), "standard output".to_owned()),
-            Some(path) => {
-                let shown = format!("`{}`", path.display());
-                let there = std::fs::metadata(path).ok().as_ref().and_then(Identity::of);
-                if input.is_some() && there == input {
-                    let text = format!("can't write to {shown}: it is the batch file itself");
-                    return Err(Failure::Told(text));
-                }
-                let file = File::create(path)
-                    .map_err(|error| Failure::Told(format!("can't write to {shown}: {error}")))?;
-                (Box::new(file), shown)
-            }
-        };
-        Ok(Self { writer: BufWriter::with_capacity(64 * 1024, sink), name, unwritten_since: None })
-    }
-
-    /// Write one line. It may wait in the buffer until the next [`flush`](Self::flush), but not for long.
-    pub(crate) fn write(&mut self, record: &Record) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.writer, record)
-            .map_err(io::Error::from)
-            .and_then(|()| self.writer.write_all(b"\n"))
-            .map_err(|error| Failure::write(&self.name, &error))?;
-        if self.unwritten_since.get_or_insert_with(Instant::now).elapsed() > FLUSH_AFTER {
-            return self.flush();
-        }
-        Ok(())
-    }
-
-    /// Write what waits in the buffer: whenever there is nothing else to do at once.
-    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        if self.unwritten_since.take().is_none() {
-            return Ok(());
-        }
-        self.writer.flush().map_err(|error| Failure::write(&self.name, &error))
-    }
 }
 
 #[cfg(test)]

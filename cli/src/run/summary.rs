@@ -56,6 +56,7 @@ impl Summary {
         let key = match (kind, &record.task) {
             (Some(Kind::UnknownTask), _) => "(unknown task)",
             (Some(Kind::BadLine), _) | (_, None) => "(bad line)",
+            (Some(Kind::Stopped), _) if record.run_ms.is_none() => "(not run)",
             (_, Some(task)) => task,
         };
         match self.tasks.get_mut(key) {
@@ -164,9 +165,14 @@ fn name_failure(record: &Record) -> String {
             None => write!(text, " ({id})"),
         };
     }
-    let _ = write!(text, ": {}", record.status.as_str());
-    if let Some(error) = &record.error {
-        let _ = write!(text, ": {}", shortened(&error.message));
+    let status = record.status.as_str();
+    match &record.error {
+        // Some say it themselves.
+        Some(error) if error.message.starts_with(&status.replace('_', " ")) => {
+            let _ = write!(text, ": {}", shortened(&error.message));
+        }
+        Some(error) => _ = write!(text, ": {status}: {}", shortened(&error.message)),
+        None => _ = write!(text, ": {status}"),
     }
     text
 }

@@ -96,6 +96,11 @@ fn a_batch_file_is_not_overwritten_by_its_results() {
     let done = run(&["run", path_text(&jobs), "-o", path_text(&jobs)], "");
     assert_eq!(done.code, Some(2));
     assert!(done.stderr.contains("it is the batch file itself"), "{}", done.stderr);
+    let appended = fs::OpenOptions::new().append(true).open(&jobs).expect("it is there");
+    let done = atasker(&["run", path_text(&jobs)]).stdout(appended).output().expect("it runs");
+    assert_eq!(done.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(told.contains("standard output: it is the batch file itself"), "{told}");
     assert_eq!(fs::read_to_string(&jobs).expect("it is still there"), text);
     // By another name, and as standard input.
     let link = directory.path().join("link");

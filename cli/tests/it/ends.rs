@@ -182,6 +182,7 @@ fn max_fails_cancels_the_rest() {
     job.release();
     let done = running.finish();
     assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("; what follows was not run"), "{done:?}");
     results.extend(done.results());
     assert!(results.len() < 2000, "what follows is not even read");
     for result in &results[3..] {

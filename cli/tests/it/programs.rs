@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Running, atasker, path_text, run};
+use crate::support::{Held, Running, atasker, path_text, run};
 
 const PRIMES: &str = "{\"task\": \"count_primes\", \"args\": [0, 10]}\n";
 const STOCK: [&str; 10] = [
@@ -80,6 +80,31 @@ fn a_pool_that_gives_up_is_no_failure_of_the_jobs() {
     let results = done.results();
     assert_eq!(results[0]["status"], "crashed", "{done:?}");
     assert_eq!(results[1]["error"]["kind"], "no_workers", "{done:?}");
+}
+
+#[test]
+fn what_runs_when_a_pool_gives_up_runs_to_its_end() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = directory.path().join("worker");
+    std::fs::copy(env!("CARGO_BIN_EXE_atasker"), &program).expect("it can be copied");
+    let arguments = ["run", "-j", "2", "--worker", path_text(&program)];
+    let mut running = Running::start(&mut atasker(&arguments));
+    let held = Held::new(directory.path(), "pipe");
+    running.send(&held.line());
+    let begun = held.wait_for_its_begin();
+    std::fs::remove_file(&program).expect("it can be removed");
+    running.send("{\"task\": \"segfault\"}\n");
+    assert_eq!(running.result()["status"], "crashed");
+    // The first waits until the pool gives up, the second comes afterwards.
+    for _ in 0..2 {
+        running.send(PRIMES);
+        assert_eq!(running.result()["error"]["kind"], "no_workers");
+    }
+    drop(begun);
+    let done = running.finish();
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("given up starting workers"), "{done:?}");
+    assert_eq!(done.results().last().expect("one is left")["status"], "completed", "{done:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn check(job: &Value, status: &str, kind: &str, examine: impl FnOnce(&Value)) {
     examine(result);
     assert_eq!(results[1]["result"], 4);
     let named = format!(
-        "  line 1, {}: {}: ",
+        "  line 1, {}: {}",
         job["task"].as_str().expect("a name"),
         status.replace('_', " ")
     );
@@ -149,7 +149,7 @@ fn too_much_memory() {
         assert_eq!(result["status"], "crashed", "{result}");
         let message = result["error"]["message"].as_str().expect("a text");
         assert!(message.contains("more memory than its `memory_limit` ("), "{message}");
-        assert!(message.ends_with(" of 64 MiB)"), "{message}");
+        assert!(message.ends_with(" of 64.0 MiB)"), "{message}");
         let crash = &result["error"]["crash"];
         assert_eq!(crash["memory_allowed_bytes"], 64 << 20, "{result}");
         assert!(crash["memory_used_bytes"].as_u64() > Some(64 << 20), "{result}");

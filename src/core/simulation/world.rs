@@ -285,9 +285,10 @@ impl World {
         let was_resolved = self.oracle.is_resolved(task.number());
         let found = self.core.task(task).map(|task| (task.id.number, task.calls));
         assert_eq!(found.is_none(), was_resolved, "what is not resolved is found by any call's id");
+        let mut again = false;
         if let Some((first, calls)) = found {
             for number in first..first + u64::from(calls) {
-                self.oracle.call(number).cancel_requested = true;
+                again |= std::mem::replace(&mut self.oracle.call(number).cancel_requested, true);
             }
         }
         let mut out = Vec::new();
@@ -298,6 +299,12 @@ impl World {
         let expected = match (was_resolved, resolves) {
             (true, _) => Cancel::TooLate,
             (false, true) => Cancel::Resolved,
+            // Whoever was first cancels it, be it a stop.
+            (false, false)
+                if (again || self.oracle.stop.is_some()) && outcome == Cancel::TooLate =>
+            {
+                Cancel::TooLate
+            }
             (false, false) => Cancel::InProgress,
         };
         assert_eq!(outcome, expected, "a cancellation says what came of it");

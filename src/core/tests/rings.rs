@@ -169,6 +169,19 @@ fn a_worker_that_is_late_for_a_short_timeout_says_nothing_of_the_program() {
     story.done("a").is("a finished");
 }
 
+/// No worker wakes up in no time.
+#[test]
+fn a_timeout_that_no_worker_can_keep_costs_none() {
+    let claims = WorkersConfig { claim_deadline: Some(ms(1000)), ..RINGS };
+    let mut story = Story::workers(Limits::new(2), claims);
+    let none = Options { timeout: Some(Duration::ZERO), ..Options::DEFAULT };
+    story.submit("a", none).is("stage a on 2").wait(ms(0)).is("kill a on 2");
+    // Another may be awake.
+    story.kill_settled(2, "a", Killed::NotBegun).is("stage a on 1").wait(ms(1)).is("kill a on 1");
+    story.kill_settled(1, "a", Killed::NotBegun).is("stage a on 2").wait(ms(1)).is("kill a on 2");
+    story.killed(2, "a", true).is("signal 2 TimedOut, a timed out, spawn 3");
+}
+
 /// What is behind the task may begin in the moment in which that is taken back.
 #[test]
 fn a_worker_that_is_late_is_not_killed_with_more_in_its_ring() {

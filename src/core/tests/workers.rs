@@ -190,7 +190,7 @@ fn a_cancelled_task_is_killed_and_the_next_goes_to_the_replacement() {
     let mut story = Story::workers(Limits::new(1), WORKERS);
     story.submit("a", retry(3, RetryOn::Crash)).submit("b", Options::DEFAULT);
     story.cancel("b", Cancel::Resolved).is("b cancelled (Requested)");
-    story.cancel("a", Cancel::InProgress).is("kill a on 1").cancel("a", Cancel::InProgress).is("");
+    story.cancel("a", Cancel::InProgress).is("kill a on 1").cancel("a", Cancel::TooLate).is("");
     story.killed(1, "a", true).is("signal 1 Cancelled, a cancelled (Requested), spawn 2");
     story.cancel("a", Cancel::TooLate).is("");
 }
