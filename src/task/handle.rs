@@ -127,7 +127,7 @@ impl<T> TaskHandle<T> {
 
     /// Cancel the task. `true`: it ended by this, as [`Cancelled`](TaskErrorKind::Cancelled); what the
     /// function does after that is not seen any more. `false`: it has ended otherwise, or its completion
-    /// came first.
+    /// or somebody else's cancel came first.
     ///
     /// A task that runs in a worker process is killed with its process. A future is dropped at its next await.
     /// A task that runs on a thread can't be killed: it goes on there and holds its place until it returns.
