@@ -62,10 +62,8 @@ impl Output {
 
     /// Write one line. It may wait in the buffer until the next [`flush`](Self::flush), but not for long.
     pub(crate) fn write(&mut self, record: &Record) -> Result<(), Failure> {
-        if let Some(screen) = &self.screen {
-            // Some of it may be written at once.
-            screen.clear();
-        }
+        // Some of it may be written at once.
+        self.make_way();
         serde_json::to_writer(&mut self.writer, record)
             .map_err(io::Error::from)
             .and_then(|()| self.writer.write_all(b"\n"))
@@ -76,11 +74,19 @@ impl Output {
         Ok(())
     }
 
+    /// No result goes behind the line of progress.
+    fn make_way(&self) {
+        if let Some(screen) = &self.screen {
+            screen.clear();
+        }
+    }
+
     /// Write what waits in the buffer: whenever there is nothing else to do at once.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         if self.unwritten_since.take().is_none() {
             return Ok(());
         }
+        self.make_way();
         self.writer.flush().map_err(|error| Failure::write(&self.name, &error))
     }
 }

@@ -10,13 +10,18 @@ use crate::support::{atasker, watched};
 
 /// What the command writes to a terminal that is its standard error.
 fn seen(arguments: &[&str]) -> String {
+    seen_beside(arguments, |_| Stdio::null())
+}
+
+/// The same, with its results where `results` has them go, which is given the terminal.
+fn seen_beside(arguments: &[&str], results: impl FnOnce(&File) -> Stdio) -> String {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it can be used");
     let name = ptsname(&terminal, Vec::new()).expect("it has a name");
     let name = name.to_str().expect("a plain one");
     let end = OpenOptions::new().read(true).write(true).open(name).expect("it can be opened");
     let mut command = atasker(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(end);
+    command.stdin(Stdio::null()).stdout(results(&end)).stderr(end);
     let mut child = command.spawn().expect("the command starts");
     // It holds the other end too, and the reading below would wait for it.
     drop(command);
@@ -31,6 +36,22 @@ fn seen(arguments: &[&str]) -> String {
         child.wait().expect("it can be waited for");
         String::from_utf8(text).expect("text")
     })
+}
+
+#[test]
+fn results_on_the_same_terminal_have_lines_of_their_own() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let jobs = directory.path().join("jobs");
+    let text = "{\"task\": \"count_primes\", \"args\": [0, 2000000]}\n".repeat(20);
+    std::fs::write(&jobs, text).expect("it can be written");
+    let arguments = ["run", crate::support::path_text(&jobs)];
+    let text = seen_beside(&arguments, |terminal| terminal.try_clone().expect("a copy").into());
+    assert!(text.contains(" running, "), "{text:?}");
+    let results: Vec<_> = text.split("{\"line\":").collect();
+    assert_eq!(results.len(), 21, "{text:?}");
+    for before in &results[..20] {
+        assert!(before.is_empty() || before.ends_with(['\n', 'K']), "{before:?}");
+    }
 }
 
 #[test]
