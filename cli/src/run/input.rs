@@ -1,5 +1,6 @@
 //! Reading the batch file in a thread of its own, no further ahead than the window allows.
 
+use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read};
 use std::os::fd::AsFd;
@@ -16,8 +17,11 @@ use crate::failure::{Failure, complain};
 /// A longer line is no job, but perhaps a file without line ends, which must not be taken into memory whole.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
+/// Lines that were read and not yet answered are no longer together, but for a single one.
+const UNANSWERED_BYTES_MAX: u64 = 64 << 20;
+
 /// How many jobs may be read and not yet answered. The reader waits for a place, so that memory stays
-/// constant however long the input is.
+/// constant however long the input and its lines are.
 #[derive(Debug)]
 pub(crate) struct Window {
     places: Mutex<Places>,
@@ -27,34 +31,47 @@ pub(crate) struct Window {
 #[derive(Debug)]
 struct Places {
     free: usize,
+    /// How long the lines are that were read and not yet answered, and all of them together.
+    lengths: HashMap<u64, u64>,
+    bytes: u64,
     closed: bool,
+}
+
+impl Places {
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.free > 0 && (self.bytes == 0 || self.bytes + bytes <= UNANSWERED_BYTES_MAX)
+    }
 }
 
 impl Window {
     pub(crate) fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self {
-            places: Mutex::new(Places { free: places, closed: false }),
-            freed: Condvar::new(),
-        })
+        let places = Places { free: places, lengths: HashMap::new(), bytes: 0, closed: false };
+        Arc::new(Self { places: Mutex::new(places), freed: Condvar::new() })
     }
 
-    /// Wait for a place and take it. `false`: nothing more is wanted.
-    fn take(&self) -> bool {
+    /// Wait for a place for this line, which is so long, and take it. `false`: nothing more is wanted.
+    fn take(&self, line: u64, bytes: u64) -> bool {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let mut places = self
             .freed
-            .wait_while(places, |places| places.free == 0 && !places.closed)
+            .wait_while(places, |places| !places.has_room_for(bytes) && !places.closed)
             .unwrap_or_else(PoisonError::into_inner);
         if places.closed {
             return false;
         }
         places.free -= 1;
+        places.lengths.insert(line, bytes);
+        places.bytes += bytes;
         true
     }
 
-    /// Give a place back.
-    pub(crate) fn give(&self) {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner).free += 1;
+    /// The line is answered; its place is free.
+    pub(crate) fn give(&self, line: u64) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.free += 1;
+        let bytes = places.lengths.remove(&line).unwrap_or_default();
+        places.bytes -= bytes;
+        drop(places);
         self.freed.notify_one();
     }
 
@@ -207,7 +224,7 @@ impl Input {
             if text.is_empty() {
                 continue;
             }
-            if !window.take() {
+            if !window.take(number, text.len() as u64) {
                 return Ok(Reading::UntilStopped);
             }
             position.jobs.fetch_add(1, Ordering::Relaxed);
@@ -266,9 +283,21 @@ mod tests {
     #[test]
     fn a_closed_window_ends_the_reading() {
         let window = Window::new(1);
-        assert!(window.take());
-        window.give();
+        assert!(window.take(1, 10));
+        window.give(1);
         window.close();
-        assert!(!window.take());
+        assert!(!window.take(2, 10));
+    }
+
+    #[test]
+    fn long_lines_leave_fewer_places() {
+        let window = Window::new(9);
+        let has_room = |bytes| window.places.lock().expect("no panic").has_room_for(bytes);
+        assert!(window.take(1, UNANSWERED_BYTES_MAX + 1), "one alone may be as long as a line is");
+        assert!(!has_room(1));
+        window.give(1);
+        assert!(window.take(2, UNANSWERED_BYTES_MAX - 9) && has_room(9) && !has_room(10));
+        window.give(2);
+        assert_eq!(window.places.lock().expect("no panic").bytes, 0);
     }
 }

@@ -267,7 +267,7 @@ impl Batch {
     }
 
     fn record(&mut self, record: &Record) -> Result<(), Failure> {
-        self.window.give();
+        self.window.give(record.line);
         self.summary.count(record);
         self.output.write(record)?;
         if !self.stopping && self.max_fails.is_some_and(|max| self.summary.failed() >= max) {
