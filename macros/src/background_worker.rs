@@ -42,7 +42,7 @@ pub(crate) fn expand(attribute: TokenStream, item: &TokenStream) -> TokenStream 
     let kept = if function.sig.receiver().is_some() { quote!() } else { quote!(#function) };
     let expanded = syn::parse2::<Settings>(attribute).and_then(|settings| {
         let parameters = Parameters::of(&function, settings.kind.has_items())?;
-        settings.check(&function)?;
+        settings.check(&function, &parameters)?;
         Ok(tokens(&settings, &function, &parameters))
     });
     match expanded {
@@ -185,7 +185,7 @@ impl Settings {
         Ok(())
     }
 
-    fn check(&self, function: &ItemFn) -> Result<()> {
+    fn check(&self, function: &ItemFn, parameters: &Parameters) -> Result<()> {
         let has_interval = matches!(&self.kind, Kind::Timed { every: Some(_), .. });
         if let Some(missed) = self.missed.as_ref().filter(|_| !has_interval) {
             let message =
@@ -195,6 +195,17 @@ impl Settings {
         if let (Some(path), Some(_)) = (&self.process_result, &function.sig.asyncness) {
             let message = "what runs in worker processes is a call that a plain `fn` returns; leave out `async`";
             return Err(Error::new(path.span(), message));
+        }
+        let named = self.process_result.as_ref().and_then(Path::get_ident);
+        let is_named = |it: &&Parameter| match it {
+            Parameter::Owned(ident, _) | Parameter::Lent(ident, _) => Some(ident) == named,
+            Parameter::Run { .. } | Parameter::Item => false,
+        };
+        if let Some(name) = named.filter(|_| parameters.all.iter().any(|it| is_named(&it))) {
+            let message = format!(
+                "a parameter is called `{name}`, too; write `self::{name}` for the function"
+            );
+            return Err(Error::new(name.span(), message));
         }
         Ok(())
     }

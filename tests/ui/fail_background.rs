@@ -1,4 +1,4 @@
-use atasker::background_worker;
+use atasker::{Call, background_worker};
 
 #[background_worker(interval = "1s", queue)]
 fn two_kinds(item: u8) {}
@@ -50,6 +50,11 @@ fn takes_what_is_not_clone(what: NotClone) {}
 #[background_worker(event)]
 fn returns_a_number() -> u32 {
     7
+}
+
+#[background_worker(event, process_result = report)]
+fn two_of_a_name(report: String) -> Call<()> {
+    todo!()
 }
 
 #[background_worker(event)]
