@@ -21,7 +21,7 @@
 //! | the random seed of `HashMap`, address layout | its own in each worker: do not send addresses, nor rely on an order of iteration |
 //! | `RAYON_NUM_THREADS`, `OMP_NUM_THREADS` and relatives | the worker's share of the cores, unless they are set already |
 //! | supervisors | a worker has none: [`supervisor()`](crate::supervisor()) and [`start`](crate::SupervisorBuilder::start) fail with [`InsideWorker`](crate::StartError::InsideWorker). Return what is to be run next |
-//! | panics | become [`Panicked`](crate::TaskErrorKind::Panicked) with message and place; the worker goes on with its statics as the panic left them (see [`recycle_on_panic`](crate::SupervisorBuilder::recycle_on_panic)) |
+//! | panics | become [`Panicked`](crate::TaskErrorKind::Panicked) with message and place; the worker goes on with its statics as the panic left them (see [`recycle_on_panic`](crate::SupervisorBuilder::recycle_on_panic)). With `RUST_BACKTRACE=1` a worker's first panic reads debug information, which may take a second and counts as the task's time |
 //! | files in `/proc/self`, process and thread ids, `std::env::args` | those of the worker |
 //!
 //! # Numbers and text
