@@ -1,6 +1,5 @@
 //! How the library logs. A subscriber is code of the user's: whatever it does, what logs must come to its end.
 
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 /// Logs as the macros of `tracing` do: `say!(debug, target: "atasker::task", task, "begun")`. If the subscriber panics,
@@ -16,32 +15,38 @@ pub(crate) use say;
 
 macro_rules! level {
     (error) => {
-        tracing::Level::ERROR
+        tracing::level_filters::LevelFilter::ERROR
     };
     (warn) => {
-        tracing::Level::WARN
+        tracing::level_filters::LevelFilter::WARN
     };
     (info) => {
-        tracing::Level::INFO
+        tracing::level_filters::LevelFilter::INFO
     };
     (debug) => {
-        tracing::Level::DEBUG
+        tracing::level_filters::LevelFilter::DEBUG
     };
     (trace) => {
-        tracing::Level::TRACE
+        tracing::level_filters::LevelFilter::TRACE
     };
 }
 pub(crate) use level;
 
 /// Whether anybody may want it: a subscriber, or the logger of a program that has `tracing` write into `log`.
 #[inline]
-pub(crate) fn is_heard(level: Level) -> bool {
-    let as_log = match level {
-        Level::ERROR => log::LevelFilter::Error,
-        Level::WARN => log::LevelFilter::Warn,
-        Level::INFO => log::LevelFilter::Info,
-        Level::DEBUG => log::LevelFilter::Debug,
-        Level::TRACE => log::LevelFilter::Trace,
-    };
-    LevelFilter::current() >= level || log::max_level() >= as_log
+pub(crate) fn is_heard(level: LevelFilter) -> bool {
+    LevelFilter::current() >= level || log::max_level() >= log_filter_of(level)
+}
+
+/// The same of the crate `log`.
+#[inline]
+pub(crate) fn log_filter_of(level: LevelFilter) -> log::LevelFilter {
+    match level {
+        LevelFilter::OFF => log::LevelFilter::Off,
+        LevelFilter::ERROR => log::LevelFilter::Error,
+        LevelFilter::WARN => log::LevelFilter::Warn,
+        LevelFilter::INFO => log::LevelFilter::Info,
+        LevelFilter::DEBUG => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Trace,
+    }
 }

@@ -1,10 +1,11 @@
 //! A lock that is given up when it can't be had in time.
 
-use crate::say::say;
 use std::fmt;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, ReentrantMutex, ReentrantMutexGuard};
+
+use crate::say::say;
 
 /// Called when the lock can't be had.
 type OnCritical = Box<dyn Fn() + Send + Sync>;

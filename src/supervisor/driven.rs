@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 use super::info::Counters;
 use super::shared::{CoreEffects, Effects, ShellCore};
 use crate::core::{Effect, Killed, LATE, Time};
+use crate::say::is_heard;
 use crate::task::cell::TaskCell;
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::transport::{Fate, Kill, Link, Revoke, Staged};
@@ -141,7 +142,7 @@ impl Driven {
                         effects.wakes.push(Arc::clone(link));
                     }
                     effects.placed = true;
-                    if LevelFilter::current() >= LevelFilter::DEBUG {
+                    if is_heard(LevelFilter::DEBUG) {
                         effects.staged.push((worker, ticket));
                     }
                 }

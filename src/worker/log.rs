@@ -12,7 +12,7 @@ use tracing_core::{Dispatch, Event, Level, Metadata, Subscriber};
 use super::current;
 use crate::process::log_level_number;
 use crate::process::protocol::{FromWorker, LogRecord};
-use crate::say::say;
+use crate::say::{log_filter_of, say};
 
 /// A message that is longer is cut, so that a record is always sent in one piece.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
@@ -136,17 +136,6 @@ fn filter_of(number: u8) -> LevelFilter {
         3 => LevelFilter::INFO,
         4 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
-    }
-}
-
-fn log_filter_of(level: LevelFilter) -> log::LevelFilter {
-    match level {
-        LevelFilter::OFF => log::LevelFilter::Off,
-        LevelFilter::ERROR => log::LevelFilter::Error,
-        LevelFilter::WARN => log::LevelFilter::Warn,
-        LevelFilter::INFO => log::LevelFilter::Info,
-        LevelFilter::DEBUG => log::LevelFilter::Debug,
-        _ => log::LevelFilter::Trace,
     }
 }
 

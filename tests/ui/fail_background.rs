@@ -54,7 +54,7 @@ fn returns_a_number() -> u32 {
 
 #[background_worker(event, process_result = report)]
 fn two_of_a_name(report: String) -> Call<()> {
-    todo!()
+    Call::closure(move || drop(report))
 }
 
 #[background_worker(event)]

@@ -1,5 +1,7 @@
 //! Worker programs: this one, others, and those that are none. And what they have, listed.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 
 use crate::support::{Held, Running, atasker, path_text, run};
@@ -57,14 +59,20 @@ fn results_of_yesterday_survive_a_worker_that_does_not_start() {
     assert_eq!(std::fs::read_to_string(&output).expect("it is there"), "precious");
 }
 
+/// A batch with a worker program that can be removed meanwhile.
+fn with_own_program(directory: &Path, workers: &str) -> (PathBuf, Running) {
+    let program = directory.join("worker");
+    std::fs::copy(env!("CARGO_BIN_EXE_atasker"), &program).expect("it can be copied");
+    let arguments = ["run", "-j", workers, "--worker", path_text(&program)];
+    let running = Running::start(&mut atasker(&arguments));
+    (program, running)
+}
+
 /// The program is gone when workers have died and others should take their places.
 #[test]
 fn a_pool_that_gives_up_is_no_failure_of_the_jobs() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = directory.path().join("worker");
-    std::fs::copy(env!("CARGO_BIN_EXE_atasker"), &program).expect("it can be copied");
-    let arguments = ["run", "-j", "1", "--worker", path_text(&program)];
-    let mut running = Running::start(&mut atasker(&arguments));
+    let (program, mut running) = with_own_program(directory.path(), "1");
     running.send(PRIMES);
     assert_eq!(running.result()["status"], "completed");
     std::fs::remove_file(&program).expect("it can be removed");
@@ -85,10 +93,7 @@ fn a_pool_that_gives_up_is_no_failure_of_the_jobs() {
 #[test]
 fn what_runs_when_a_pool_gives_up_runs_to_its_end() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = directory.path().join("worker");
-    std::fs::copy(env!("CARGO_BIN_EXE_atasker"), &program).expect("it can be copied");
-    let arguments = ["run", "-j", "2", "--worker", path_text(&program)];
-    let mut running = Running::start(&mut atasker(&arguments));
+    let (program, mut running) = with_own_program(directory.path(), "2");
     let held = Held::new(directory.path(), "pipe");
     running.send(&held.line());
     let begun = held.wait_for_its_begin();
