@@ -41,7 +41,7 @@ pub(crate) fn is_in_total(bytes: u64) -> bool {
 }
 
 /// How many bytes the machine has at all, swap included.
-fn total() -> Option<u64> {
+pub(crate) fn total() -> Option<u64> {
     let machine = read_to_string("/proc/meminfo").ok()?;
     Some(field(&machine, "MemTotal:")? + field(&machine, "SwapTotal:").unwrap_or_default())
 }

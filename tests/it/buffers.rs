@@ -54,7 +54,7 @@ pub(crate) fn flip(mut blob: Blob) -> Blob {
 }
 
 #[task]
-fn sum(bytes: SealedBlob) -> u64 {
+pub(crate) fn sum(bytes: SealedBlob) -> u64 {
     bytes.iter().map(|byte| u64::from(*byte)).sum()
 }
 

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atasker::{
-    Limits, Stop, SubmitError, Supervisor, TaskError, TaskErrorKind, TaskHandle, TaskStatus,
-    as_completed, wait_all,
+    Limits, SealedBlob, Stop, SubmitError, Supervisor, TaskError, TaskErrorKind, TaskHandle,
+    TaskStatus, as_completed, wait_all,
 };
 
+use crate::buffers::sum;
 use crate::tasks;
 use crate::watch::{Held, TRANSPORTS, alone, eventually, is_alive};
 
@@ -136,6 +137,34 @@ fn one_that_forks_while_tasks_run() {
     });
 }
 
+/// Its copy of a buffer goes with it, and not the workers'.
+#[test]
+#[expect(unsafe_code, reason = "only a fork makes a forked child")]
+fn one_whose_child_drops_a_sealed_buffer() {
+    const LENGTH: u64 = 20 << 20;
+    alone("host::one_whose_child_drops_a_sealed_buffer", || {
+        let supervisor = Supervisor::builder().processes(Limits::new(1)).start();
+        let supervisor = supervisor.expect("workers start");
+        let sealed = SealedBlob::from_slice(&vec![1; LENGTH as usize]).expect("memory");
+        let sum = || supervisor.submit(sum::call(sealed.clone())).expect("accepted").wait();
+        for _ in 0..10 {
+            assert_eq!(sum().expect("it runs"), LENGTH);
+        }
+        // SAFETY: the child drops what it has a copy of, and leaves by _exit.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: this child does not use it again.
+            drop(unsafe { std::ptr::read(&raw const sealed) });
+            // SAFETY: it has no preconditions.
+            unsafe { libc::_exit(0) };
+        }
+        assert_eq!(exit_code_of(child), 0);
+        for _ in 0..10 {
+            assert_eq!(sum().expect("it has it still"), LENGTH);
+        }
+    });
+}
+
 type Wait = fn(Vec<TaskHandle<()>>) -> Vec<Result<(), TaskError>>;
 
 fn in_turn(handles: Vec<TaskHandle<()>>) -> Vec<Result<(), TaskError>> {
@@ -178,8 +207,14 @@ fn in_forked_child(supervisor: &Supervisor, handles: &Vec<TaskHandle<()>>, wait:
         // SAFETY: it has no preconditions.
         unsafe { libc::_exit(code) };
     }
+    exit_code_of(child)
+}
+
+#[expect(unsafe_code, reason = "std waits for no forked child")]
+fn exit_code_of(child: i32) -> i32 {
     let mut status = 0;
     // SAFETY: the place that it writes to lives.
     unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert!(libc::WIFEXITED(status), "it has died: {status:#x}");
     libc::WEXITSTATUS(status)
 }

@@ -74,6 +74,24 @@ fn the_second_signal_kills_what_runs() {
     }
 }
 
+/// The shell of a terminal that goes away says so, and then the kernel.
+#[test]
+fn a_second_hangup_kills_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (mut running, held) = start_held(directory.path());
+    running.signal(Signal::HUP);
+    running.stderr_until("interrupted: finishing what runs");
+    running.signal(Signal::HUP);
+    let waiting: Vec<Value> = (0..20).map(|_| running.result()).collect();
+    assert_eq!(statuses(&waiting), ["cancelled"; 20], "{waiting:?}");
+    // It would have been killed by now.
+    std::thread::sleep(Duration::from_millis(300));
+    drop(held);
+    let done = running.finish();
+    assert_eq!(done.code, Some(130), "{done:?}");
+    assert_eq!(statuses(&done.results()), ["completed"], "{done:?}");
+}
+
 #[test]
 fn a_signal_while_nothing_runs_ends_it_at_once() {
     let mut running = Running::start(&mut atasker(&["run"]));

@@ -10,6 +10,7 @@ use crate::shm::attachments::{self, Written};
 use crate::shm::buffer::{Announced, Grade};
 use crate::shm::peer::{Notice, Peer, Trust};
 use crate::shm::{Blob, SealedBlob, SealedSlice, SharedSlice, memfd};
+use crate::sys;
 
 fn assert_lie<T>(result: io::Result<T>, what: &str) {
     let Err(error) = result else { panic!("believed: {what}") };
@@ -107,6 +108,21 @@ fn a_peer_can_not_take_all_descriptors() {
         worker.adopt(Announced { length: 1 << 16, committed: 0, ..some }, file).err()
     });
     assert_lie::<()>(Err(refused.expect("there is a limit")), "too many");
+}
+
+#[test]
+fn a_peer_can_not_take_all_addresses() {
+    let worker = Peer::new(Trust::MayGoMad);
+    let length = (sys::memory::total().expect("it is told") / 4) & !0xffff;
+    // There is no memory behind them.
+    let mut answers = (0..20).map(|_| {
+        let file = memfd::create(length as usize).expect("no memory");
+        memfd::seal(file.as_fd(), memfd::SIZE).expect("it is ours");
+        let (some, _) = parcel(1);
+        worker.adopt(Announced { length, committed: 0, ..some }, file)
+    });
+    assert!(answers.by_ref().take(4).all(|answer| answer.is_ok()), "what the machine has");
+    assert_lie::<()>(Err(answers.find_map(Result::err).expect("a limit")), "more than there is");
 }
 
 #[test]

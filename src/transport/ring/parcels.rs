@@ -415,6 +415,22 @@ mod tests {
     }
 
     #[test]
+    fn so_many_that_could_not_be_taken_are_a_lie() {
+        let mut inbox = Inbox::default();
+        let mut lose = |number: usize| {
+            // As it is written.
+            let id = codec::encode(CodecId::BINARY, &number).expect("a number");
+            let id = codec::decode(CodecId::BINARY, &id).expect("any number is one");
+            inbox.lose(id, "no descriptor left".to_owned())
+        };
+        for number in 0..LOST_MAX {
+            lose(number).expect("they may be on their way");
+        }
+        lose(0).expect("it is known already");
+        lose(LOST_MAX).expect_err("nobody has so many on their way");
+    }
+
+    #[test]
     fn what_is_forgotten_does_not_come_afterwards() {
         let (coordinator, worker) = pair();
         let (parcel, announced) = made(&worker);
