@@ -63,8 +63,9 @@ args is an array, or an object by parameter name; priority is low, normal,
 high or critical. There are also soft_timeout, cpu_limit, queue_timeout and
 delay (durations, or numbers of seconds), memory_limit (a size such as
 \"512MiB\", or a number of bytes), crash_limit (a number), and label (a text,
-for logs). Blank lines are skipped. Lines are read as they are needed: a file
-may have millions, and standard input may go on for ever.
+for logs). Whole numbers of more than 64 bits become floating point, in jobs and
+in results: have them as texts. Blank lines are skipped. Lines are read as they
+are needed: a file may have millions, and standard input may go on for ever.
 
 Each job gives a line of JSON, in the order in which the jobs end:
   {\"id\", \"line\", \"task\", \"status\", \"result\", \"error\", \"attempts\",
