@@ -40,8 +40,10 @@ impl Wake {
     /// To be called before looking for what there is to do, so that a later ring is not lost.
     pub(super) fn silence(&self) {
         self.bell.silence();
-        // It rings no earlier than it says here.
-        if self.at.lock().take_if(|at| *at <= Instant::now()).is_some() {
+        // Locked, so that none that is set meanwhile is silenced.
+        let mut set = self.at.lock();
+        // It rings no earlier than it says here, but perhaps later: then not at all.
+        if set.take_if(|at| *at <= Instant::now()).is_some() {
             self.alarm.silence();
         }
     }
@@ -74,6 +76,16 @@ mod tests {
             wake.silence();
             assert!(!rings(&wake, 0), "{time:?}");
         }
+    }
+
+    /// The thread that sets it may lose its core between two looks at the clock.
+    #[test]
+    fn an_alarm_that_is_late_does_not_ring_for_ever() {
+        let wake = Wake::new().expect("descriptors");
+        wake.alarm.set(Duration::from_millis(20));
+        *wake.at.lock() = Some(Instant::now());
+        wake.silence();
+        assert!(!rings(&wake, 60), "nobody would silence it");
     }
 
     #[test]

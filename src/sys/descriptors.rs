@@ -71,15 +71,19 @@ impl Alarm {
     /// Instead of what it was set to before.
     pub(crate) fn set(&self, within: Duration) {
         // Zero would put it off.
-        let it_value = timespec(within.max(Duration::from_nanos(1)));
-        let value = Itimerspec { it_interval: timespec(Duration::ZERO), it_value };
-        // What it is set to is a time, and it is a timer.
-        let _ = rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &value);
+        self.set_to(within.max(Duration::from_nanos(1)));
     }
 
-    /// Stop ringing. To be called before looking for the reason.
+    /// It neither rings nor will, unless it is set again. To be called before looking for the reason.
     pub(crate) fn silence(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+        self.set_to(Duration::ZERO);
+    }
+
+    fn set_to(&self, within: Duration) {
+        let [it_interval, it_value] = [Duration::ZERO, within].map(timespec);
+        let value = Itimerspec { it_interval, it_value };
+        // What it is set to is a time, and it is a timer.
+        let _ = rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &value);
     }
 }
 
