@@ -9,6 +9,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use crate::process::memory_kills;
 use crate::say::say;
 use crate::sys;
+use crate::sys::process::counts_as_procfs;
 
 /// Something that the kernel does for worker processes, or does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,13 @@ pub fn probe() -> Vec<Facility> {
             "there are no rings and no shared buffers; no worker process can be started",
         ),
         facility("/proc", "2.0", has_procfs(), "no worker process can start this program again"),
+        facility(
+            "/proc of this pid namespace",
+            "2.6.24",
+            counts_as_procfs(),
+            "the memory and the state of worker processes can't be seen, so no limit on them holds (mount it anew, as \
+             `unshare --mount-proc` does)",
+        ),
         facility(
             "futex_waitv",
             "5.16",
@@ -115,7 +123,7 @@ fn has_sealed_memory() -> bool {
     sealed.is_ok()
 }
 
-fn has_procfs() -> bool {
+pub(crate) fn has_procfs() -> bool {
     std::fs::symlink_metadata("/proc/self/exe").is_ok()
 }
 

@@ -131,7 +131,9 @@ impl AsyncLoop {
         // A name with a zero byte is none for a thread.
         let thread = std::thread::Builder::new().name(name.replace('\0', ""));
         let thread = thread.spawn(body).map_err(failed)?;
-        let aloop = told.recv().expect("the thread tells what came of it").map_err(failed)?;
+        // If the thread has said nothing, it has panicked: tokio does for want of a descriptor.
+        let unmade = || std::io::Error::other("the runtime panicked while it was made");
+        let aloop = told.recv().unwrap_or_else(|_| Err(unmade())).map_err(failed)?;
         *aloop.0.thread.lock() = Some(thread);
         Ok(aloop)
     }

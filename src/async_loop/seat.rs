@@ -56,12 +56,35 @@ impl Seat {
             Leash::Spawned(spawned, handle) if *spawned == attempt => handle.abort(),
             _ => {}
         }
-        *leash = Leash::GivenUp(attempt);
+        // An older one may come late.
+        let before = if let Leash::GivenUp(before) = *leash { before } else { 0 };
+        *leash = Leash::GivenUp(attempt.max(before));
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.aloop.on_seat_left();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abort_that_comes_late_undoes_no_later_one() {
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.build().expect("a runtime");
+        let aloop = AsyncLoop::wrap("x", std::sync::Weak::new(), runtime.handle().clone());
+        let seat = aloop.take_seat().expect("it is open");
+        seat.on_spawned(1, runtime.spawn(async {}).abort_handle());
+        // The first attempt has ended by itself while it was being given up, the second is given up while it is spawned.
+        let second = runtime.spawn(std::future::pending::<()>());
+        seat.abort(2);
+        seat.abort(1);
+        seat.on_spawned(2, second.abort_handle());
+        assert!(seat.is_given_up(2));
+        assert!(runtime.block_on(second).expect_err("it never ends by itself").is_cancelled());
     }
 }

@@ -229,16 +229,18 @@ impl<I: Send + 'static> Shell<I> {
 
     /// What was submitted as `turn` was dropped. `code`: what it had taken with it.
     pub(super) fn on_turn_lost(self: &Arc<Self>, turn: Turn, code: Option<Code<I>>) {
-        self.tell(|state, now| {
-            if let Some(code) = code {
-                say!(
-                    warn, target: "atasker::background", name = &*state.name,
-                    "a run was dropped before it ended"
-                );
-                state.code = Some(code);
-            }
-            ((), state.machine.on_turn_lost(turn, now))
+        let dropped = self.tell(|state, now| {
+            let dropped = code.is_some().then(|| state.name.clone());
+            state.code = code.or(state.code.take());
+            (dropped, state.machine.on_turn_lost(turn, now))
         });
+        // Not under the lock: who hears it may ask about the worker.
+        if let Some(name) = dropped {
+            say!(
+                warn, target: "atasker::background", name = &*name,
+                "a run was dropped before it ended"
+            );
+        }
     }
 
     /// Tell the machine of an event, and do what it answers.

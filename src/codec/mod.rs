@@ -154,6 +154,8 @@ fn in_words(error: impl std::fmt::Display) -> String {
         "its serde form needs a format that describes itself (`untagged`, `flatten`, `serde_json::Value`): send it as a \
          `String`, or call by name with JSON"
             .to_owned()
+    } else if text == postcard::Error::SerializeBufferFull.to_string() {
+        "there is no memory for what it is as bytes".to_owned()
     } else {
         text
     }
@@ -237,17 +239,32 @@ const FEW: usize = 4;
 /// Appends to a vector that may hold something already.
 struct Appended<'a>(&'a mut Bytes);
 
+impl Appended<'_> {
+    #[inline]
+    fn make_room(&mut self, bytes: usize) -> postcard::Result<()> {
+        if self.0.capacity() - self.0.len() < bytes { self.grow(bytes) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) -> postcard::Result<()> {
+        // Otherwise the process would end.
+        self.0.try_reserve(bytes).map_err(|_no_memory| postcard::Error::SerializeBufferFull)
+    }
+}
+
 impl postcard::ser_flavors::Flavor for Appended<'_> {
     type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.make_room(1)?;
         self.0.push(byte);
         Ok(())
     }
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.make_room(bytes.len())?;
         // Numbers come in a few bytes, for which a copy of unknown length costs more than a loop.
         if bytes.len() <= FEW {
             for &byte in bytes {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::effect::{CancelReason, Effect, Ending, Finish, PoolId, SignalReason};
 use super::event::{Finished, Killed, StopMode};
+use super::failures::Failures;
 use super::machine::Core;
 #[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
@@ -108,7 +109,7 @@ impl<P: Clone> Core<P> {
         let worker = self.tasks[slot].worker().expect("a staged task is with a worker");
         self.leave_worker(slot, now);
         let workers = self.workers_mut();
-        workers.failures = 0;
+        workers.failures = Failures::NONE;
         workers.forget_late(worker);
         self.wear(worker, self.tasks[slot].calls, finish, now, out);
         self.finish(slot, finish, now, out);
@@ -315,7 +316,7 @@ impl<P: Clone> Core<P> {
             Kill::Cancel(why) => (SignalReason::Stopping, Ending::Cancelled { why }),
             Kill::Memory => return self.on_memory_kill_won(slot, worker, out),
         };
-        self.workers_mut().failures = 0;
+        self.workers_mut().failures = Failures::NONE;
         self.kill_worker(worker, signal, out);
         if matches!(why, Kill::TimedOut(_)) && self.may_retry(slot, RetryOn::Timeout) {
             self.end(slot, now);

@@ -42,7 +42,8 @@ impl<P: Clone> Core<P> {
                 // A retry, which waits as long as it takes, or a future that is to end.
                 _ if record.attempts > 0 => {}
                 State::Delayed => {
-                    record.queue_timeout = record.queue_timeout + now.since(record.queued_from);
+                    let late = now.since(record.queued_from.max(seen));
+                    record.queue_timeout = record.queue_timeout + late;
                 }
                 _ => {
                     record.queue_timeout = record.queue_timeout + lost;

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::effect::{Effect, MemoryExcess, MemoryLimit, PoolId, SignalReason};
+use super::failures::Failures;
 use super::machine::Core;
 use super::task::{Kill, Progress, State};
 use super::workers::{Worker, WorkerState};
@@ -154,7 +155,7 @@ impl<P: Clone> Core<P> {
         out: &mut Vec<Effect<P>>,
     ) {
         let workers = self.workers_mut();
-        workers.failures = 0;
+        workers.failures = Failures::NONE;
         let excess = workers.get(worker).and_then(|worker| worker.excess);
         let excess = excess.expect("it was weighed before its task was to be killed");
         self.kill_worker(worker, SignalReason::Memory(excess), out);

@@ -21,6 +21,7 @@ mod claim;
 mod deadline;
 mod effect;
 mod event;
+mod failures;
 mod fleet;
 mod info;
 #[cfg(test)]

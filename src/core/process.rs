@@ -1,6 +1,7 @@
 //! Workers come and go.
 
 use super::effect::{Effect, Ending, PoolId, SignalReason};
+use super::failures::Failures;
 use super::machine::Core;
 #[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
@@ -208,6 +209,7 @@ impl<P: Clone> Core<P> {
         now: Time,
         out: &mut Vec<Effect<P>>,
     ) {
+        let last_worker = WorkerId(self.last_worker);
         let workers = self.workers_mut();
         let was_asked_to = match state {
             WorkerState::Starting | WorkerState::Ready => false,
@@ -215,11 +217,12 @@ impl<P: Clone> Core<P> {
             WorkerState::Dying { on_its_own_fault } => !on_its_own_fault,
         };
         if any_begun {
-            workers.failures = 0;
+            workers.failures = Failures::NONE;
         } else if !was_asked_to {
-            workers.failures += 1;
+            workers.failures.count(last_worker);
         }
-        let given_up = workers.failures > workers.config.restart_limit;
+        let given_up = workers.failures.in_a_row() > workers.config.restart_limit
+            && !workers.failures.is_older_in(workers.iter());
         if given_up && !self.pool(PoolId::Processes).failed {
             self.fail_pool(now, out);
         }

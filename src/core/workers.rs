@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::effect::MemoryExcess;
 use super::event::WorkersConfig;
+use super::failures::Failures;
 use super::prediction::Prediction;
 use crate::admission::Time;
 use crate::task::id::WorkerId;
@@ -93,8 +94,7 @@ pub(super) struct Workers {
     /// How many have room behind what they have.
     roomy: u32,
     prediction: Prediction,
-    /// Deaths in a row with nothing begun.
-    pub(super) failures: u32,
+    pub(super) failures: Failures,
     /// Whether workers are wanted at all.
     pub(super) wanted: bool,
     /// When to look for workers that are stuck; `NEVER` while none is busy.
@@ -135,7 +135,7 @@ impl Workers {
             worn: 0,
             roomy: 0,
             prediction: Prediction::new(config.prefetch, config.entries_per_worker),
-            failures: 0,
+            failures: Failures::NONE,
             wanted: false,
             claim_check: Time::NEVER,
             exit_check: Time::NEVER,
@@ -366,7 +366,7 @@ impl Workers {
 
     /// How long the next spawn is to wait: after failures, or for [`CALM`]. `noise` differs between spawns.
     pub(super) fn delay_of_spawn(&self, noise: u64, now: Time) -> Duration {
-        match self.failures {
+        match self.failures.in_a_row() {
             0 if self.idle.is_empty() => Duration::ZERO,
             0 => self.calm_until.since(now),
             failures => self.config.restart_backoff.wait_before(failures.saturating_add(1), noise),

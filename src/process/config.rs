@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::control::look_up_once;
 use super::error::WorkerStartError;
 use super::protocol::{MARKER_VARIABLE, ProcessLimits};
 use crate::shm::Handout;
@@ -184,7 +185,13 @@ impl Launch {
             }
         };
         let lacking = |source| WorkerStartError::Resources { source: Arc::new(source) };
-        let working_directory = std::env::current_dir().map_err(lacking)?;
+        look_up_once().map_err(lacking)?;
+        let working_directory = std::env::current_dir().map_err(|error| {
+            let text = format!(
+                "this process's current directory can't be found (is it deleted?): {error}"
+            );
+            lacking(io::Error::other(text))
+        })?;
         let worker_data = match config.worker_data {
             Some((type_name, bytes)) => Some((type_name, Handout::new(&bytes).map_err(lacking)?)),
             None => None,

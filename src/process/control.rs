@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use ipc_channel::IpcError;
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
+use ipc_channel::{IpcError, platform};
 
 use super::config::Transport;
 use super::incarnation::Incarnation;
@@ -21,11 +21,31 @@ use super::protocol::{
 use super::spawn::Connection;
 use super::start_failure::StartFailure;
 use crate::registry::FunctionInfo;
-use crate::sys::descriptors::{IfNotReady, receive_with_descriptors, wait_readable};
+use crate::sys::descriptors::{
+    IfNotReady, packet_sockets, receive_with_descriptors, wait_readable,
+};
 use crate::transport::channel::{self, Receiver};
 
 /// How often receiving may fail before a control channel is given up.
 const FAILURES_MAX: u32 = 16;
+
+/// Have ipc-channel look up what it looks up once in a process: if that fails, it fails for ever, and with a panic.
+pub(super) fn look_up_once() -> io::Result<()> {
+    static FOUND: OnceLock<()> = OnceLock::new();
+    if FOUND.get().is_some() {
+        return Ok(());
+    }
+    // What it takes. Then it is there, but for a moment in which another thread could take it.
+    drop(packet_sockets()?);
+    catch_unwind(platform::OsIpcSender::get_max_fragment_size).map_err(|_panic| {
+        io::Error::other(
+            "this process had no descriptor left when ipc-channel looked at its sockets, which it does but once: start \
+             the program again, with a higher `ulimit -n`",
+        )
+    })?;
+    let _ = FOUND.set(());
+    Ok(())
+}
 
 /// One worker's control thread.
 pub(super) struct Control {

@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::protocol::CANNOT_START;
+use crate::probe::has_procfs;
 use crate::task::cause::ExitCause;
 
 /// Why worker processes can't be started, or why one of them ended before it was ready.
@@ -43,11 +45,7 @@ pub enum WorkerStartError {
         source: Arc<io::Error>,
     },
     /// The program ended, or did something else, without ever becoming a worker.
-    #[error(
-        "`{program}` {status} without becoming a worker: is `atasker::worker::run_if_spawned();` the first \
-         line of its `main`?{}",
-        tail(stderr)
-    )]
+    #[error("`{program}` {status} without becoming a worker{}{}", why_not(status), tail(stderr))]
     NotAWorker {
         /// The program.
         program: String,
@@ -122,9 +120,24 @@ pub enum WorkerStartError {
     },
 }
 
+/// What the status tells of a program that has not become a worker.
+fn why_not(status: &ExitCause) -> &'static str {
+    match status {
+        ExitCause::Code(CANNOT_START) => ", which it tried: what it lacked stands below",
+        _ => ": is `atasker::worker::run_if_spawned();` the first line of its `main`?",
+    }
+}
+
 fn advice(error: &io::Error) -> &'static str {
     use rustix::io::Errno;
     let number = Errno::from_io_error(error);
+    if number == Some(Errno::TOOBIG) {
+        return "; the environment and the arguments of this program are too large to be handed on: no variable may have \
+                more than 128 KiB, and all together no more than a quarter of `ulimit -s`";
+    }
+    if number == Some(Errno::NOENT) && !has_procfs() {
+        return "; it is found in /proc, which is not mounted here";
+    }
     if number == Some(Errno::MFILE) {
         return "; this process has too many files open: use fewer workers, or raise `ulimit -n`";
     }
@@ -176,6 +189,7 @@ mod tests {
             (Errno::AGAIN, "`ulimit -u`"),
             (Errno::NOMEM, "too little memory"),
             (Errno::NOENT, "is the path right"),
+            (Errno::TOOBIG, "128 KiB"),
             (Errno::ACCESS, "may it be executed"),
             (Errno::NOSYS, "`atasker doctor` says"),
         ] {

@@ -13,7 +13,7 @@ use super::exit::Death;
 use super::incarnation::Incarnation;
 use super::output::Pipe;
 use super::processes::Shared;
-use super::spawn::{Connection, spawn};
+use super::spawn::{Connection, remove_directories, spawn};
 use super::start_failure::StartFailure;
 use crate::core::{LATE, SignalReason};
 use crate::say::say;
@@ -70,6 +70,7 @@ impl Monitor {
                 self.on_exited(dead);
             }
         }
+        remove_directories([]);
         self.shared.on_monitor_ended();
     }
 

@@ -14,6 +14,9 @@ pub(crate) const CRATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The variable that makes a process a worker.
 pub(crate) const MARKER_VARIABLE: &str = "ATASKER_WORKER";
 
+/// What a worker exits with that can't become one. The reason is on its standard error.
+pub(crate) const CANNOT_START: i32 = 70;
+
 /// How long a worker's announcement can be.
 pub(crate) const ANNOUNCEMENT_BYTES_MAX: usize = 512;
 

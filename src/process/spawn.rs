@@ -9,10 +9,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::io::Errno;
+
 use super::config::{Launch, Output, OutputStream, Transport};
 use super::protocol::{FirstMessage, MARKER_VARIABLE, Marker, PROTOCOL_VERSION, SOCKET_PATH_MAX};
 use crate::blackbox::BlackBox;
 use crate::shm::Segment;
+use crate::sync::Mutex;
 use crate::sys::descriptors::{self, IfNotReady, send_with_descriptors};
 use crate::sys::process::Child;
 use crate::transport::ring::layout::{COMMITTED, SEGMENT_BYTES};
@@ -77,9 +80,23 @@ impl StartDirectory {
 
 impl Drop for StartDirectory {
     fn drop(&mut self) {
-        // Most often there is none any more.
-        let _ = std::fs::remove_dir_all(&self.0);
+        remove_directories([std::mem::take(&mut self.0)]);
     }
+}
+
+/// Remove these directories, most of which are not there any more, and those that could not be removed before.
+pub(super) fn remove_directories(directories: impl IntoIterator<Item = PathBuf>) {
+    /// Removing one takes a descriptor, which may be what was lacking.
+    static LEFT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let mut left = LEFT.lock();
+    left.extend(directories);
+    left.retain(|directory| {
+        let removed = std::fs::remove_dir_all(directory);
+        removed.is_err_and(|error| {
+            let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+            Errno::from_io_error(&error).is_some_and(|error| lacking.contains(&error))
+        })
+    });
 }
 
 /// Start the program. To be called from one thread that lives as long as the workers: the parent-death
@@ -132,9 +149,9 @@ pub(super) fn spawn(launch: &Launch) -> io::Result<Spawned> {
         .stdout(worker_stdout)
         .stderr(worker_stderr)
         .spawn()?;
-    let child = Arc::new(Child::adopt(&mut child)?);
-    let connection =
-        Connection { child, lifeline: Arc::new(lifeline), directory: Arc::new(directory) };
+    let lifeline = Arc::new(lifeline);
+    let child = Arc::new(Child::adopt(&mut child, Arc::clone(&lifeline))?);
+    let connection = Connection { child, lifeline, directory: Arc::new(directory) };
     Ok(Spawned { connection, blackbox, ring, pipes })
 }
 

@@ -12,6 +12,7 @@ use tracing_core::subscriber::Interest;
 use tracing_core::{Event, Kind, Level, Metadata};
 
 use super::protocol::LogRecord;
+use crate::registry::panics;
 use crate::sync::Mutex;
 use crate::task::id::WorkerId;
 
@@ -43,10 +44,10 @@ impl WorkerLog {
     }
 
     pub(super) fn emit(&self, worker: WorkerId, record: &LogRecord) {
-        match &self.scoped {
+        panics::say(|| match &self.scoped {
             Some(dispatch) => emit_to(dispatch, worker, record),
             None => dispatcher::get_default(|dispatch| emit_to(dispatch, worker, record)),
-        }
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 //! the host's process never gets one from this library.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
@@ -62,7 +62,18 @@ pub(crate) fn wake(waker: Waker) {
 
 /// Log something. A subscriber that panics must not keep anything from its end.
 pub(crate) fn say(log: impl FnOnce()) {
+    let before = SAYING.try_with(|saying| saying.replace(true));
     let _ = catch(log);
+    let _ = SAYING.try_with(|saying| saying.set(before.unwrap_or_default()));
+}
+
+/// Whether this thread is within what it logs: then it must wait for nothing that it is to do itself afterwards.
+pub(crate) fn is_saying() -> bool {
+    SAYING.try_with(Cell::get).unwrap_or_default()
+}
+
+thread_local! {
+    static SAYING: Cell<bool> = const { Cell::new(false) };
 }
 
 #[cold]

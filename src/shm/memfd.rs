@@ -44,8 +44,20 @@ pub(super) fn create_as(name: &CStr, length: usize) -> io::Result<OwnedFd> {
         Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
         created => created?,
     };
-    rustix::fs::ftruncate(&file, length as u64)?;
+    set_size(&file, length)?;
     Ok(file)
+}
+
+/// Limits on files hold for this, too, and whoever goes beyond them is sent a signal that ends the process.
+fn set_size(file: &OwnedFd, length: usize) -> io::Result<()> {
+    let blocked = sys::signals::SignalsBlocked::new();
+    let Err(error) = rustix::fs::ftruncate(file, length as u64) else { return Ok(()) };
+    if error != Errno::FBIG {
+        return Err(error.into());
+    }
+    blocked.swallow_sigxfsz();
+    let text = format!("{length} bytes are more than a file may have (RLIMIT_FSIZE, `ulimit -f`)");
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, text))
 }
 
 pub(super) fn seal(file: BorrowedFd<'_>, seals: SealFlags) -> io::Result<()> {

@@ -118,7 +118,8 @@ fn cores() -> u32 {
 impl SupervisorBuilder {
     /// A name for threads and logs; `atasker` unless said.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        // A name with a zero byte is none for a thread.
+        self.name = name.into().replace('\0', "");
         self
     }
 
@@ -278,7 +279,8 @@ impl SupervisorBuilder {
         if let Err(clash) = crate::registry::check_clashes() {
             return Err(StartError::Config(clash.to_string()));
         }
-        self.workers.check().map_err(StartError::Config)
+        let limits = self.processes.filter(|_| self.run_in == RunIn::Workers);
+        self.workers.check(limits).map_err(StartError::Config)
     }
 
     fn core_config(&self, processes: Limits) -> CoreConfig {

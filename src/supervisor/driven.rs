@@ -92,7 +92,8 @@ impl Driven {
             let look = self.seen + LATE;
             due = Some(due.map_or(look, |due| due.min(look)));
         }
-        self.late = due.map_or(Time::NEVER, |due| due + LATE);
+        // What is due already is done soon, by the timer: that is not late again.
+        self.late = due.map_or(Time::NEVER, |due| due.max(self.seen) + LATE);
         due
     }
 
@@ -261,5 +262,53 @@ impl Driven {
     /// What the ticket stands for, if it still does.
     pub(crate) fn cell(&self, ticket: Ticket) -> Option<Arc<TaskCell>> {
         self.core.task(ticket.task).map(|task| Arc::clone(task.payload))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::{CoreConfig, PoolConfig, PoolId, PoolKind, Submission};
+    use crate::task::cell::{Name, Work};
+    use crate::task::info::Pool;
+    use crate::task::options::{Limits, Options};
+
+    /// The timer may be late, too, and others come before it.
+    #[test]
+    fn a_suspension_is_seen_once() {
+        let pool = || PoolConfig {
+            limits: Limits::new(1),
+            kind: PoolKind::Slots,
+            queue_bound: None,
+            aging: None,
+            places_max: None,
+        };
+        let core = ShellCore::new(CoreConfig {
+            threads: pool(),
+            processes: pool(),
+            loops: pool(),
+            timeout_warning: None,
+            timeout_critical: None,
+        });
+        let mut driven = Driven::new(core, Arc::default());
+        let name = Name { function: "x".into(), given: None };
+        let options = Options { delay: Some(Duration::from_millis(1)), ..Options::DEFAULT };
+        let payload = TaskCell::new(name, Pool::Threads, &options, Work::Spent);
+        let submission = Submission { pool: PoolId::Threads, options: &options, payload, calls: 1 };
+        let accepted = driven.on_submitted(Time::ZERO, submission, &mut CoreEffects::new());
+        accepted.expect("there is no bound");
+        driven.arm();
+        let mut now = Time::ZERO + Duration::from_secs(3);
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let mut effects = Effects::default();
+            driven.look_at_clock(now, &mut effects);
+            seen.push(effects.suspended);
+            driven.arm();
+            now = now + Duration::from_micros(1);
+        }
+        assert_eq!(seen, [Some(Duration::from_secs(3)), None, None]);
     }
 }

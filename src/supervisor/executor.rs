@@ -55,7 +55,7 @@ pub(super) struct State {
     pub(super) start_error: Option<WorkerStartError>,
     /// What went wrong last with a worker.
     pub(super) last_failure: Option<String>,
-    failed: bool,
+    pub(super) failed: bool,
     is_over: bool,
 }
 

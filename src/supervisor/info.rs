@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::error::StartError;
 use super::executor::Executor;
 use super::shared::Shared;
+use super::worker_settings::check_workers;
 use crate::background::BackgroundWorkerInfo;
 use crate::blackbox::Stack;
 use crate::core::{self, Cancel, PoolId, TaskState, Time};
@@ -362,6 +363,9 @@ impl Shared {
         if pool == Pool::Processes && limits.pool_size == 0 {
             let text = "a process pool needs a pool size of at least 1";
             return Err(StartError::Config(text.to_owned()));
+        }
+        if pool == Pool::Processes && matches!(self.executor, Executor::Workers(_)) {
+            check_workers(limits.places()).map_err(StartError::Config)?;
         }
         say!(debug, target: "atasker::supervisor", ?pool, ?limits, "resized");
         self.drive(|core, now, effects| core.on_resized(now, pool.into(), limits, effects));

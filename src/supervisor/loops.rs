@@ -64,16 +64,22 @@ impl State {
             return Err(LoopError::Duplicate(name.to_owned()));
         }
         let aloop = make()?;
-        say!(debug, target: "atasker::loops", name, "loop started");
         self.all.push(aloop.clone());
         Ok(aloop)
     }
 }
 
+/// Not under the lock: who hears it may ask about loops.
+fn tell_started(name: &str) {
+    say!(debug, target: "atasker::loops", name, "loop started");
+}
+
 impl Shared {
     fn create_loop(&self, name: &str) -> Result<AsyncLoop, LoopError> {
-        let mut loops = self.loops.0.lock();
-        loops.add(name, || AsyncLoop::start(name, self.this.clone()))
+        let start = || AsyncLoop::start(name, self.this.clone());
+        let aloop = self.loops.0.lock().add(name, start)?;
+        tell_started(name);
+        Ok(aloop)
     }
 
     pub(crate) fn default_loop(&self) -> Result<AsyncLoop, LoopError> {
@@ -81,11 +87,17 @@ impl Shared {
         if let Some(aloop) = &loops.default {
             return Ok(aloop.clone());
         }
-        let aloop = match loops.find(DEFAULT) {
-            Some(aloop) => aloop.clone(),
+        let found = loops.find(DEFAULT).cloned();
+        let is_new = found.is_none();
+        let aloop = match found {
+            Some(aloop) => aloop,
             None => loops.add(DEFAULT, || AsyncLoop::start(DEFAULT, self.this.clone()))?,
         };
         loops.default = Some(aloop.clone());
+        drop(loops);
+        if is_new {
+            tell_started(DEFAULT);
+        }
         Ok(aloop)
     }
 
@@ -233,7 +245,10 @@ impl Supervisor {
         runtime: Handle,
     ) -> Result<AsyncLoop, LoopError> {
         let (name, owner) = (name.as_ref(), self.shared.this.clone());
-        self.shared.loops.0.lock().add(name, || Ok(AsyncLoop::wrap(name, owner, runtime)))
+        let wrap = || Ok(AsyncLoop::wrap(name, owner, runtime));
+        let aloop = self.shared.loops.0.lock().add(name, wrap)?;
+        tell_started(name);
+        Ok(aloop)
     }
 
     /// The loop of this name, unless it has been stopped.

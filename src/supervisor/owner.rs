@@ -88,7 +88,8 @@ impl Owner for Shared {
         if let Some(error) = &exit.start_error {
             state.start_error = Some(error.clone());
         }
-        if exit.signalled.is_none() {
+        // Those that are retired afterwards are not what led to it.
+        if exit.signalled.is_none() && !state.failed {
             state.last_failure = Some(exit.cause());
         }
         state.exits.push_back(Arc::clone(&exit));

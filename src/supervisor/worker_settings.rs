@@ -70,9 +70,22 @@ impl Default for WorkerSettings {
     }
 }
 
+/// More processes than any machine has places for.
+const WORKERS_MAX: u32 = 1 << 16;
+
+/// Whether there may be so many.
+pub(super) fn check_workers(workers: u32) -> Result<(), String> {
+    if workers > WORKERS_MAX {
+        return Err(format!("{workers} worker processes are too many: {WORKERS_MAX} at the most"));
+    }
+    Ok(())
+}
+
 impl WorkerSettings {
     /// What can't work, in words.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self, limits: Option<Limits>) -> Result<(), String> {
+        let places = limits.map_or(0, |limits| limits.places());
+        check_workers(places.saturating_add(self.spares))?;
         if self.recycle_after_tasks == Some(0) {
             return Err("a worker can't be replaced after no task at all".to_owned());
         }
@@ -218,7 +231,9 @@ impl SupervisorBuilder {
     }
 
     /// How many deaths in a row, of workers that had not run anything, are borne, with growing pauses; five unless said.
-    /// With one more the process pool gives up, and what waits is rejected with the cause. Zero: with the first.
+    /// With one more (zero: with the first) the process pool gives up, and what waits is rejected with the cause: but not
+    /// while a worker serves that is older than these deaths. Then others are tried, with pauses of two seconds, until they
+    /// start again.
     pub fn restart_limit(mut self, deaths: u32) -> Self {
         self.workers.restart_limit = deaths;
         self

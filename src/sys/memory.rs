@@ -4,12 +4,14 @@ use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::process::read_proc;
+
 /// How many bytes of memory a process has of its own: what would be free if it ended. Private pages, in memory and
 /// swapped out, but neither what it shares with others nor what can be read from a file again.
 ///
 /// `None` if there is no such process. It does not wait for the process, not even for one that is stopped.
 pub(crate) fn held_by(pid: u32) -> Option<u64> {
-    let status = read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = read_proc(pid, "status")?;
     Some(field(&status, "RssAnon:")? + field(&status, "VmSwap:").unwrap_or_default())
 }
 

@@ -7,8 +7,10 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 /// A child of this process that leads a process group of its own.
@@ -16,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, setr
 pub(crate) struct Child {
     pid: Pid,
     pidfd: OwnedFd,
+    lifeline: Arc<OwnedFd>,
 }
 
 /// How a child ended.
@@ -59,13 +62,36 @@ struct PidfdInfo {
     exit_code: i32,
 }
 
+/// What procfs tells of a process. `None` if it is gone, or procfs counts processes otherwise than this one does: as
+/// it stands in a new pid namespace in which it was not mounted anew.
+pub(crate) fn read_proc(pid: u32, file: &str) -> Option<String> {
+    if !counts_as_procfs() {
+        return None;
+    }
+    std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()
+}
+
+/// Whether a process has the same number in procfs as here.
+pub(crate) fn counts_as_procfs() -> bool {
+    static SAME: LazyLock<bool> = LazyLock::new(|| {
+        let own = std::fs::read_link("/proc/self");
+        own.is_ok_and(|own| own.as_os_str() == &*std::process::id().to_string())
+    });
+    *SAME
+}
+
 impl Child {
     /// Take charge of a child that was just started. If that fails, it is killed.
-    pub(crate) fn adopt(child: &mut std::process::Child) -> io::Result<Self> {
+    ///
+    /// `lifeline`: a socket at whose end the child kills itself, with its group.
+    pub(crate) fn adopt(
+        child: &mut std::process::Child,
+        lifeline: Arc<OwnedFd>,
+    ) -> io::Result<Self> {
         let raw = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = raw.ok_or_else(|| io::Error::other("a child without a pid"))?;
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Self { pid, pidfd }),
+            Ok(pidfd) => Ok(Self { pid, pidfd, lifeline }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -110,7 +136,7 @@ impl Child {
 
     /// `proc_pid_stat(5)`. Empty if it can't be read.
     fn stat(&self) -> String {
-        std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default()
+        read_proc(self.pid(), "stat").unwrap_or_default()
     }
 
     /// Whether somebody had stopped the child by a signal. It goes on now. A debugger that holds it goes on holding it.
@@ -128,9 +154,16 @@ impl Child {
     /// To be called before `reap` only: until then its number, which is the group's as well, can't
     /// belong to anybody else. Should somebody else have reaped it, the pidfd knows, by which alone the group is named then
     /// (from Linux 6.9 on; before, nothing is sent).
+    ///
+    /// A host that has given up its rights since may send nothing to a child that has them still. That one has to do it
+    /// itself.
     pub(crate) fn kill_group(&self) {
         // The child may have left its group.
-        let is_ours = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).is_ok();
+        let killed = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        if killed == Err(Errno::PERM) {
+            let _ = rustix::net::shutdown(&self.lifeline, rustix::net::Shutdown::Both);
+        }
+        let is_ours = killed.is_ok();
         if !self.kill_group_by_pidfd() && is_ours {
             let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
         }
@@ -167,8 +200,7 @@ impl Child {
 
     /// `SigCgt` of `proc_pid_status(5)`.
     fn handles(&self, signal: libc::c_int) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let caught = status.ok().and_then(|status| {
+        let caught = read_proc(self.pid(), "status").and_then(|status| {
             let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
             u64::from_str_radix(mask.trim(), 16).ok()
         });
@@ -364,7 +396,9 @@ mod tests {
     #[test]
     fn a_child_that_is_stopped_does_not_die_of_that() {
         let mut command = Command::new("sleep").arg("60").spawn().expect("there is such a program");
-        let child = Child::adopt(&mut command).expect("it is this process's");
+        let (lifeline, _its_end) = crate::sys::descriptors::packet_sockets().expect("sockets");
+        let child = Child::adopt(&mut command, Arc::new(lifeline));
+        let child = child.expect("it is this process's");
         assert!(!child.dies_of_signal(), "it sleeps");
         let send = |signal| rustix::process::kill_process(child.pid, signal).expect("it lives");
         send(Signal::STOP);

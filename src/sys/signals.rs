@@ -51,16 +51,25 @@ impl SignalsBlocked {
     }
 
     /// Take away the SIGPIPE that a failed write has left pending, so that unblocking does not deliver it.
-    #[expect(clippy::unused_self, reason = "right only while signals are blocked")]
     pub(crate) fn swallow_sigpipe(&self) {
-        let mut pipe = MaybeUninit::uninit();
+        self.swallow(libc::SIGPIPE);
+    }
+
+    /// The same for the SIGXFSZ of a file that was to grow beyond what this process may.
+    pub(crate) fn swallow_sigxfsz(&self) {
+        self.swallow(libc::SIGXFSZ);
+    }
+
+    #[expect(clippy::unused_self, reason = "right only while signals are blocked")]
+    fn swallow(&self, signal: libc::c_int) {
+        let mut set = MaybeUninit::uninit();
         // SAFETY: the pointer is to this frame's set, which the call fills.
-        unsafe { libc::sigemptyset(pipe.as_mut_ptr()) };
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
         // SAFETY: the set was initialised by the call above.
-        unsafe { libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE) };
+        unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
         let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the set is initialised, the information is not asked for, the time is of this frame.
-        unsafe { libc::sigtimedwait(pipe.as_ptr(), std::ptr::null_mut(), &raw const zero) };
+        unsafe { libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &raw const zero) };
     }
 }
 

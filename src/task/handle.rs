@@ -14,6 +14,7 @@ use super::error::{TaskError, TaskErrorKind};
 use super::id::TaskId;
 use super::info::{Ended, Pool, Progress, TaskInfo, TaskStatus};
 use super::wait::wait_for;
+use crate::registry::panics;
 use crate::sync::Wish;
 use crate::sys::fork::is_forked_child;
 
@@ -194,7 +195,11 @@ impl<T> TaskHandle<T> {
             if let Some(info) = self.owner.upgrade().and_then(|owner| owner.info(self.id)) {
                 return info;
             }
-            // The core has let go of it and whoever took it is about to store how it ended.
+            // The core has let go of it and whoever took it is about to store how it ended: perhaps this thread, which
+            // tells a subscriber of it just now.
+            if panics::is_saying() {
+                return self.info_of_lost(TaskStatus::Running);
+            }
             std::thread::yield_now();
         }
     }
@@ -208,7 +213,7 @@ impl<T> TaskHandle<T> {
         self.owner.upgrade()?.info(self.id)?.progress
     }
 
-    /// All that a forked child can tell of a task that had not ended.
+    /// All that can be told, by a forked child of a task that had not ended, or of one that ends just now.
     fn info_of_lost(&self, status: TaskStatus) -> TaskInfo {
         let ended = Ended {
             status,

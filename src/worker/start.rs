@@ -14,8 +14,8 @@ use ipc_channel::ipc::{IpcOneShotServer, IpcSender};
 use super::{IS_WORKER, lifeline, log, serve, test_entry};
 use crate::blackbox::Recorder;
 use crate::process::protocol::{
-    Announcement, CRATE_VERSION, FIRST_MESSAGE_BYTES_MAX, FirstMessage, FromWorker, Marker,
-    PROTOCOL_VERSION, ProcessLimits, Welcome, WorkerData,
+    Announcement, CANNOT_START, CRATE_VERSION, FIRST_MESSAGE_BYTES_MAX, FirstMessage, FromWorker,
+    Marker, PROTOCOL_VERSION, ProcessLimits, Welcome, WorkerData,
 };
 use crate::registry;
 use crate::shm::{Handout, Segment};
@@ -24,9 +24,6 @@ use crate::sys::{descriptors, environment, process, signals};
 use crate::transport::channel::WorkerEnd;
 use crate::transport::ring::RingEnd;
 use crate::transport::ring::layout::SEGMENT_BYTES;
-
-/// What a worker exits with that can't become one. The reason is on its standard error.
-const CANNOT_START: i32 = 70;
 
 pub(super) fn become_worker(marker: &Marker) -> ! {
     IS_WORKER.store(true, Ordering::Relaxed);
@@ -73,7 +70,11 @@ fn run(marker: &Marker) -> io::Result<()> {
     };
     let (server, name) = lifeline::within_directory(&marker.directory, || one_shot_server(marker))
         .map_err(|error| {
-            explain(&error, &format!("can't make a socket in {}", marker.directory.display()))
+            let directory = marker.directory.display();
+            let what = format!(
+                "can't make a socket in {directory} (TMPDIR must be a directory that it may write to)"
+            );
+            explain(&error, &what)
         })?;
     // So that the coordinator can connect even if this process dies just now.
     let listening = descriptors::listening_at(Path::new(&name))

@@ -1,11 +1,13 @@
 //! What `RUST_LOG=atasker=debug` shows: the whole life of a task, and of a worker process.
 
+use std::cell::Cell;
 use std::io::Write;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use atasker::{
-    BackgroundWorker, Call, Limits, LoopStop, Priority, RetryOn, Schedule, Stop, Supervisor,
+    BackgroundWorker, Call, Limits, LoopStop, Pool, Priority, RetryOn, Schedule, Stop, Supervisor,
     TaskError, TaskHandle,
 };
 use tracing_subscriber::fmt::MakeWriter;
@@ -255,50 +257,125 @@ impl tracing::Subscriber for Angry {
     }
 }
 
+/// Asks about everything whenever it is told anything.
+struct Curious;
+
+static ASKED: OnceLock<(Supervisor, BackgroundWorker, Mutex<Vec<TaskHandle<u64>>>)> =
+    OnceLock::new();
+
+impl tracing::Subscriber for Curious {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        thread_local!(static ASKS: Cell<bool> = const { Cell::new(false) });
+        let Some((supervisor, worker, handles)) = ASKED.get().filter(|_| !ASKS.replace(true))
+        else {
+            return;
+        };
+        let _all = (supervisor.info(), supervisor.tasks(), supervisor.async_loops(), worker.info());
+        if let Ok(handles) = handles.try_lock() {
+            handles.iter().for_each(|handle| _ = (handle.info(), handle.is_done()));
+        }
+        ASKS.set(false);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_subscriber_that_asks_holds_up_nothing() {
+    alone("telling::a_subscriber_that_asks_holds_up_nothing", || {
+        tracing::subscriber::set_global_default(Curious).expect("the first");
+        let supervisor = start_small();
+        let begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&begun);
+        let endless = BackgroundWorker::on_event().run_async(move |_| {
+            begins.store(true, Ordering::SeqCst);
+            std::future::pending::<()>()
+        });
+        let endless = endless.start(&supervisor).expect("starts");
+        let asked = ASKED.get_or_init(|| (supervisor, endless, Mutex::default()));
+        let (supervisor, endless, handles) = asked;
+        let submit = |n| supervisor.submit(tasks::sleep_ms::call(n)).expect("accepted");
+        *handles.lock().expect("nobody panics") = (0..20).map(submit).collect();
+        assert!(endless.trigger());
+        // One that is cancelled before is run later.
+        eventually("it runs", || begun.load(Ordering::SeqCst));
+        let runs = supervisor.tasks().into_iter().find(|it| it.pool == Pool::Loops);
+        assert!(supervisor.cancel(runs.expect("it does not end").id));
+        check_all_ends(supervisor);
+        supervisor.stop(Stop::Drain);
+        assert_eq!(supervisor.info().workers.len(), 0);
+    });
+}
+
 #[test]
 fn a_subscriber_that_panics_keeps_nothing_from_its_end() {
     alone("telling::a_subscriber_that_panics_keeps_nothing_from_its_end", || {
         std::panic::set_hook(Box::new(|_| ()));
         tracing::subscriber::set_global_default(Angry).expect("the first");
-        let supervisor = Supervisor::builder()
-            .processes(Limits::new(2))
-            .threads(Limits::new(2))
-            .spares(1)
-            .recycle_after_tasks(20)
-            .start()
-            .expect("starts");
-        let kind = |error: &TaskError| error.status().to_string();
-        let end = |call: Call<u64>| {
-            let task = supervisor.submit(call).expect("accepted");
-            task.wait().map_or_else(|error| kind(&error), |value| value.to_string())
-        };
-        for _ in 0..50 {
-            assert_eq!(end(tasks::sleep_ms::call(0)), "0");
-        }
-        let soon = Duration::from_millis(20);
-        let long = || tasks::sleep_ms::call(600_000).timeout(soon);
-        assert_eq!(end(long()), "timed_out");
-        assert_eq!(end(long().retries(2).retry_on([RetryOn::Timeout])), "timed_out");
-        assert_eq!(end(long().soft_timeout(soon / 2)), "timed_out");
-        assert_eq!(end(Call::closure(|| 3)), "3");
-        assert_eq!(end(Call::closure(|| panic!("so does the task"))), "panicked");
-        let nobody = supervisor.external_task::<(), _>("nobody", drop).expect("accepted");
-        assert_eq!(nobody.wait().map_err(|error| kind(&error)), Err("cancelled".to_owned()));
-        assert_eq!(end(Call::future(async { 4 })), "4");
-        assert_eq!(end(Call::future(std::future::pending()).timeout(soon)), "timed_out");
-        assert_eq!(end(Call::future(async { 5 })), "5", "its loop goes on");
-        let died = supervisor.submit(tasks::die::call("segfault")).expect("accepted").wait();
-        assert_eq!(died.map_err(|error| kind(&error)), Err("crashed".to_owned()));
-        let all = supervisor.map((0..1000).map(|n| tasks::die_at::call(n, 500)));
-        assert_eq!(all.filter(Result::is_err).count(), 1);
-        let bell = BackgroundWorker::on_event().run(|_| ()).start(&supervisor).expect("starts");
-        assert!(bell.trigger());
-        bell.stop();
-        let devices = supervisor.create_loop("devices").expect("starts");
-        devices.stop(LoopStop::Wait);
+        let supervisor = start_small();
+        check_all_ends(&supervisor);
         supervisor.stop(Stop::Drain);
         assert_eq!(supervisor.info().workers.len(), 0);
     });
+}
+
+fn start_small() -> Supervisor {
+    Supervisor::builder()
+        .processes(Limits::new(2))
+        .threads(Limits::new(2))
+        .spares(1)
+        .recycle_after_tasks(20)
+        .start()
+        .expect("starts")
+}
+
+/// Tasks of all kinds and fates.
+fn check_all_ends(supervisor: &Supervisor) {
+    let kind = |error: &TaskError| error.status().to_string();
+    let end = |call: Call<u64>| {
+        let task = supervisor.submit(call).expect("accepted");
+        task.wait().map_or_else(|error| kind(&error), |value| value.to_string())
+    };
+    for _ in 0..50 {
+        assert_eq!(end(tasks::sleep_ms::call(0)), "0");
+    }
+    let soon = Duration::from_millis(20);
+    let long = || tasks::sleep_ms::call(600_000).timeout(soon);
+    assert_eq!(end(long()), "timed_out");
+    assert_eq!(end(long().retries(2).retry_on([RetryOn::Timeout])), "timed_out");
+    assert_eq!(end(long().soft_timeout(soon / 2)), "timed_out");
+    assert_eq!(end(Call::closure(|| 3)), "3");
+    assert_eq!(end(Call::closure(|| panic!("so does the task"))), "panicked");
+    let nobody = supervisor.external_task::<(), _>("nobody", drop).expect("accepted");
+    assert_eq!(nobody.wait().map_err(|error| kind(&error)), Err("cancelled".to_owned()));
+    assert_eq!(end(Call::future(async { 4 })), "4");
+    assert_eq!(end(Call::future(std::future::pending()).timeout(soon)), "timed_out");
+    assert_eq!(end(Call::future(async { 5 })), "5", "its loop goes on");
+    let died = supervisor.submit(tasks::die::call("segfault")).expect("accepted").wait();
+    assert_eq!(died.map_err(|error| kind(&error)), Err("crashed".to_owned()));
+    let all = supervisor.map((0..1000).map(|n| tasks::die_at::call(n, 500)));
+    assert_eq!(all.filter(Result::is_err).count(), 1);
+    let bell = BackgroundWorker::on_event().run(|_| ()).start(supervisor).expect("starts");
+    assert!(bell.trigger());
+    bell.stop();
+    let devices = supervisor.create_loop("devices").expect("starts");
+    devices.stop(LoopStop::Wait);
+    let logs = supervisor.submit(tasks::log_something::call("x")).expect("accepted").wait();
+    assert_eq!(logs.map_err(|error| kind(&error)), Ok(()));
 }
 
 #[test]

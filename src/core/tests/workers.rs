@@ -289,6 +289,23 @@ fn a_program_that_cannot_start_is_given_up() {
 }
 
 #[test]
+fn nothing_is_given_up_while_an_older_worker_serves() {
+    let backoff = Backoff::fixed(ms(9));
+    let config = WorkersConfig { restart_limit: 1, restart_backoff: backoff, ..WORKERS };
+    let mut story = Story::workers(Limits::new(2), config);
+    story.submit("a", Options::DEFAULT).is("stage a on 2");
+    story.exited(1, &[]).is("spawn 3 later");
+    for worker in 3..20 {
+        story.exited(worker, &[]).is(&format!("spawn {} later", worker + 1));
+    }
+    story.submit("b", Options::DEFAULT).is("").done("a").is("a finished, stage b on 2");
+    // That one runs says that others may.
+    story.exited(20, &[]).is("spawn 21 later").exited(21, &[]).is("spawn 22 later");
+    story.exited(2, &["b"]).is("b crashed in 2, spawn 23");
+    story.exited(22, &[]).is("spawn 24 later").exited(23, &[]).is("pool failed, retire 24");
+}
+
+#[test]
 fn deaths_by_tasks_do_not_count_as_failures() {
     let mut story = Story::workers(Limits::new(1), WORKERS);
     for (worker, name) in (1..).zip(["a", "b", "c", "d", "e"]) {
