@@ -45,7 +45,7 @@ pub enum WorkerStartError {
         source: Arc<io::Error>,
     },
     /// The program ended, or did something else, without ever becoming a worker.
-    #[error("`{program}` {status} without becoming a worker{}{}", why_not(status), tail(stderr))]
+    #[error("`{program}` {status} without becoming a worker{}{}", why_not(*status), tail(stderr))]
     NotAWorker {
         /// The program.
         program: String,
@@ -121,7 +121,7 @@ pub enum WorkerStartError {
 }
 
 /// What the status tells of a program that has not become a worker.
-fn why_not(status: &ExitCause) -> &'static str {
+fn why_not(status: ExitCause) -> &'static str {
     match status {
         ExitCause::Code(CANNOT_START) => ", which it tried: what it lacked stands below",
         _ => ": is `atasker::worker::run_if_spawned();` the first line of its `main`?",

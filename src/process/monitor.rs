@@ -197,10 +197,12 @@ impl Monitor {
         match wait_readable(&fds, self.next_deadline()) {
             Ok(ready) => (0..self.alive.len()).filter(|index| ready[index + wakers]).collect(),
             Err(error) => {
-                // The kernel has no memory for the list. Trying again is all that can be done.
+                // The kernel has no memory for the list, or the limit on descriptors is below its length by now.
                 say!(error, target: "atasker::process", %error, "can't watch the worker processes");
                 std::thread::sleep(Duration::from_millis(10));
-                Vec::new()
+                let has_ended =
+                    |index: &usize| self.alive[*index].connection.child.has_ended() == Some(true);
+                (0..self.alive.len()).filter(has_ended).collect()
             }
         }
     }

@@ -117,10 +117,14 @@ impl Child {
             unsafe { libc::clock_getcpuclockid(self.pid.as_raw_nonzero().get(), &raw mut clock) };
         let used = (failed == 0).then(|| read_clock(clock)).flatten()?;
         // Its number may belong to another process only once the pidfd says that it has ended.
+        (self.has_ended() == Some(false)).then_some(used)
+    }
+
+    /// Whether the child has ended. `None`: the kernel does not say.
+    pub(crate) fn has_ended(&self) -> Option<bool> {
         let mut ended = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
         let now = Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 });
-        let has_ended = rustix::event::poll(&mut ended, now).map_or(true, |ready| ready > 0);
-        (!has_ended).then_some(used)
+        rustix::event::poll(&mut ended, now).ok().map(|ready| ready > 0)
     }
 
     /// Whether the kernel has begun to end the child because of a signal, one of whose threads is known to have ended. To

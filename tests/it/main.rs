@@ -30,6 +30,7 @@ mod python;
 mod quarantine;
 mod refused;
 mod reports;
+mod rights;
 mod rings;
 mod said;
 mod schedulers;

@@ -260,8 +260,13 @@ impl tracing::Subscriber for Angry {
 /// Asks about everything whenever it is told anything.
 struct Curious;
 
-static ASKED: OnceLock<(Supervisor, BackgroundWorker, Mutex<Vec<TaskHandle<u64>>>)> =
-    OnceLock::new();
+struct Asked {
+    supervisor: Supervisor,
+    worker: BackgroundWorker,
+    handles: Mutex<Vec<TaskHandle<u64>>>,
+}
+
+static ASKED: OnceLock<Asked> = OnceLock::new();
 
 impl tracing::Subscriber for Curious {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
@@ -278,10 +283,8 @@ impl tracing::Subscriber for Curious {
 
     fn event(&self, _: &tracing::Event<'_>) {
         thread_local!(static ASKS: Cell<bool> = const { Cell::new(false) });
-        let Some((supervisor, worker, handles)) = ASKED.get().filter(|_| !ASKS.replace(true))
-        else {
-            return;
-        };
+        let Some(asked) = ASKED.get().filter(|_| !ASKS.replace(true)) else { return };
+        let Asked { supervisor, worker, handles } = asked;
         let _all = (supervisor.info(), supervisor.tasks(), supervisor.async_loops(), worker.info());
         if let Ok(handles) = handles.try_lock() {
             handles.iter().for_each(|handle| _ = (handle.info(), handle.is_done()));
@@ -306,8 +309,8 @@ fn a_subscriber_that_asks_holds_up_nothing() {
             std::future::pending::<()>()
         });
         let endless = endless.start(&supervisor).expect("starts");
-        let asked = ASKED.get_or_init(|| (supervisor, endless, Mutex::default()));
-        let (supervisor, endless, handles) = asked;
+        let asked = || Asked { supervisor, worker: endless, handles: Mutex::default() };
+        let Asked { supervisor, worker: endless, handles } = ASKED.get_or_init(asked);
         let submit = |n| supervisor.submit(tasks::sleep_ms::call(n)).expect("accepted");
         *handles.lock().expect("nobody panics") = (0..20).map(submit).collect();
         assert!(endless.trigger());
