@@ -8,7 +8,7 @@
 //! may arrive late or twice: one that names a ticket or worker that is no longer current changes nothing.
 //!
 //! Reading order: `effect`, `event` (what comes in), `task` (the record and its states), `workers` (the
-//! bookkeeping of worker processes) with `prediction`, `machine` (the core itself and the primitives), then
+//! bookkeeping of worker processes) with `prediction` and `failures`, `machine` (the core itself and the primitives), then
 //! one file per group of events: `submit`, `attempt`, `retry`, `pack`, `process`, `claim`, `deadline`, `limits`, `late`,
 //! `memory`, `shortage`, `stop`. All of them end with `schedule`, `recycle` and `fleet`. `info` answers questions,
 //! `invariants` says what must always hold.
