@@ -1,10 +1,12 @@
 //! Worker programs: this one, others, and those that are none. And what they have, listed.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Held, Running, atasker, path_text, run};
+use crate::support::{Held, Running, atasker, children_of, path_text, run, wait_until};
 
 const PRIMES: &str = "{\"task\": \"count_primes\", \"args\": [0, 10]}\n";
 const STOCK: [&str; 10] = [
@@ -90,8 +92,9 @@ fn a_pool_that_gives_up_is_no_failure_of_the_jobs() {
     assert_eq!(results[1]["error"]["kind"], "no_workers", "{done:?}");
 }
 
+/// What is left of it serves.
 #[test]
-fn what_runs_when_a_pool_gives_up_runs_to_its_end() {
+fn a_pool_does_not_give_up_while_an_older_worker_runs() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (program, mut running) = with_own_program(directory.path(), "2");
     let held = Held::new(directory.path(), "pipe");
@@ -100,6 +103,46 @@ fn what_runs_when_a_pool_gives_up_runs_to_its_end() {
     std::fs::remove_file(&program).expect("it can be removed");
     running.send("{\"task\": \"segfault\"}\n");
     assert_eq!(running.result()["status"], "crashed");
+    running.send(PRIMES);
+    // Otherwise it would have given up by now.
+    std::thread::sleep(Duration::from_secs(3));
+    drop(begun);
+    let done = running.finish();
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let results = done.results();
+    assert!(results.iter().all(|result| result["status"] == "completed"), "{done:?}");
+    assert_eq!(results.len(), 2);
+}
+
+/// The workers but these.
+fn others(running: &Running, known: &[Pid]) -> Vec<Pid> {
+    children_of(running.pid()).into_iter().filter(|worker| !known.contains(worker)).collect()
+}
+
+#[test]
+fn what_runs_when_a_pool_gives_up_runs_to_its_end() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (program, mut running) = with_own_program(directory.path(), "2");
+    running.send(PRIMES);
+    assert_eq!(running.result()["status"], "completed");
+    wait_until("both have started", || children_of(running.pid()).len() == 2);
+    // Then none is older than the first death.
+    let first = children_of(running.pid());
+    for worker in &first {
+        kill_process(*worker, Signal::KILL).expect("it waits for work");
+    }
+    wait_until("others have started", || others(&running, &first).len() == 2);
+    let held = Held::new(directory.path(), "pipe");
+    running.send(&held.line());
+    let begun = held.wait_for_its_begin();
+    std::fs::remove_file(&program).expect("it can be removed");
+    let runs = |worker: &Pid| {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", worker.as_raw_nonzero()));
+        let mut targets = files.into_iter().flatten().flatten().map(|it| it.path().read_link());
+        targets.any(|target| target.is_ok_and(|target| target == directory.path().join("pipe")))
+    };
+    let idle = others(&running, &first).into_iter().find(|worker| !runs(worker));
+    kill_process(idle.expect("the other one"), Signal::KILL).expect("it waits for work");
     // The first waits until the pool gives up, the second comes afterwards.
     for _ in 0..2 {
         running.send(PRIMES);
