@@ -9,7 +9,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use crate::process::memory_kills;
 use crate::say::say;
 use crate::sys;
-use crate::sys::process::counts_as_procfs;
+use crate::sys::process::{counts_as_procfs, has_procfs};
 
 /// Something that the kernel does for worker processes, or does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,10 +121,6 @@ fn has_sealed_memory() -> bool {
     let sealed = rustix::fs::memfd_create(c"atasker-probe", flags)
         .and_then(|memory| rustix::fs::fcntl_add_seals(memory, SealFlags::GROW));
     sealed.is_ok()
-}
-
-pub(crate) fn has_procfs() -> bool {
-    std::fs::symlink_metadata("/proc/self/exe").is_ok()
 }
 
 #[cfg(test)]

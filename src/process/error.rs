@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::protocol::CANNOT_START;
-use crate::probe::has_procfs;
+use crate::sys::process::has_procfs;
 use crate::task::cause::ExitCause;
 
 /// Why worker processes can't be started, or why one of them ended before it was ready.

@@ -71,6 +71,11 @@ pub(crate) fn read_proc(pid: u32, file: &str) -> Option<String> {
     std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()
 }
 
+/// Whether procfs is mounted where everybody looks for it.
+pub(crate) fn has_procfs() -> bool {
+    std::fs::symlink_metadata("/proc/self/exe").is_ok()
+}
+
 /// Whether a process has the same number in procfs as here.
 pub(crate) fn counts_as_procfs() -> bool {
     static SAME: LazyLock<bool> = LazyLock::new(|| {

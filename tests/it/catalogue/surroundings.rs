@@ -140,12 +140,9 @@ fn no_processes(scene: &Scene) {
 
 /// By a limit on the size of files, of which shared memory is one. Too little address space would end the program before
 /// it could say so: std aborts when a thread that it starts gets no stack for signals.
-#[expect(unsafe_code, reason = "signals can only be ignored through libc")]
 fn no_room_for_a_segment(scene: &Scene) {
-    // SAFETY: ignoring has no preconditions. Otherwise the signal ends the process.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let refusal = || -> Box<dyn std::any::Any> { Box::new(Limited::to(libc::RLIMIT_FSIZE, 4096)) };
-    refuse(scene, refusal, &["File too large"]);
+    refuse(scene, refusal, &["`ulimit -f`"]);
 }
 
 /// C code that does not look at what `malloc` answers.
