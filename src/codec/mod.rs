@@ -247,7 +247,8 @@ impl Appended<'_> {
 
     #[cold]
     fn grow(&mut self, bytes: usize) -> postcard::Result<()> {
-        // Otherwise the process would end.
+        // Otherwise the process would end. Of what comes in a few bytes at a time that is left to it: looking each time costs
+        // too much.
         self.0.try_reserve(bytes).map_err(|_no_memory| postcard::Error::SerializeBufferFull)
     }
 }
@@ -257,20 +258,19 @@ impl postcard::ser_flavors::Flavor for Appended<'_> {
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.make_room(1)?;
         self.0.push(byte);
         Ok(())
     }
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.make_room(bytes.len())?;
         // Numbers come in a few bytes, for which a copy of unknown length costs more than a loop.
         if bytes.len() <= FEW {
             for &byte in bytes {
                 self.0.push(byte);
             }
         } else {
+            self.make_room(bytes.len())?;
             self.0.extend_from_slice(bytes);
         }
         Ok(())
