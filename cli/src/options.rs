@@ -84,7 +84,8 @@ jobs that tell (atasker::progress).
 
 Ctrl-C, SIGTERM or SIGHUP: what runs is finished, what waits is cancelled, and
 nothing more is read. The second (but for SIGHUP) kills what runs. What had
-ended is in the results. Ctrl-Z suspends the workers with the command; no timeout counts that.";
+ended is in the results. Ctrl-Z suspends the workers with the command; no
+timeout counts that.";
 
 const RUN_HINT: &str = "\
 `atasker help run` explains jobs and results, and has exit codes and examples.";
