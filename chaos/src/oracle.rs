@@ -313,9 +313,22 @@ impl Case<'_> {
         // Over a channel what was sent counts as an attempt, also if its worker died or was killed before it began.
         let attempts = match self.life.transport {
             Transport::Channel => last.count_told as usize,
-            _ => self.attempts.len(),
+            _ => self.attempts.len() + self.unseen_attempts(),
         };
         self.judge_end_of_retries(RetryOn::Error, attempts)
+    }
+
+    /// How many attempts may have begun in a worker that died before the function could note it.
+    fn unseen_attempts(&self) -> usize {
+        let (mut from_ns, mut count_told, mut unseen) = (self.told.submitted_ns, 0, 0);
+        for attempt in self.attempts {
+            let window = from_ns..attempt.began_ns;
+            let skipped = attempt.count_told.saturating_sub(count_told + 1) as usize;
+            let deaths = self.life.deaths.values().flatten();
+            unseen += deaths.filter(|death| window.contains(&death.at_ns)).take(skipped).count();
+            (from_ns, count_told) = (attempt.began_ns, attempt.count_told);
+        }
+        unseen
     }
 
     /// A failure that is to be repeated is the end only if there were enough attempts.
