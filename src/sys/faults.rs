@@ -54,14 +54,16 @@ pub(crate) fn ask_fork(ask: impl FnOnce() -> bool) -> bool {
     waited == child && status == 0
 }
 
-/// A process that runs on alone, without exec and in a group of its own: it holds what its parent held.
-pub(crate) fn fork_and_stay(seconds: u32) {
+/// A process that runs on alone, without exec and in a group of its own: it holds what its parent held. Its number.
+pub(crate) fn fork_and_stay(seconds: u32) -> i32 {
     // SAFETY: the child only calls functions that are safe after a fork.
-    if unsafe { libc::fork() } == 0 {
+    let child = unsafe { libc::fork() };
+    if child == 0 {
         // SAFETY: no preconditions.
         unsafe { libc::setsid() };
         // SAFETY: no preconditions.
         unsafe { libc::sleep(seconds) };
         super::process::exit_now(0);
     }
+    child
 }

@@ -65,9 +65,11 @@ fn a_grandchild_that_holds_everything_open_delays_nothing(transport: Transport) 
     let pool = Pool::new(config(transport));
     let (worker, _) = pool.spawn_ready();
     // It lives longer than the watchdog.
-    pool.call(worker, "leave_a_child", b"1000");
+    let child = pool.call_text(worker, "leave_a_child", "1000").parse().expect("a pid");
     pool.stage(worker, "abort", b"");
     assert_eq!(pool.exit(worker).death.status, ExitCause::Signal(libc::SIGABRT));
+    assert!(is_alive(child), "nobody has ended it");
+    send_signal(child, rustix::process::Signal::KILL);
 }
 
 fn what_a_worker_said_last_is_in_the_report(transport: Transport) {
@@ -220,7 +222,7 @@ fn workers_and_their_files_go_with_a_killed_coordinator(transport: Transport) {
         coordinator.kill().expect("it runs");
         coordinator.wait().expect("it ends");
         wait_until("workers are gone", || {
-            pids.iter().all(|pid| !is_alive(*pid)) && !has_workers(group)
+            pids.iter().all(|pid| !is_alive(*pid)) && !has_workers(&directory)
         });
         wait_until("files are gone", || {
             std::fs::read_dir(&directory).expect("a list").count() == 0
@@ -241,12 +243,13 @@ fn remove_names_of(coordinator: u32) {
     }
 }
 
-/// Whether any process was started as a worker of `coordinator`.
-fn has_workers(coordinator: u32) -> bool {
-    let marker = format!("ATASKER_WORKER={} {coordinator} ", protocol::PROTOCOL_VERSION);
+/// Whether there is any process of a coordinator that had this folder for its temporary files. Nobody else ever has:
+/// the numbers of processes are used again, also of those whose children live on.
+fn has_workers(directory: &std::path::Path) -> bool {
+    let marker = format!("TMPDIR={}", directory.display());
     std::fs::read_dir("/proc").expect("a list").flatten().any(|entry| {
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(marker.as_bytes()))
+        environment.split(|byte| *byte == 0).any(|variable| variable == marker.as_bytes())
     })
 }
 

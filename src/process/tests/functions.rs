@@ -90,8 +90,8 @@ functions! {
     };
     overflow = |_, arguments| returned(deeper(arguments.len() as u64).to_le_bytes());
     leave_a_child = |_, arguments| {
-        faults::fork_and_stay(text(arguments).parse().expect("seconds"));
-        returned("")
+        let child = faults::fork_and_stay(text(arguments).parse().expect("seconds"));
+        returned(child.to_string())
     };
     interruptible = |_, _| {
         faults::handle_without_restart(libc::SIGUSR1);
