@@ -1,5 +1,7 @@
 //! How workers end.
 
+use std::path::Path;
+
 use super::*;
 use crate::process::tests::functions::open_descriptors;
 
@@ -245,7 +247,7 @@ fn remove_names_of(coordinator: u32) {
 
 /// Whether there is any process of a coordinator that had this folder for its temporary files. Nobody else ever has:
 /// the numbers of processes are used again, also of those whose children live on.
-fn has_workers(directory: &std::path::Path) -> bool {
+fn has_workers(directory: &Path) -> bool {
     let marker = format!("TMPDIR={}", directory.display());
     std::fs::read_dir("/proc").expect("a list").flatten().any(|entry| {
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
