@@ -65,5 +65,10 @@ pub(crate) fn fork_and_stay(seconds: u32) -> i32 {
         unsafe { libc::sleep(seconds) };
         super::process::exit_now(0);
     }
+    // Until then it goes with the group.
+    // SAFETY: no preconditions.
+    while child > 0 && unsafe { libc::getsid(child) } != child {
+        std::thread::yield_now();
+    }
     child
 }
