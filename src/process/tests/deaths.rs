@@ -245,8 +245,8 @@ fn remove_names_of(coordinator: u32) {
     }
 }
 
-/// Whether there is any process of a coordinator that had this folder for its temporary files. By its number it could be
-/// a stranger: numbers are used again, also of those whose children live on.
+/// Whether there is any process of a coordinator that had this folder for its temporary files. By the coordinator's
+/// number strangers would be found, too: numbers are used again, also of those whose children live on.
 fn has_workers(directory: &Path) -> bool {
     let marker = format!("TMPDIR={}", directory.display());
     std::fs::read_dir("/proc").expect("a list").flatten().any(|entry| {
