@@ -114,6 +114,18 @@ impl Admission {
         self.join(class).push_regular(nodes, slot);
     }
 
+    /// A task in its line stands for one call more. `false`: it does not, because others have joined a line since.
+    pub(crate) fn grow(&mut self, nodes: &mut Nodes, slot: u32) -> bool {
+        let weight = nodes.weight(slot);
+        if nodes.order(slot) + u64::from(weight) != self.orders + 1 {
+            return false;
+        }
+        self.orders += 1;
+        nodes.set_weight(slot, weight + 1);
+        self.line_mut(nodes.class(slot)).gain(1);
+        true
+    }
+
     /// One call takes its turn in its class without joining the line, in which nothing waits: it starts as it comes.
     #[inline]
     pub(crate) fn pass(&mut self, nodes: &mut Nodes, slot: u32, class: Priority, now: Time) {

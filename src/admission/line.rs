@@ -157,6 +157,11 @@ impl Line {
         self.link_after(nodes, ahead, slot);
     }
 
+    /// A task in the line now stands for more calls.
+    pub(super) fn gain(&mut self, calls: usize) {
+        self.calls += calls;
+    }
+
     /// A task in the line now stands for fewer calls.
     pub(super) fn lighten(&mut self, by: u32) {
         self.calls -= by as usize;

@@ -202,6 +202,10 @@ impl<P: Clone> Core<P> {
 
     /// It is time to look again at what a prediction was relied on for.
     pub(super) fn check_balance(&mut self, now: Time) {
+        let processes = &self.pools[PoolId::Processes as usize];
+        if processes.workers.as_ref().is_some_and(|it| it.balance_check <= now) {
+            self.growing = None;
+        }
         for pool in &mut self.pools {
             if let Some(workers) = pool.workers.as_mut().filter(|it| it.balance_check <= now) {
                 workers.balance_check = Time::NEVER;

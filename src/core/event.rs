@@ -91,6 +91,8 @@ pub(crate) struct Submission<'a, P> {
     /// For how many calls of the same function it stands, one at least. More make it a *pack*, which takes
     /// that many task numbers and has no retries, delay, timeout or queue timeout.
     pub(crate) calls: u32,
+    /// Whether more calls of the function may join it while it waits, see [`Core::on_joined`](super::Core::on_joined).
+    pub(crate) grows: bool,
 }
 
 /// An attempt that came to its end by itself.

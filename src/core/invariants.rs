@@ -22,6 +22,10 @@ impl<P: Clone> Core<P> {
         }
         self.check_nothing_waits_in_vain();
         assert!(
+            self.growing.is_none_or(|slot| self.tasks[slot].state == State::Queued),
+            "what grows waits in a line"
+        );
+        assert!(
             !self.drained || self.pools.iter().all(|pool| pool.unresolved == 0),
             "nothing is unresolved after `Drained`"
         );
@@ -263,9 +267,11 @@ impl<P: Clone> Core<P> {
                 None => assert!(!has_place, "what may start does not wait"),
                 Some(workers) => {
                     let held_back = class != Priority::Critical && pool.waits_for_memory();
+                    let grows = self.growing.is_some() && workers.balance_check != Time::NEVER;
                     assert!(
                         !has_place
                             || held_back
+                            || grows
                             || workers.idle().is_empty()
                             || self.any_is_revoked(),
                         "what may start does not wait while a worker is idle"

@@ -104,6 +104,8 @@ pub(crate) struct Core<P> {
     pub(super) staged_report: Time,
     pub(super) pools: [Pool; PoolId::ALL.len()],
     pub(super) last_number: u64,
+    /// What the next call may join: the last that was submitted, in its line.
+    pub(super) growing: Option<u32>,
     pub(super) last_worker: u64,
     pub(super) stop: Option<StopMode>,
     pub(super) drained: bool,
@@ -128,6 +130,7 @@ impl<P: Clone> Core<P> {
             staged_report: Time::NEVER,
             pools: pools.map(Pool::new),
             last_number: 0,
+            growing: None,
             last_worker: 0,
             stop: None,
             drained: false,
@@ -236,6 +239,9 @@ impl<P: Clone> Core<P> {
     #[inline]
     pub(super) fn leave_line(&mut self, slot: u32) {
         let pool = self.tasks[slot].pool;
+        if self.growing == Some(slot) {
+            self.growing = None;
+        }
         self.pools[pool as usize].admission.remove(&mut self.nodes, slot);
         self.clear_warn_timer(slot);
     }

@@ -9,7 +9,7 @@
 //!
 //! Reading order: `effect`, `event` (what comes in), `task` (the record and its states), `workers` (the
 //! bookkeeping of worker processes) with `prediction` and `failures`, `machine` (the core itself and the primitives), then
-//! one file per group of events: `submit`, `attempt`, `retry`, `pack`, `process`, `claim`, `deadline`, `limits`, `late`,
+//! one file per group of events: `submit`, `attempt`, `retry`, `pack`, `growth`, `process`, `claim`, `deadline`, `limits`, `late`,
 //! `memory`, `shortage`, `stop`. All of them end with `schedule`, `recycle` and `fleet`. `info` answers questions,
 //! `invariants` says what must always hold.
 
@@ -23,6 +23,7 @@ mod effect;
 mod event;
 mod failures;
 mod fleet;
+mod growth;
 mod info;
 #[cfg(test)]
 mod invariants;

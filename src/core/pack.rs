@@ -36,6 +36,9 @@ impl<P: Clone> Core<P> {
             return Some(rest);
         }
         let slot = ticket.task.slot;
+        if self.growing == Some(slot) {
+            self.growing = None;
+        }
         let is_with_worker = self.tasks[slot].is_with_worker();
         if is_with_worker {
             self.count_splittable(slot, false);

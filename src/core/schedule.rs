@@ -91,6 +91,9 @@ impl<P: Clone> Core<P> {
                 && !needs_idle
                 && let Some(busy) = self.quick_place_behind(pool, class, now)
             {
+                if self.waits_to_grow(slot, busy, now) {
+                    break;
+                }
                 self.stage(slot, busy, now, out);
                 continue;
             }
@@ -102,6 +105,9 @@ impl<P: Clone> Core<P> {
             let Some(worker) = idle.or_else(behind) else {
                 break;
             };
+            if idle.is_none() && self.waits_to_grow(slot, worker, now) {
+                break;
+            }
             self.stage(slot, worker, now, out);
         }
     }

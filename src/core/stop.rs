@@ -14,6 +14,7 @@ impl<P: Clone> Core<P> {
             return;
         }
         self.stop = Some(mode);
+        self.growing = None;
         if mode >= StopMode::CancelQueued {
             // What is with a worker from the back to the front, as a ring likes it.
             let workers = self.pool(PoolId::Processes).workers.iter().flat_map(Workers::iter);

@@ -18,9 +18,12 @@ impl<P: Clone> Core<P> {
         submission: Submission<'_, P>,
         out: &mut Vec<Effect<P>>,
     ) -> Result<TaskId, Refused<P>> {
-        let Submission { pool: pool_id, options, calls, .. } = submission;
+        let Submission { pool: pool_id, options, calls, grows, .. } = submission;
         debug_assert!(calls > 0, "a task is one call at least");
-        debug_assert!(calls == 1 || options.is_plain(), "a pack has neither timers nor retries");
+        debug_assert!(
+            (calls == 1 && !grows) || options.is_plain(),
+            "a pack has neither timers nor retries"
+        );
         let delay = options.delay.filter(|delay| !delay.is_zero());
         let pool = self.pool(pool_id);
         let reason = if self.stop.is_some() {
@@ -34,6 +37,7 @@ impl<P: Clone> Core<P> {
         if let Some(reason) = reason {
             return Err(Refused { payload: submission.payload, reason });
         }
+        self.stop_growing(now, out);
         let number = self.last_number + 1;
         self.last_number += u64::from(calls);
         let queued_from = now + delay.unwrap_or(Duration::ZERO);
@@ -60,6 +64,9 @@ impl<P: Clone> Core<P> {
         match delay {
             Some(_) => self.delay(slot, queued_from),
             None => self.enqueue(now, slot),
+        }
+        if grows {
+            self.growing = Some(slot);
         }
         if !changes_nothing {
             self.schedule_in(pool_id, now, out);

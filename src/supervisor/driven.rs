@@ -296,7 +296,7 @@ mod tests {
         let name = Name { function: "x".into(), given: None };
         let options = Options { delay: Some(Duration::from_millis(1)), ..Options::DEFAULT };
         let payload = TaskCell::new(name, Pool::Threads, &options, Work::Spent);
-        let submission = Submission { pool: PoolId::Threads, options: &options, payload, calls: 1 };
+        let submission = Submission { pool: PoolId::Threads, options: &options, payload, calls: 1, grows: false };
         let accepted = driven.on_submitted(Time::ZERO, submission, &mut CoreEffects::new());
         accepted.expect("there is no bound");
         driven.arm();

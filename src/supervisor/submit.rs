@@ -153,7 +153,7 @@ impl Shared {
             return Err(NotTaken::Refused(SubmitError::DuplicateId(id.to_string())));
         }
         let submission =
-            Submission { pool: pool.into(), options, payload: Arc::clone(&cell), calls: 1 };
+            Submission { pool: pool.into(), options, payload: Arc::clone(&cell), calls: 1, grows: false };
         let answer = self
             .tell(&mut effects, |core, now, effects| core.on_submitted(now, submission, effects));
         if let (Ok(task), Some(id), Some(chosen)) = (&answer, id, &mut chosen) {
@@ -218,7 +218,7 @@ impl Shared {
         let options = Options { priority, ..Options::DEFAULT };
         let cell = TaskCell::new(name, Pool::Processes, &options, work);
         let pool = PoolId::Processes;
-        let submission = Submission { pool, options: &options, payload: cell, calls };
+        let submission = Submission { pool, options: &options, payload: cell, calls, grows: false };
         let mut effects = Effects::default();
         let answer = self.tell(&mut effects, |core, now, effects| {
             let answer = core.on_submitted(now, submission, effects);

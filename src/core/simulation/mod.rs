@@ -7,6 +7,7 @@
 
 mod dice;
 mod endings;
+mod growth;
 mod memory;
 mod oracle;
 mod shell;

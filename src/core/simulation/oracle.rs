@@ -24,7 +24,7 @@ pub(super) enum Cause {
 }
 
 /// One call.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Known {
     /// Of the task whose first call it is.
     payload: Option<Payload>,
@@ -144,6 +144,15 @@ impl Oracle {
             assert!(self.known.insert(call, known).is_none(), "a number is given once");
         }
         self.call(number).payload = Some(payload);
+    }
+
+    /// One more call has joined a pack.
+    pub(super) fn on_joined(&mut self, pack: u64, number: u64) {
+        *self.calls.get_mut(&pack).expect("what grows is known") += 1;
+        let first = &self.known[&pack];
+        assert_eq!(first.begins, 0, "what has begun does not grow");
+        let known = Known { payload: None, ..first.clone() };
+        assert!(self.known.insert(number, known).is_none(), "a number is given once");
     }
 
     /// The core accepted that a task was split.

@@ -237,7 +237,9 @@ impl World {
                 entry.begun_at = self.now;
             }
             let Entry { ticket, begun, .. } = *entry;
-            if begun == 1 && dice.one_in(2) {
+            // Of one that has overtaken another on its way here, and runs on, the begin is seen in time.
+            let runs_on = self.oracle.runs_until_killed(ticket.task);
+            if begun == 1 && (dice.one_in(2) || runs_on) {
                 process.outbox.push_back(Event::Begun(worker, ticket));
             }
             if begun > 1 && self.prompt {

@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) is_prompting: bool,
     pub(super) past: Vec<Event>,
     pub(super) tasks: Vec<TaskId>,
+    /// The pack that was submitted last, if it was one that grows.
+    pub(super) growing: Option<TaskId>,
     /// How likely a worker dies before it is ready: one in this many.
     pub(super) sickness: u64,
     pub(super) healthy: bool,
@@ -130,6 +132,7 @@ impl World {
             is_prompting: false,
             past: Vec::new(),
             tasks: Vec::new(),
+            growing: None,
             sickness,
             healthy: false,
             tells: crate::dice::number_from("ATASKER_SEED").is_some(),
@@ -153,6 +156,8 @@ impl World {
             match self.dice.below(40) {
                 0..8 => self.submit(),
                 8..10 => self.cancel(),
+                18..21 => self.join(),
+                21 => self.attend(),
                 10..12 => self.pass_time(),
                 17 => self.suspend(),
                 16 => self.split_some(),
@@ -253,18 +258,21 @@ impl World {
     fn submit(&mut self) {
         let pool = PoolId::ALL[self.dice.index(PoolId::ALL.len())];
         let calls = if self.dice.one_in(3) { 1 + self.dice.below(6) as u32 } else { 1 };
+        let grows = self.dice.one_in(3);
         let mut options = options(&mut self.dice);
-        if calls > 1 {
+        if calls > 1 || grows {
             options = Options { priority: options.priority, ..Options::DEFAULT };
         }
         let number = self.tasks.len() as u64 + 1;
         let payload = Arc::new(number);
         let mut out = Vec::new();
-        let submission = Submission { pool, options: &options, payload: payload.clone(), calls };
+        let submission =
+            Submission { pool, options: &options, payload: payload.clone(), calls, grows };
         match self.core.on_submitted(self.now, submission, &mut out) {
             Ok(task) => {
                 assert_eq!(task.number(), number, "numbers count what was accepted");
                 self.oracle.on_submitted(number, calls, (payload, pool, options, self.now));
+                self.growing = grows.then_some(task);
                 let call = |index| TaskId { number: number + u64::from(index), ..task };
                 self.tasks.extend((0..calls).map(call));
             }
