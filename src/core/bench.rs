@@ -66,8 +66,13 @@ impl Queue {
     }
 
     fn submit(&mut self, payload: u64) {
-        let submission =
-            Submission { pool: PoolId::Threads, options: &Options::DEFAULT, payload, calls: 1, grows: false };
+        let submission = Submission {
+            pool: PoolId::Threads,
+            options: &Options::DEFAULT,
+            payload,
+            calls: 1,
+            grows: false,
+        };
         let accepted = self.core.on_submitted(self.now, submission, &mut self.out);
         accepted.expect("the queue has no bound");
     }
@@ -141,8 +146,13 @@ impl Rings {
     }
 
     fn submit(&mut self, payload: u64) {
-        let submission =
-            Submission { pool: PoolId::Processes, options: &Options::DEFAULT, payload, calls: 1, grows: false };
+        let submission = Submission {
+            pool: PoolId::Processes,
+            options: &Options::DEFAULT,
+            payload,
+            calls: 1,
+            grows: false,
+        };
         let accepted = self.core.on_submitted(self.now, submission, &mut self.out);
         accepted.expect("the queue has no bound");
         self.perform();

@@ -10,10 +10,11 @@ use super::callbacks::Callbacks;
 use super::driven::Driven;
 use super::error::StartError;
 use super::executor::{Executor, Workers};
+use super::gather::Gathering;
 use super::info::Counters;
 #[cfg(feature = "async")]
 use super::loops::Loops;
-use super::map::Paces;
+use super::paces::Paces;
 use super::schedulers::Schedulers;
 use super::shared::{Drained, Shared, Space};
 use super::timer::Timer;
@@ -357,6 +358,7 @@ impl SupervisorBuilder {
             counters,
             schedulers: Schedulers::default(),
             paces: Paces::default(),
+            gathering: Gathering::default(),
             #[cfg(feature = "async")]
             loops: Loops::default(),
             this: this.clone(),

@@ -10,11 +10,14 @@ use tracing::level_filters::LevelFilter;
 
 use super::info::Counters;
 use super::shared::{CoreEffects, Effects, ShellCore};
+use crate::codec::CodecId;
 use crate::core::{Effect, Killed, LATE, Time};
 use crate::say::is_heard;
-use crate::task::cell::TaskCell;
+use crate::task::cell::{Function, TaskCell};
 use crate::task::id::{TaskId, Ticket, WorkerId};
-use crate::transport::{Fate, Kill, Link, Revoke, Staged};
+use crate::task::options::Priority;
+use crate::task::pack::{News, Pack};
+use crate::transport::{Fate, Kill, Link, PackOutcomes, Revoke, Staged};
 
 /// What one lock guards.
 pub(crate) struct Driven {
@@ -28,6 +31,19 @@ pub(crate) struct Driven {
     /// Empty; kept for its memory.
     room: CoreEffects,
     counters: Arc<Counters>,
+    /// What calls of one function join, as long as it waits.
+    growing: Option<Growing>,
+    /// Who is to be told of the ends of calls in packs, by what is said next.
+    news: Vec<News>,
+}
+
+/// A pack that was submitted as one that grows.
+struct Growing {
+    task: TaskId,
+    cell: Arc<TaskCell>,
+    pack: Arc<Pack>,
+    /// With how many calls it is full.
+    calls_max: u32,
 }
 
 /// What came of [`Driven::split_in_ring`].
@@ -59,7 +75,16 @@ impl DerefMut for Driven {
 impl Driven {
     pub(crate) fn new(core: ShellCore, counters: Arc<Counters>) -> Self {
         let (seen, late) = (Time::ZERO, Time::NEVER);
-        Self { core, links: Vec::new(), seen, late, room: CoreEffects::new(), counters }
+        Self {
+            core,
+            links: Vec::new(),
+            seen,
+            late,
+            room: CoreEffects::new(),
+            counters,
+            growing: None,
+            news: Vec::new(),
+        }
     }
 
     pub(crate) fn add_link(&mut self, worker: WorkerId, link: Arc<dyn Link>) {
@@ -113,6 +138,9 @@ impl Driven {
             self.settle_many(now, &mut told, effects);
         }
         self.room = told;
+        if !self.news.is_empty() {
+            effects.news.append(&mut self.news);
+        }
     }
 
     fn settle_many(&mut self, now: Time, told: &mut CoreEffects, effects: &mut Effects) {
@@ -218,14 +246,64 @@ impl Driven {
             Kill::NotBegun => Killed::NotBegun,
             Kill::Won { begun, finished } => {
                 if let Some((outcomes, cell)) = finished.zip(self.cell(ticket)) {
-                    self.counters.add_outcomes(&outcomes);
-                    cell.with_pack(|slice| slice.on_outcomes(outcomes, 0));
+                    self.on_pack_outcomes(&cell, ticket, outcomes, 0, None);
                 }
                 self.split(now, ticket, begun, told);
                 Killed::Won
             }
         };
         self.core.on_kill_settled(now, worker, ticket, killed, told);
+    }
+
+    /// Calls of a pack have ended, after so many nanoseconds for all so far.
+    pub(crate) fn on_pack_outcomes(
+        &mut self,
+        cell: &TaskCell,
+        ticket: Ticket,
+        outcomes: PackOutcomes,
+        ran_ns: u64,
+        pid: Option<u32>,
+    ) {
+        self.counters.add_outcomes(&outcomes);
+        let queued = self.core.task(ticket.task).and_then(|task| {
+            let begun_at = task.begun_at?;
+            Some(begun_at.since(task.queued_from))
+        });
+        let queued = queued.unwrap_or_default();
+        let news = cell.with_pack(|slice| slice.on_outcomes(outcomes, ran_ns, pid, queued));
+        self.news.extend(news.flatten());
+    }
+
+    /// What calls may join from now on.
+    pub(crate) fn let_grow(
+        &mut self,
+        task: TaskId,
+        cell: Arc<TaskCell>,
+        pack: Arc<Pack>,
+        calls_max: u32,
+    ) {
+        self.growing = Some(Growing { task, cell, pack, calls_max });
+    }
+
+    /// A call like those in the pack that grows joins it. Its number in the pack, and as a task.
+    pub(crate) fn join(
+        &mut self,
+        function: &Function,
+        codec: CodecId,
+        priority: Priority,
+        arguments: &[u8],
+    ) -> Option<(Arc<Pack>, u32, TaskId)> {
+        let Growing { task, cell, pack, calls_max } = self.growing.as_ref()?;
+        let fits = pack.is_of(function, codec, priority)
+            && pack.calls() < *calls_max
+            && pack.has_room(arguments.len());
+        let joined = if fits { self.core.on_joined(*task) } else { None };
+        let Some(id) = joined else {
+            self.growing = None;
+            return None;
+        };
+        let call = cell.with_pack(|slice| slice.push(arguments)).expect("a waiting task is open");
+        Some((Arc::clone(pack), call, id))
     }
 
     /// The worker died; of a pack that it had begun, the rest goes on elsewhere.
@@ -296,7 +374,13 @@ mod tests {
         let name = Name { function: "x".into(), given: None };
         let options = Options { delay: Some(Duration::from_millis(1)), ..Options::DEFAULT };
         let payload = TaskCell::new(name, Pool::Threads, &options, Work::Spent);
-        let submission = Submission { pool: PoolId::Threads, options: &options, payload, calls: 1, grows: false };
+        let submission = Submission {
+            pool: PoolId::Threads,
+            options: &options,
+            payload,
+            calls: 1,
+            grows: false,
+        };
         let accepted = driven.on_submitted(Time::ZERO, submission, &mut CoreEffects::new());
         accepted.expect("there is no bound");
         driven.arm();

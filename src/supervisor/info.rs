@@ -190,6 +190,8 @@ impl From<Pool> for PoolId {
 /// What the core tells of a task, taken out of its lock.
 struct View {
     id: TaskId,
+    /// How many there are, with the numbers from this on.
+    calls: u32,
     cell: Arc<TaskCell>,
     pool: PoolId,
     class: Priority,
@@ -206,6 +208,7 @@ impl View {
     fn of(task: core::TaskInfo<'_, Arc<TaskCell>>) -> Self {
         Self {
             id: task.id,
+            calls: task.calls,
             cell: Arc::clone(task.payload),
             pool: task.pool,
             class: task.class,
@@ -216,6 +219,18 @@ impl View {
             worker: task.worker,
             ticket: task.ticket,
         }
+    }
+
+    /// The numbers of its calls that have not ended.
+    fn open_calls(&self) -> impl Iterator<Item = TaskId> {
+        let calls = (0..u64::from(self.calls))
+            .map(|call| TaskId { number: self.id.number + call, ..self.id });
+        calls.filter(|&id| self.is_open(id))
+    }
+
+    /// Whether a call has not ended.
+    fn is_open(&self, id: TaskId) -> bool {
+        !self.cell.is_pack || !self.cell.with_pack(|slice| slice.has_ended(id)).unwrap_or(true)
     }
 
     /// Where it was when it was last asked.
@@ -277,7 +292,8 @@ impl Shared {
         let mut views: Vec<_> = core.tasks().map(View::of).collect();
         drop(core);
         views.sort_unstable_by_key(|view| view.id);
-        views.iter().map(|view| self.describe(view, now)).collect()
+        let calls = views.iter().flat_map(|view| view.open_calls().map(move |id| (view, id)));
+        calls.map(|(view, id)| self.describe(view, id, now)).collect()
     }
 
     pub(crate) fn task_info(&self, task: TaskId) -> Option<TaskInfo> {
@@ -285,7 +301,7 @@ impl Shared {
         let now = self.timer.now();
         let view = View::of(core.task(task)?);
         drop(core);
-        Some(self.describe(&view, now))
+        view.is_open(task).then(|| self.describe(&view, task, now))
     }
 
     pub(crate) fn find_task(&self, key: TaskKey<'_>) -> Option<TaskInfo> {
@@ -303,7 +319,7 @@ impl Shared {
         }
     }
 
-    fn describe(&self, view: &View, now: Time) -> TaskInfo {
+    fn describe(&self, view: &View, id: TaskId, now: Time) -> TaskInfo {
         let waited_until = view.begun_at.unwrap_or(now);
         let ended = Ended {
             status: match view.state {
@@ -321,7 +337,7 @@ impl Shared {
         };
         let progress = view.progress(&self.executor);
         let stack = view.stack(&self.executor);
-        TaskInfo { progress, stack, ..ended.into_info(view.id, &view.cell.name) }
+        TaskInfo { progress, stack, ..ended.into_info(id, &view.cell.name) }
     }
 
     /// End a task as cancelled, if nothing else has ended it.

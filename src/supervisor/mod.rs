@@ -13,6 +13,7 @@ pub(crate) mod driven;
 pub(crate) mod error;
 pub(crate) mod executor;
 pub(crate) mod external;
+mod gather;
 pub(crate) mod info;
 mod looks;
 #[cfg(feature = "async")]
@@ -20,6 +21,7 @@ pub(crate) mod loops;
 pub(crate) mod map;
 mod memory;
 mod owner;
+mod paces;
 pub(crate) mod patience;
 mod perform;
 mod poison;

@@ -10,10 +10,11 @@ use super::shared::{Effects, Next, Shared, ThreadItem};
 use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
 use crate::registry::panics;
 use crate::say::say;
-use crate::task::cell::{Farewell, Payload, TaskCell};
+use crate::task::cell::{Farewell, Payload, TaskCell, Work};
 use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::id::{TaskId, Ticket};
 use crate::task::info::{Ended, Pool, TaskStatus};
+use crate::task::pack::{News, PartHistory};
 
 /// What an attempt that has just ended left behind, for the task to be resolved with if the core says so.
 pub(crate) struct Arrived {
@@ -107,6 +108,9 @@ impl Shared {
                 warn, target: "atasker::supervisor", ?lost,
                 "this process was suspended; what runs is given that time again"
             );
+        }
+        for news in effects.news.drain(..) {
+            self.tell_news(news);
         }
         let mut freed = effects.placed;
         if effects.kept.len() == 1 {
@@ -286,6 +290,11 @@ impl Shared {
             returned_error,
         };
         let Farewell { unused, callback } = cell.resolve(outcome, ended);
+        if status == TaskStatus::Completed
+            && let Work::Encoded { index, .. } = &unused
+        {
+            self.paces.learn(&self.executor, *index, ran.as_nanos() as u64);
+        }
         // What was never run is the user's, and so is its Drop.
         if !unused.is_plain() {
             let unused = unused.without_seat();
@@ -345,10 +354,15 @@ impl Shared {
             let fail =
                 |id| TaskError::new(Some(id), cell.name.clone(), history.attempts, kind.clone());
             // Counted before anybody can see it.
-            cell.with_pack(|slice| {
+            let (pid, queued) = (self.pid_of(history), history.queued);
+            let of_part = PartHistory { pid, queued, ran: history.ran };
+            let news = cell.with_pack(|slice| {
                 self.counters.add(status, u64::from(slice.missing()));
-                slice.fail(fail);
+                slice.fail(of_part, fail)
             });
+            if let Some(news) = news.flatten() {
+                self.tell_news(news);
+            }
         }
         say!(
             debug, target: "atasker::task", task = task.number(), name = %cell.name.function, ?ending,
@@ -356,6 +370,10 @@ impl Shared {
             "a pack ended"
         );
         drop(cell.give_back());
+    }
+
+    fn tell_news(&self, news: News) {
+        news.tell(|callback| self.run_callback(callback));
     }
 
     fn warn(&self, task: TaskId, cell: &Arc<TaskCell>, level: WarnLevel, waited: Duration) {

@@ -23,6 +23,7 @@ pub(crate) struct Desk {
 
 /// Outcomes of calls of a pack.
 struct OfPack {
+    pid: u32,
     ticket: Ticket,
     outcomes: PackOutcomes,
     ran_ns: u64,
@@ -61,7 +62,7 @@ fn sort(
             arrivals.push(ticket.task, arrived);
         }
         Outcomes::OfPack(outcomes) => {
-            packs.push(OfPack { ticket, outcomes, ran_ns, begun });
+            packs.push(OfPack { pid, ticket, outcomes, ran_ns, begun });
             if begun.is_some() {
                 finished.push(Finished { ticket, finish: Finish::Returned, ran });
             }
@@ -90,10 +91,17 @@ impl Shared {
                 desk.sort_all(&mut arrivals);
             }
             let any = !desk.finished.is_empty() || !desk.packs.is_empty();
-            for OfPack { ticket, outcomes, ran_ns, begun } in desk.packs.drain(..) {
-                self.counters.add_outcomes(&outcomes);
-                let Some(cell) = driven.cell(ticket) else { continue };
-                cell.with_pack(|slice| slice.on_outcomes(outcomes, ran_ns));
+            for OfPack { pid, ticket, outcomes, ran_ns, begun } in desk.packs.drain(..) {
+                let Some(cell) = driven.cell(ticket) else {
+                    self.counters.add_outcomes(&outcomes);
+                    continue;
+                };
+                driven.on_pack_outcomes(&cell, ticket, outcomes, ran_ns, Some(pid));
+                let pace =
+                    cell.with_pack(|slice| Some((slice.pack.index(), slice.pack.pace_ns()?)));
+                if let Some((index, pace_ns)) = pace.flatten() {
+                    self.paces.learn(&self.executor, index, pace_ns);
+                }
                 if let Some(begun) = begun {
                     driven.split(now, ticket, begun, told);
                 }

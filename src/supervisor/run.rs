@@ -16,6 +16,7 @@ use crate::task::cell::{Function, Payload, Returned, Work};
 use crate::task::current::{self, Here};
 use crate::task::error::{PanicReport, TaskErrorKind};
 use crate::task::id::Ticket;
+use crate::task::outcome::failure_kind;
 use crate::transport::frame::{Outcome, OutcomeFrame};
 
 /// The outcome of an attempt in the words of the core and of the handle.
@@ -194,23 +195,12 @@ pub(crate) fn judge(frame: OutcomeFrame, pid: impl FnOnce() -> Option<u32>) -> J
 
 #[cold]
 fn judge_failure(outcome: Outcome, pid: Option<u32>) -> Judged {
-    match outcome {
-        Outcome::Returned { .. } => unreachable!("what was returned is no failure"),
-        Outcome::Panicked { message, location } => {
-            failed(Finish::Panicked, panicked(message, location, pid))
-        }
-        Outcome::Unencodable { message } => {
-            let reason = format!("the worker could not encode it: {message}");
-            failed(Finish::Returned, TaskErrorKind::Undeliverable { reason })
-        }
-        Outcome::Undeliverable { message: reason } => {
-            failed(Finish::Returned, TaskErrorKind::Undeliverable { reason })
-        }
-        Outcome::UnknownFunction { message: reason }
-        | Outcome::BadArguments { message: reason } => {
-            failed(Finish::Refused, TaskErrorKind::Rejected { reason })
-        }
-    }
+    let finish = match &outcome {
+        Outcome::Panicked { .. } => Finish::Panicked,
+        Outcome::UnknownFunction { .. } | Outcome::BadArguments { .. } => Finish::Refused,
+        _ => Finish::Returned,
+    };
+    failed(finish, failure_kind(outcome, pid))
 }
 
 fn panicked(message: String, location: Option<String>, pid: Option<u32>) -> TaskErrorKind {

@@ -15,10 +15,11 @@ use super::builder::Settings;
 use super::callbacks::Callbacks;
 use super::driven::Driven;
 use super::executor::Executor;
+use super::gather::Gathering;
 use super::info::Counters;
 #[cfg(feature = "async")]
 use super::loops::Loops;
-use super::map::Paces;
+use super::paces::Paces;
 use super::perform::Arrivals;
 use super::receive::Desk;
 use super::schedulers::Schedulers;
@@ -27,10 +28,11 @@ use crate::background::registry::Registry;
 use crate::core::{Core, Effect, Time};
 use crate::registry::panics;
 use crate::sync::{Mutex, Wish, wait_on};
-use crate::task::cell::{Callback, TaskCell};
+use crate::task::cell::{Callback, Function, TaskCell};
 use crate::task::handle::TaskOwner;
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::info::TaskInfo;
+use crate::task::pack::News;
 use crate::threads::ThreadPool;
 use crate::transport::Link;
 
@@ -48,6 +50,8 @@ pub(crate) struct Effects {
     pub(crate) wakes: SmallVec<[Arc<dyn Link>; 1]>,
     /// Attempts that were put into a ring. Only if somebody may want to know; told after the lock is released.
     pub(crate) staged: Vec<(WorkerId, Ticket)>,
+    /// Who is to be told of the ends of calls in packs.
+    pub(crate) news: Vec<News>,
     /// Something has left its queue.
     pub(crate) placed: bool,
     /// For how long nobody looked, though something was due.
@@ -58,7 +62,10 @@ impl Effects {
     /// Whether there is more to do than to wake workers, and to say that a place has become free.
     #[inline]
     pub(crate) fn leaves_more(&self) -> bool {
-        !self.kept.is_empty() || !self.staged.is_empty() || self.suspended.is_some()
+        !self.kept.is_empty()
+            || !self.staged.is_empty()
+            || !self.news.is_empty()
+            || self.suspended.is_some()
     }
 }
 
@@ -96,6 +103,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) schedulers: Schedulers,
     pub(crate) paces: Paces,
+    pub(crate) gathering: Gathering,
     #[cfg(feature = "async")]
     pub(crate) loops: Loops,
     pub(crate) this: Weak<Shared>,
@@ -150,6 +158,11 @@ impl Shared {
         std::ptr::from_ref(self).addr()
     }
 
+    /// How long calls of the function took lately, in nanoseconds.
+    pub(crate) fn pace_of(&self, function: &Function) -> Option<u64> {
+        self.paces.of_function(&self.executor, function)
+    }
+
     pub(crate) fn run_callback(&self, callback: Callback) {
         self.callbacks.run(callback, self.address());
     }
@@ -175,10 +188,12 @@ impl TaskOwner for Shared {
     }
 
     fn wait_for(&self, wish: &Wish<'_>) -> bool {
+        self.stop_gathering();
         self.executor.wait_for(self, wish)
     }
 
     fn attend(&self) {
+        self.stop_gathering();
         self.executor.attend();
     }
 

@@ -13,8 +13,9 @@ use super::shared::{Effects, Next, Shared};
 use crate::core::{PoolId, RefuseReason, Submission};
 use crate::say::say;
 use crate::sys;
-use crate::task::call::{Call, declared_of};
+use crate::task::call::{Call, ReadResult, declared_of};
 use crate::task::cell::{TaskCell, Work};
+use crate::task::end::End;
 use crate::task::error::{SubmitError, TrySubmitError};
 use crate::task::handle::{TaskHandle, TaskOwner};
 use crate::task::id::TaskId;
@@ -137,6 +138,12 @@ impl Shared {
             }
         };
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
+        if pool == Pool::Processes
+            && self.settings.packs
+            && let Some((pack, call, task)) = self.gather(&name, &work, options)
+        {
+            return Ok(self.handle(End::in_pack(pack, call), task, read));
+        }
         #[cfg(feature = "async")]
         if pool == Pool::Loops || wanted.is_some() {
             self.take_seat(&name.function, &mut work, wanted.as_deref())
@@ -152,8 +159,13 @@ impl Shared {
         {
             return Err(NotTaken::Refused(SubmitError::DuplicateId(id.to_string())));
         }
-        let submission =
-            Submission { pool: pool.into(), options, payload: Arc::clone(&cell), calls: 1, grows: false };
+        let submission = Submission {
+            pool: pool.into(),
+            options,
+            payload: Arc::clone(&cell),
+            calls: 1,
+            grows: false,
+        };
         let answer = self
             .tell(&mut effects, |core, now, effects| core.on_submitted(now, submission, effects));
         if let (Ok(task), Some(id), Some(chosen)) = (&answer, id, &mut chosen) {
@@ -171,8 +183,7 @@ impl Shared {
                 if pool == Pool::Loops {
                     self.on_accepted_for_loop(&cell, task);
                 }
-                let owner: Weak<dyn TaskOwner> = self.this.clone();
-                Ok(TaskHandle::new(cell, task, owner, read))
+                Ok(self.handle(End::Alone(cell), task, read))
             }
             Err(refused) => {
                 drop(refused.payload);
@@ -190,6 +201,11 @@ impl Shared {
 }
 
 impl Shared {
+    fn handle<T>(&self, end: End, task: TaskId, read: ReadResult<T>) -> TaskHandle<T> {
+        let owner: Weak<dyn TaskOwner> = self.this.clone();
+        TaskHandle::new(end, task, owner, read)
+    }
+
     /// Whether small calls may travel together.
     pub(crate) fn packs_calls(&self) -> bool {
         self.settings.packs
@@ -213,7 +229,7 @@ impl Shared {
         self.executor.look();
         let index = self.executor.admit(self, &builder.function)?.index;
         let (name, calls) = (builder.name.clone(), builder.calls());
-        let pack = builder.finish(index);
+        let pack = builder.finish(index, priority);
         let work = Work::Pack(PackSlice::whole(Arc::clone(&pack)));
         let options = Options { priority, ..Options::DEFAULT };
         let cell = TaskCell::new(name, Pool::Processes, &options, work);

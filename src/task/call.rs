@@ -50,7 +50,7 @@ pub struct Call<T> {
 }
 
 /// A call with longer arguments travels alone.
-const PACKED_BYTES_MAX: usize = 1 << 10;
+pub(crate) const PACKED_BYTES_MAX: usize = 1 << 10;
 
 /// How the handle makes the caller's value of what came back.
 pub(crate) enum ReadResult<T> {

@@ -6,11 +6,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
 
 use super::crash::CrashReport;
 use super::error::TaskError;
 use super::info::{Ended, Pool};
+use super::listener::Listener;
 use super::options::{Options, Priority};
 use super::pack::PackSlice;
 use super::quarantine::Quarantine;
@@ -18,7 +18,7 @@ use super::said::Said;
 #[cfg(feature = "async")]
 use crate::async_loop::{AsyncLoop, FutureWork};
 use crate::codec::{CodecId, EncodeError, Encoded};
-use crate::registry::{TaskEntry, panics};
+use crate::registry::TaskEntry;
 use crate::sync::Mutex;
 use crate::transport::CallFrame;
 
@@ -162,22 +162,6 @@ pub(crate) type Outcome = Result<Stored, TaskError>;
 
 /// Runs on the supervisor's callback thread.
 pub(crate) type Callback = Box<dyn FnOnce() + Send>;
-/// Gets the outcome and the number of attempts.
-type OutcomeCallback = Box<dyn FnOnce(Outcome, u32) + Send>;
-
-/// Who is to be told when the task has ended. A handle has one owner, so there is at most one.
-enum Listener {
-    Nobody,
-    Waker(Waker),
-    Queue(Arc<dyn Completions>, usize),
-    Callback(OutcomeCallback),
-}
-
-/// Collects the ends of many tasks.
-pub(crate) trait Completions: Send + Sync {
-    fn on_ended(&self, index: usize);
-}
-
 /// What the cell holds before and after the end.
 enum Life {
     Open {
@@ -283,7 +267,7 @@ impl TaskCell {
                 shared: arguments.shared(),
                 attachments: arguments.attachments(),
             })),
-            Life::Open { work: Work::Pack(slice), .. } => Some(use_it(slice.frame())),
+            Life::Open { work: Work::Pack(slice), .. } => Some(slice.with_frame(use_it)),
             _ => None,
         }
     }
@@ -405,11 +389,7 @@ impl TaskCell {
         // Pairs with the acquire in `is_done`; the mutex covers the outcome itself.
         self.done.store(true, Ordering::Release);
         drop(life);
-        match listener {
-            Listener::Waker(waker) => panics::wake(waker),
-            Listener::Queue(queue, index) => queue.on_ended(index),
-            Listener::Nobody | Listener::Callback(_) => {}
-        }
+        let _none = listener.tell(|| unreachable!("a callback was given its outcome"));
         Farewell { unused, callback }
     }
 
@@ -440,36 +420,8 @@ impl TaskCell {
         }
     }
 
-    /// Have `waker` woken at the end. `false`: the end has already come.
-    pub(crate) fn wake_at_end(&self, waker: &Waker) -> bool {
-        self.listen(Listener::Waker(waker.clone())).is_ok()
-    }
-
-    /// Have `queue` told at the end; at once if it has already come.
-    pub(crate) fn queue_at_end(&self, queue: Arc<dyn Completions>, index: usize) {
-        if let Err(Listener::Queue(queue, index)) = self.listen(Listener::Queue(queue, index)) {
-            queue.on_ended(index);
-        }
-    }
-
-    /// Have `callback` called at the end. If that has already come, it is returned, ready to be run.
-    pub(crate) fn call_at_end(&self, callback: OutcomeCallback) -> Option<Callback> {
-        match self.listen(Listener::Callback(callback)) {
-            Err(Listener::Callback(callback)) => {
-                let (outcome, attempts) = self.take_outcome()?;
-                Some(Box::new(move || callback(outcome, attempts)))
-            }
-            _ => None,
-        }
-    }
-
-    /// Nobody waits any more.
-    pub(crate) fn stop_listening(&self) {
-        let before = self.listen(Listener::Nobody);
-        drop(before);
-    }
-
-    fn listen(&self, new: Listener) -> Result<Listener, Listener> {
+    /// Who is to be told of the end from now on, in place of who was. It comes back if the end has come.
+    pub(crate) fn listen(&self, new: Listener) -> Result<Listener, Listener> {
         match &mut *self.life.lock() {
             Life::Open { listener, .. } => Ok(std::mem::replace(listener, new)),
             Life::Ended { .. } => Err(new),

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::call::ReadResult;
-use super::cell::{Callback, Outcome, TaskCell};
+use super::cell::{Callback, Outcome};
+use super::end::End;
 use super::error::{TaskError, TaskErrorKind};
 use super::id::TaskId;
-use super::info::{Ended, Pool, Progress, TaskInfo, TaskStatus};
+use super::info::{Pool, Progress, TaskInfo, TaskStatus};
 use super::wait::wait_for;
 use crate::registry::panics;
 use crate::sync::Wish;
@@ -51,7 +52,7 @@ pub(crate) trait TaskOwner: Send + Sync {
 /// ```
 #[must_use = "the task runs on without its handle; drop it explicitly to detach"]
 pub struct TaskHandle<T> {
-    cell: Arc<TaskCell>,
+    end: End,
     id: TaskId,
     owner: Weak<dyn TaskOwner>,
     read: ReadResult<T>,
@@ -59,12 +60,12 @@ pub struct TaskHandle<T> {
 
 impl<T> TaskHandle<T> {
     pub(crate) fn new(
-        cell: Arc<TaskCell>,
+        end: End,
         id: TaskId,
         owner: Weak<dyn TaskOwner>,
         read: ReadResult<T>,
     ) -> Self {
-        Self { cell, id, owner, read }
+        Self { end, id, owner, read }
     }
 
     /// The task's number in its supervisor.
@@ -74,7 +75,7 @@ impl<T> TaskHandle<T> {
 
     /// Whether the task has ended. Does not wait.
     pub fn is_done(&self) -> bool {
-        self.cell.is_done() || {
+        self.end.is_done() || {
             self.attend();
             false
         }
@@ -95,12 +96,8 @@ impl<T> TaskHandle<T> {
             return Err(error);
         }
         self.wait_until(None, true);
-        let Self { cell, id, read, .. } = self;
-        // Mostly nobody else has it any more, and so nobody its lock.
-        match Arc::try_unwrap(cell) {
-            Ok(cell) => cell.into_taken(|taken, name| read_taken(taken, read, id, name)),
-            Err(cell) => read_taken(cell.take_outcome(), read, id, &cell.name),
-        }
+        let Self { end, id, read, .. } = self;
+        end.into_taken(|taken, name| read_taken(taken, read, id, name))
     }
 
     /// Wait at most `timeout`. `None`: the task has not ended; wait again, or cancel it.
@@ -145,7 +142,7 @@ impl<T> TaskHandle<T> {
     /// ```
     #[expect(clippy::must_use_candidate, reason = "cancelling without looking is fine")]
     pub fn cancel(&self) -> bool {
-        !self.cell.is_done()
+        !self.end.is_done()
             && self.forked().is_none()
             && self.owner.upgrade().is_some_and(|owner| owner.cancel(self.id))
     }
@@ -170,12 +167,12 @@ impl<T> TaskHandle<T> {
         if let Some(error) = self.forked() {
             return callback(Err(error));
         }
-        let (id, read, name) = (self.id, self.read, self.cell.name.clone());
+        let (id, read, name) = (self.id, self.read, self.end.name().clone());
         let callback = Box::new(move |outcome: Outcome, attempts: u32| {
             callback(read_outcome(outcome, read, id, &name, attempts));
         });
         self.attend();
-        if let Some(ready) = self.cell.call_at_end(callback) {
+        if let Some(ready) = self.end.call_at_end(callback) {
             match self.owner.upgrade() {
                 Some(owner) if !is_forked_child() => owner.run_callback(ready),
                 _ => ready(),
@@ -186,8 +183,8 @@ impl<T> TaskHandle<T> {
     /// What is known about the task now.
     pub fn info(&self) -> TaskInfo {
         loop {
-            if let Some(ended) = self.cell.ended() {
-                return ended.into_info(self.id, &self.cell.name);
+            if let Some(ended) = self.end.ended() {
+                return ended.into_info(self.id, self.end.name());
             }
             if let Some(error) = self.forked() {
                 return self.info_of_lost(error.status());
@@ -207,7 +204,7 @@ impl<T> TaskHandle<T> {
     /// How far the task says that it has come: the last of what it told [`progress`](crate::progress) in its
     /// present attempt. `None` if it has said nothing, or does not run (any more).
     pub fn progress(&self) -> Option<Progress> {
-        if self.cell.is_done() || is_forked_child() {
+        if self.end.is_done() || is_forked_child() {
             return None;
         }
         self.owner.upgrade()?.info(self.id)?.progress
@@ -215,24 +212,14 @@ impl<T> TaskHandle<T> {
 
     /// All that can be told, by a forked child of a task that had not ended, or of one that ends just now.
     fn info_of_lost(&self, status: TaskStatus) -> TaskInfo {
-        let ended = Ended {
-            status,
-            priority: self.cell.priority,
-            pool: self.cell.pool,
-            attempts: 0,
-            queued: Duration::ZERO,
-            ran: Duration::ZERO,
-            pid: None,
-            returned_error: None,
-        };
-        ended.into_info(self.id, &self.cell.name)
+        self.end.lost(status).into_info(self.id, self.end.name())
     }
 
     /// In a forked child nobody will ever end the task.
     fn forked(&self) -> Option<TaskError> {
-        let lost = !self.cell.is_done() && is_forked_child();
+        let lost = !self.end.is_done() && is_forked_child();
         lost.then(|| {
-            TaskError::new(Some(self.id), self.cell.name.clone(), 0, TaskErrorKind::Forked)
+            TaskError::new(Some(self.id), self.end.name().clone(), 0, TaskErrorKind::Forked)
         })
     }
 
@@ -246,8 +233,8 @@ impl<T> TaskHandle<T> {
         }
     }
 
-    pub(crate) fn cell(&self) -> &Arc<TaskCell> {
-        &self.cell
+    pub(crate) fn end(&self) -> &End {
+        &self.end
     }
 
     /// Take the value of a task that has ended, or, in a forked child, never will.
@@ -255,43 +242,43 @@ impl<T> TaskHandle<T> {
         if let Some(error) = self.forked() {
             return Err(error);
         }
-        read_taken(self.cell.take_outcome(), self.read, self.id, &self.cell.name)
+        read_taken(self.end.take_outcome(), self.read, self.id, self.end.name())
     }
 
     /// Its supervisor, if threads that wait for this task can be of use to it.
     pub(crate) fn looking_owner(&self) -> Option<Arc<dyn TaskOwner>> {
-        self.owner.upgrade().filter(|_| self.cell.pool == Pool::Processes)
+        self.owner.upgrade().filter(|_| self.end.pool() == Pool::Processes)
     }
 
     /// Wait by looking after the rings through which the task ends. `false`: there are none, or somebody else does.
     pub(crate) fn wait_looking(&self) -> bool {
         self.looking_owner()
-            .is_some_and(|owner| self.cell.is_done() || self.wish(None, |end| owner.wait_for(end)))
+            .is_some_and(|owner| self.end.is_done() || self.wish(None, |end| owner.wait_for(end)))
     }
 
     /// Its end, as something to wait for.
     fn wish<R>(&self, until: Option<Instant>, with: impl FnOnce(&Wish<'_>) -> R) -> R {
         with(&Wish {
-            is_done: &|| self.cell.is_done(),
-            wake_when_done: &|waker| self.cell.wake_at_end(waker),
+            is_done: &|| self.end.is_done(),
+            wake_when_done: &|waker| self.end.wake_at_end(waker),
             until,
         })
     }
 
     /// `lends`: this thread may receive from a channel meanwhile, for as long as that takes.
     fn wait_until(&self, until: Option<Instant>, lends: bool) -> bool {
-        if self.cell.is_done() {
+        if self.end.is_done() {
             return true;
         }
         let owner = self.looking_owner();
         if lends && let Some(owner) = &owner {
-            owner.lend_thread(self.id, &|| self.cell.is_done());
+            owner.lend_thread(self.id, &|| self.end.is_done());
         }
         let done = self.wish(until, |end| wait_for(owner.as_deref(), end));
         if !done {
-            self.cell.stop_listening();
+            self.end.stop_listening();
         }
-        done || self.cell.is_done()
+        done || self.end.is_done()
     }
 }
 
@@ -330,7 +317,7 @@ impl<T> Future for TaskHandle<T> {
         if let Some(error) = self.forked() {
             return Poll::Ready(Err(error));
         }
-        if self.cell.is_done() || !self.cell.wake_at_end(context.waker()) {
+        if self.end.is_done() || !self.end.wake_at_end(context.waker()) {
             return Poll::Ready(self.take());
         }
         self.attend();
@@ -342,7 +329,7 @@ impl<T> fmt::Debug for TaskHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskHandle")
             .field("id", &self.id.number())
-            .field("name", &self.cell.name.function)
+            .field("name", &self.end.name().function)
             .field("done", &self.is_done())
             .finish_non_exhaustive()
     }

@@ -7,10 +7,10 @@ use std::task::{Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use super::cell::Completions;
 use super::error::TaskError;
 use super::handle::{TaskHandle, TaskOwner};
 use super::info::TaskInfo;
+use super::listener::Completions;
 use crate::sync::{Mutex, Wish};
 use crate::sys::fork::is_forked_child;
 
@@ -54,7 +54,7 @@ fn wait_in_turn<T>(handles: Vec<TaskHandle<T>>) -> Vec<Result<T, TaskError>> {
     while let Some(next) = left.as_slice().first() {
         let last_of_part = &left.as_slice()[left.len() / PARTS];
         // In a forked child nothing comes any more, which `wait` says.
-        if !next.cell().is_done() && !is_forked_child() && !last_of_part.wait_looking() {
+        if !next.end().is_done() && !is_forked_child() && !last_of_part.wait_looking() {
             // Nothing to do here meanwhile: to be woken once is enough.
             Countdown::over(left.as_slice()).wait(left.as_slice(), None);
         }
@@ -65,7 +65,7 @@ fn wait_in_turn<T>(handles: Vec<TaskHandle<T>>) -> Vec<Result<T, TaskError>> {
 
 /// The supervisor that a thread which waits for these can be of use to.
 fn looking_owner<T>(handles: &[TaskHandle<T>]) -> Option<Arc<dyn TaskOwner>> {
-    handles.iter().find(|handle| !handle.cell().is_done())?.looking_owner()
+    handles.iter().find(|handle| !handle.end().is_done())?.looking_owner()
 }
 
 /// Wait for the wish, looking after the rings of `owner` meanwhile where that is possible. `false`: its time
@@ -110,7 +110,7 @@ impl Countdown {
         let countdown = Arc::new(Self { left, waker: Mutex::new(None) });
         for handle in handles {
             let countdown: Arc<dyn Completions> = Arc::clone(&countdown) as _;
-            handle.cell().queue_at_end(countdown, 0);
+            handle.end().queue_at_end(countdown, 0);
         }
         countdown
     }
@@ -132,7 +132,7 @@ impl Countdown {
         let done = wait_for(owner.as_deref(), &wish);
         if !done {
             for handle in handles {
-                handle.cell().stop_listening();
+                handle.end().stop_listening();
             }
         }
         done
@@ -269,7 +269,7 @@ impl CompletionQueue {
     /// Have the end of this task queued under `index`.
     pub(crate) fn watch<T>(self: &Arc<Self>, index: usize, handle: &TaskHandle<T>) {
         let queue = Arc::clone(self);
-        handle.cell().queue_at_end(queue, index);
+        handle.end().queue_at_end(queue, index);
     }
 
     /// The next task that has ended. There must be one that is watched and has not been told.

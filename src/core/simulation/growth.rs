@@ -10,7 +10,11 @@ impl World {
         let Some(pack) = self.growing else { return };
         for _ in 0..1 + self.dice.below(4) {
             let Some(task) = self.core.on_joined(pack) else { return };
-            assert_eq!(task.number(), self.tasks.len() as u64 + 1, "numbers count what was accepted");
+            assert_eq!(
+                task.number(),
+                self.tasks.len() as u64 + 1,
+                "numbers count what was accepted"
+            );
             self.oracle.on_joined(pack.number(), task.number());
             self.tasks.push(task);
             self.core.check_invariants();

@@ -218,7 +218,8 @@ impl Story {
         let mut result = Ok(());
         let mut task = None;
         self.event(|core, now, out| {
-            let submission = Submission { pool, options: &options, payload: name, calls, grows: false };
+            let submission =
+                Submission { pool, options: &options, payload: name, calls, grows: false };
             match core.on_submitted(now, submission, out) {
                 Ok(id) => task = Some(id),
                 Err(refused) => {

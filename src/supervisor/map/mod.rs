@@ -4,14 +4,12 @@
 //! (`packer`), `unordered` and `stream` are its relatives.
 
 mod ordered;
-mod paces;
 mod packer;
 mod source;
 mod stream;
 mod unordered;
 
 pub use ordered::Map;
-pub(crate) use paces::Paces;
 pub use stream::MapStream;
 pub use unordered::MapUnordered;
 

@@ -158,7 +158,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
         if !fits {
             self.flush();
             if self.packer.pace_ns().is_none()
-                && let Some(pace_ns) = self.source.shared.paces.of(function)
+                && let Some(pace_ns) = self.source.shared.pace_of(function)
             {
                 self.packer.expect(pace_ns);
                 self.window = self.packer.window();
@@ -356,7 +356,8 @@ impl<T> Reader<T> {
 impl<I, T> Drop for Map<'_, I, T> {
     fn drop(&mut self) {
         if let (Some(function), Some(pace_ns)) = (&self.function, self.packer.pace_ns()) {
-            self.source.shared.paces.note(function, pace_ns);
+            let shared = &self.source.shared;
+            shared.paces.learn_of(&shared.executor, function, pace_ns);
         }
         // The last first, so that none of them begins because one before it was cancelled.
         for slot in self.slots.iter().rev() {

@@ -95,6 +95,12 @@ impl PackOutcomes {
         (variant == outcome::RETURNED).then(|| (body, self.bytes.len() - after.len()))
     }
 
+    /// The offset of what stands behind the outcome at `offset`.
+    pub(crate) fn after(&self, offset: usize) -> Option<usize> {
+        let (_, _, after) = split(self.bytes.get(offset..)?).ok()?;
+        Some(self.bytes.len() - after.len())
+    }
+
     /// The outcome that stands at `offset`, or its value, if it returned one without an error, lent out; and
     /// the offset of the next.
     pub(crate) fn read(&self, offset: usize) -> Option<(Read<'_>, usize)> {
