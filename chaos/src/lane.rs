@@ -102,6 +102,7 @@ impl<'a> Lane<'a> {
                     }
                 }
                 9..=12 => self.cancel_ended(),
+                21 => self.burst(),
                 6 if self.dice.one_in(5) => self.resize(),
                 13..=20 if self.stops_left > 0 => {
                     self.stops_left -= 1;
@@ -117,12 +118,33 @@ impl<'a> Lane<'a> {
     }
 
     fn submit(&mut self) {
+        let number = plan::number(self.ordinal, self.index, false);
+        let plan = self.shared.plan.task(number);
+        self.submit_one(number, plan);
+    }
+
+    /// Small calls of one function in a row, of which the pool may have several travel together.
+    fn burst(&mut self) {
+        let priority = self.dice.pick(&plan::PRIORITIES);
+        let count = self.dice.pick(&[50, 200, 1_000]).min(self.shared.plan.tasks);
+        for _ in 0..count {
+            let number = plan::number(self.ordinal, self.index, true);
+            let way = self.dice.pick(&plan::WAYS);
+            let cancelled_after = self.dice.one_in(12).then(|| self.dice.below(25));
+            let plan = self.shared.plan.task(number);
+            self.submit_one(number, TaskPlan { priority, way, cancelled_after, ..plan });
+            if self.dice.one_in(300) {
+                self.pay_kills();
+                self.cancel_due();
+            }
+        }
+    }
+
+    fn submit_one(&mut self, number: u64, plan: TaskPlan) {
         if self.over {
             return;
         }
-        let number = plan::number(self.ordinal, self.index, false);
         self.index += 1;
-        let plan = self.shared.plan.task(number);
         let submitted_ns = now_ns();
         match self.submit_as_planned(number, &plan) {
             Ok(pending) => {

@@ -312,7 +312,7 @@ pub(crate) const PRIORITIES: [Priority; 8] = [
     Priority::Critical,
 ];
 
-const WAYS: [Way; 10] = [
+pub(crate) const WAYS: [Way; 10] = [
     Way::Wait,
     Way::Wait,
     Way::Wait,

@@ -12,6 +12,9 @@ use crate::task::cell::Function;
 #[derive(Debug, Default)]
 pub(crate) struct Paces(OnceLock<Box<[AtomicU64]>>);
 
+/// What is shorter is not told apart.
+const FLOOR_NS: u64 = 1_000;
+
 impl Paces {
     #[inline]
     pub(crate) fn of(&self, index: u32) -> Option<u64> {
@@ -19,7 +22,8 @@ impl Paces {
         (pace > 0).then_some(pace)
     }
 
-    /// Calls took so long each. One that had to wait for a core says little of the others.
+    /// Calls took so long each. One that had to wait for a core says little of the others, so it falls at once and
+    /// rises slowly.
     #[inline]
     pub(crate) fn learn(&self, executor: &Executor, index: u32, pace_ns: u64) {
         let paces = self.0.get_or_init(|| {
@@ -29,7 +33,11 @@ impl Paces {
         });
         let Some(pace) = paces.get(index as usize) else { return };
         let before = pace.load(Ordering::Relaxed);
-        let now = if before == 0 { pace_ns } else { before - before / 8 + pace_ns / 8 };
+        let now = match before {
+            0 => pace_ns,
+            _ if pace_ns < before => before - (before - pace_ns).div_ceil(2),
+            _ => before + (pace_ns.min(2 * before + FLOOR_NS) - before) / 8,
+        };
         // A lost one does no harm.
         pace.store(now.max(1), Ordering::Relaxed);
     }

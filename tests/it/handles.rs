@@ -33,7 +33,7 @@ impl Wake for Unpark {
 }
 
 /// The smallest runtime there is.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current(), AtomicUsize::new(0))));
     loop {

@@ -16,6 +16,7 @@ mod coordinator;
 mod crashes;
 mod extras;
 mod fleet;
+mod gathered;
 mod handles;
 mod host;
 mod jobs;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Ends, Pack, Part, PartHistory, State};
 use crate::codec::{Bytes, Encoded};
+use crate::sys::fork::is_forked_child;
 use crate::task::cell::{Callback, Outcome as Taken, Stored};
 use crate::task::error::TaskError;
 use crate::task::info::{Ended, Pool, TaskStatus};
@@ -25,6 +26,11 @@ pub(crate) struct News {
 impl Pack {
     /// Whether the call has ended. Cheap enough to spin on.
     pub(crate) fn is_done(&self, call: u32) -> bool {
+        if is_forked_child() {
+            // Who had the lock at the fork will never give it back, and then nothing is to be had from here.
+            let state = self.state.try_lock();
+            return state.is_some_and(|state| state.parts.iter().any(|part| part.has(call)));
+        }
         // Pairs with the releases in `note_ends`.
         call < self.ended_in_row.load(Ordering::Acquire)
             || (self.is_scattered.load(Ordering::Acquire)
