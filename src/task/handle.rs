@@ -140,7 +140,6 @@ impl<T> TaskHandle<T> {
     /// assert!(!task.wait().unwrap_err().may_have_run());
     /// # Ok(()) }
     /// ```
-    #[expect(clippy::must_use_candidate, reason = "cancelling without looking is fine")]
     pub fn cancel(&self) -> bool {
         !self.end.is_done()
             && self.forked().is_none()

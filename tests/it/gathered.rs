@@ -244,7 +244,7 @@ fn whoever_waits_for_one_is_told() {
         }
         let awaited: Vec<_> = all.drain(200..).collect();
         let waiter = std::thread::spawn(move || {
-            awaited.into_iter().map(|task| block_on(task)).filter(Result::is_ok).count()
+            awaited.into_iter().map(block_on).filter(|result| matches!(result, Ok(Ok(_)))).count()
         });
         let detached = all.split_off(150);
         drop(detached);

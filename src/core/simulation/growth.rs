@@ -8,7 +8,7 @@ impl World {
     /// Calls join what was submitted last, as long as that grows.
     pub(super) fn join(&mut self) {
         let Some(pack) = self.growing else { return };
-        for _ in 0..1 + self.dice.below(4) {
+        for _ in 0..=self.dice.below(4) {
             let Some(task) = self.core.on_joined(pack) else { return };
             assert_eq!(
                 task.number(),
