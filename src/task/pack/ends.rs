@@ -98,13 +98,11 @@ impl Pack {
         if state.parts.iter().any(|part| part.has(call)) {
             return Err(new);
         }
-        // The last one to listen is mostly the next one not to.
-        let at = state.listeners.iter().rposition(|(other, _)| *other == call);
-        let before = at.map(|at| state.listeners.swap_remove(at).1);
-        if !matches!(new, Listener::Nobody) {
-            state.listeners.push((call, new));
+        let at = call as usize;
+        if state.listeners.len() <= at && !matches!(new, Listener::Nobody) {
+            state.listeners.resize_with(at + 1, || Listener::Nobody);
         }
-        Ok(before)
+        Ok(state.listeners.get_mut(at).map(|listener| std::mem::replace(listener, new)))
     }
 
     /// All that can be told of a call of which nobody will ever hear.

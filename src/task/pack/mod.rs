@@ -3,6 +3,7 @@
 
 mod ends;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
@@ -56,8 +57,8 @@ struct State {
     pace_ns: Option<u64>,
     /// Of the one reader.
     waker: Option<Waker>,
-    /// Of handles, by the number of the call in the pack.
-    listeners: Vec<(u32, Listener)>,
+    /// Of handles, by the number of the call in the pack; as long as needed.
+    listeners: Vec<Listener>,
     /// How calls ended whose outcome is no longer with the others.
     taken: Vec<(u32, Ended)>,
 }
@@ -172,6 +173,10 @@ impl Part {
         call.wrapping_sub(self.first) < self.count()
     }
 
+    fn calls(&self) -> Range<u32> {
+        self.first..self.first + self.count()
+    }
+
     fn count(&self) -> u32 {
         match &self.ends {
             Ends::Outcomes(outcomes) => outcomes.count(),
@@ -244,12 +249,12 @@ impl Pack {
         let old = state.parts.len();
         state.parts.extend(parts);
         state.pace_ns = pace_ns.or(state.pace_ns);
-        let listeners = if state.listeners.is_empty() {
+        let State { parts, listeners, .. } = &mut *state;
+        let ended = parts[old..].iter().flat_map(Part::calls);
+        let told = if listeners.is_empty() {
             Vec::new()
         } else {
-            let State { parts, listeners, .. } = &mut *state;
-            let has_ended = |call: u32| parts[old..].iter().any(|part| part.has(call));
-            listeners.extract_if(.., |(call, _)| has_ended(*call)).collect()
+            ended.filter_map(|call| take_listener(listeners, call)).collect::<Vec<_>>()
         };
         self.note_ends(&state.parts);
         let waker = state.waker.take();
@@ -257,7 +262,7 @@ impl Pack {
         if let Some(waker) = waker {
             waker.wake();
         }
-        (!listeners.is_empty()).then(|| News { pack: Arc::clone(self), listeners })
+        (!told.is_empty()).then(|| News { pack: Arc::clone(self), listeners: told })
     }
 
     /// There are new parts.
@@ -272,6 +277,12 @@ impl Pack {
         // Pairs with the acquire in `is_done`; the lock covers the outcomes themselves.
         self.ended_in_row.store(in_row, Ordering::Release);
     }
+}
+
+/// With the call that it is for, if anybody listens.
+fn take_listener(listeners: &mut [Listener], call: u32) -> Option<(u32, Listener)> {
+    let listener = std::mem::replace(listeners.get_mut(call as usize)?, Listener::Nobody);
+    (!matches!(listener, Listener::Nobody)).then_some((call, listener))
 }
 
 /// The calls of a pack that are one task to the core.
