@@ -22,8 +22,8 @@ use crate::transport::{Fate, Kill, Link, PackOutcomes, Revoke, Staged};
 /// What one lock guards.
 pub(crate) struct Driven {
     core: ShellCore,
-    /// The rings of workers that are ready. Few, so that looking through them is the quickest.
-    links: Vec<(WorkerId, Arc<dyn Link>)>,
+    /// The rings of workers that are ready, and their processes. Few, so that looking through them is the quickest.
+    links: Vec<(WorkerId, u32, Arc<dyn Link>)>,
     /// When the core was told something last.
     seen: Time,
     /// From when on the timer is later than it can be by chance.
@@ -87,16 +87,20 @@ impl Driven {
         }
     }
 
-    pub(crate) fn add_link(&mut self, worker: WorkerId, link: Arc<dyn Link>) {
-        self.links.push((worker, link));
+    pub(crate) fn add_link(&mut self, worker: WorkerId, pid: u32, link: Arc<dyn Link>) {
+        self.links.push((worker, pid, link));
     }
 
     pub(crate) fn remove_link(&mut self, worker: WorkerId) {
-        self.links.retain(|(other, _)| *other != worker);
+        self.links.retain(|(other, ..)| *other != worker);
     }
 
     fn link(&self, worker: WorkerId) -> Option<&Arc<dyn Link>> {
-        self.links.iter().find(|(other, _)| *other == worker).map(|(_, link)| link)
+        self.links.iter().find(|(other, ..)| *other == worker).map(|(_, _, link)| link)
+    }
+
+    fn pid(&self, worker: WorkerId) -> Option<u32> {
+        self.links.iter().find(|(other, ..)| *other == worker).map(|(_, pid, _)| *pid)
     }
 
     /// Must precede every event: if nobody has come when something was due, the host was suspended.
@@ -246,7 +250,8 @@ impl Driven {
             Kill::NotBegun => Killed::NotBegun,
             Kill::Won { begun, finished } => {
                 if let Some((outcomes, cell)) = finished.zip(self.cell(ticket)) {
-                    self.on_pack_outcomes(&cell, ticket, outcomes, 0, None);
+                    let pid = self.pid(worker);
+                    self.on_pack_outcomes(&cell, ticket, outcomes, 0, pid);
                 }
                 self.split(now, ticket, begun, told);
                 Killed::Won

@@ -43,7 +43,7 @@ impl Owner for Shared {
         let mut effects = Effects::default();
         self.tell_driven(&mut effects, |driven, now, told| {
             if workers.config.transport.is_ring() {
-                driven.add_link(worker, link);
+                driven.add_link(worker, pid, link);
             }
             driven.on_worker_ready(now, worker, told);
         });

@@ -137,6 +137,47 @@ fn one_that_forks_while_tasks_run() {
     });
 }
 
+/// The same for calls that travel with others, whose ends lie in one place.
+#[test]
+fn one_that_forks_while_tasks_travel_together() {
+    alone("host::one_that_forks_while_tasks_travel_together", || {
+        let supervisor = Supervisor::builder().processes(Limits::new(2)).start();
+        let supervisor = supervisor.expect("workers start");
+        let folder = tempfile::tempdir().expect("a folder");
+        let submit = |_| supervisor.submit(tasks::nothing::call()).expect("accepted");
+        let submit_many = || {
+            let mut tasks: Vec<_> = (0..500).map(submit).collect();
+            tasks.retain(|task| format!("{task:?}").contains("in_pack: true"));
+            tasks
+        };
+        // How long it takes has to be known.
+        for task in (0..20).map(submit).collect::<Vec<_>>() {
+            task.wait().expect("it runs");
+        }
+        let mut ended = submit_many();
+        assert!(ended.len() > 20, "they travel together");
+        ended.truncate(20);
+        eventually("they have ended", || ended.iter().all(TaskHandle::is_done));
+        let files = [0, 1].map(|n| folder.path().join(format!("held{n}")));
+        let held = files.each_ref().map(|file| {
+            let task = supervisor.submit(tasks::hold::call(file)).expect("accepted");
+            eventually("it runs", || file.exists());
+            task
+        });
+        let mut open = submit_many();
+        let mut handles = vec![open.swap_remove(0)];
+        handles.append(&mut ended);
+        handles.extend(open.pop());
+        for wait in [in_turn as Wait, wait_for_ever, wait_a_minute].repeat(7) {
+            assert_eq!(in_forked_child(&supervisor, &handles, wait), 0, "the child is told");
+        }
+        files.map(|file| std::fs::remove_file(file).expect("it is there"));
+        for task in handles.into_iter().chain(open).chain(held) {
+            assert!(task.wait().is_ok(), "they notice nothing");
+        }
+    });
+}
+
 /// Its copy of a buffer goes with it, and not the workers'.
 #[test]
 #[expect(unsafe_code, reason = "only a fork makes a forked child")]

@@ -1,7 +1,7 @@
 //! How single calls of a pack have ended, for the handles that each has one.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::{Ends, Pack, Part, PartHistory, State};
@@ -27,19 +27,21 @@ impl Pack {
     /// Whether the call has ended. Cheap enough to spin on.
     pub(crate) fn is_done(&self, call: u32) -> bool {
         if is_forked_child() {
-            // Who had the lock at the fork will never give it back, and then nothing is to be had from here.
-            let state = self.state.try_lock();
-            return state.is_some_and(|state| state.parts.iter().any(|part| part.has(call)));
+            return self.state().is_some_and(|state| state.has(call));
         }
         // Pairs with the releases in `note_ends`.
         call < self.ended_in_row.load(Ordering::Acquire)
-            || (self.is_scattered.load(Ordering::Acquire)
-                && self.state.lock().parts.iter().any(|part| part.has(call)))
+            || (self.is_scattered.load(Ordering::Acquire) && self.state.lock().has(call))
+    }
+
+    /// `None`: in this forked child nothing is to be had, since who had the lock at the fork will never give it back.
+    fn state(&self) -> Option<MutexGuard<'_, State>> {
+        if is_forked_child() { self.state.try_lock() } else { Some(self.state.lock()) }
     }
 
     /// How the call ended, once it has, and in which attempt. To be asked once.
     pub(crate) fn take_outcome(&self, call: u32) -> Option<(Taken, u32)> {
-        let mut state = self.state.lock();
+        let mut state = self.state()?;
         let State { parts, taken, .. } = &mut *state;
         let part = parts.iter_mut().find(|part| part.has(call))?;
         let (history, at) = (part.history, part.offset_of(call));
@@ -74,7 +76,7 @@ impl Pack {
 
     /// How the call ended, once it has.
     pub(crate) fn ended(&self, call: u32) -> Option<Ended> {
-        let mut state = self.state.lock();
+        let mut state = self.state()?;
         if let Some((_, ended)) = state.taken.iter().find(|(other, _)| *other == call) {
             return Some(ended.clone());
         }
@@ -94,8 +96,8 @@ impl Pack {
 
     /// Who is to be told of the call's end from now on, in place of who was. It comes back if the end has come.
     pub(crate) fn listen(&self, call: u32, new: Listener) -> Result<Option<Listener>, Listener> {
-        let mut state = self.state.lock();
-        if state.parts.iter().any(|part| part.has(call)) {
+        let Some(mut state) = self.state() else { return Ok(None) };
+        if state.has(call) {
             return Err(new);
         }
         let at = call as usize;

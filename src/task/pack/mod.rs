@@ -168,6 +168,13 @@ impl PackBuilder {
     }
 }
 
+impl State {
+    /// Whether the call has ended.
+    fn has(&self, call: u32) -> bool {
+        self.parts.iter().any(|part| part.has(call))
+    }
+}
+
 impl Part {
     fn has(&self, call: u32) -> bool {
         call.wrapping_sub(self.first) < self.count()
