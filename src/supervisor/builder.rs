@@ -34,7 +34,7 @@ pub(crate) type WaitHandler = Arc<dyn Fn(&TaskInfo) + Send + Sync>;
 /// What stays of the builder once the supervisor runs.
 pub(crate) struct Settings {
     pub(crate) name: String,
-    /// Whether small calls of a map may travel together.
+    /// Whether small calls may travel together.
     pub(crate) packs: bool,
     /// For tasks that say nothing else.
     pub(crate) crash_limit: Option<u32>,

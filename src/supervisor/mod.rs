@@ -83,6 +83,10 @@ impl Supervisor {
     /// that pool, and waits here until a worker is ready, at most twice the
     /// [`start_timeout`](SupervisorBuilder::start_timeout).
     ///
+    /// Quick calls of one function, without options but a priority, that are submitted by dozens while nobody waits, travel
+    /// together as in [`map`](Self::map). It takes the same as there, and delays none by more than a millisecond; each has its own
+    /// handle, number and end.
+    ///
     /// # Errors
     /// See [`SubmitError`]; nothing has run then. Where waiting could be for ever, in a callback or in a task
     /// of the same pool, a full queue is an error too.

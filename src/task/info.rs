@@ -112,9 +112,10 @@ pub struct TaskInfo {
     /// Attempts that have begun.
     pub attempts: u32,
     /// From its submission, or the end of its delay, to the begin of its last attempt, or to now if none has
-    /// begun. So after a retry it contains the attempts before.
+    /// begun. So after a retry it contains the attempts before. Of calls that travelled together, until the first of
+    /// them began.
     pub queued: Duration,
-    /// How long its last attempt has run, or did run.
+    /// How long its last attempt has run, or did run. Of calls that travelled together, on the average.
     pub ran: Duration,
     /// The worker process of its last attempt.
     pub pid: Option<u32>,
