@@ -171,7 +171,7 @@ fn one_that_forks_while_tasks_travel_together() {
         for wait in [in_turn as Wait, wait_for_ever, wait_a_minute].repeat(7) {
             assert_eq!(in_forked_child(&supervisor, &handles, wait), 0, "the child is told");
         }
-        files.map(|file| std::fs::remove_file(file).expect("it is there"));
+        files.into_iter().for_each(|file| std::fs::remove_file(file).expect("it is there"));
         for task in handles.into_iter().chain(open).chain(held) {
             assert!(task.wait().is_ok(), "they notice nothing");
         }
