@@ -16,6 +16,11 @@ use crate::task::id::{TaskId, WorkerId};
 const AHEAD: usize = 2;
 
 impl<P: Clone> Core<P> {
+    /// Whether this was submitted as one that grows, and still does.
+    pub(crate) fn grows(&self, pack: TaskId) -> bool {
+        self.growing == Some(pack.slot) && self.tasks[pack.slot].number == pack.number
+    }
+
     /// One more call joins `pack`, which was submitted as one that grows. `None`: it grows no longer.
     pub(crate) fn on_joined(&mut self, pack: TaskId) -> Option<TaskId> {
         let slot = self.growing.filter(|&slot| slot == pack.slot)?;

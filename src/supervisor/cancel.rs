@@ -14,9 +14,15 @@ impl Shared {
     /// End one call of a pack as cancelled; the others go on.
     pub(crate) fn cancel_in_pack(&self, task: TaskId) -> bool {
         let mut effects = Effects::default();
-        self.tell_driven(&mut effects, |driven, now, told| {
-            if driven.single_out(now, task, told) {
-                let _settled_at_once = driven.on_cancelled(now, task, told);
+        self.tell_in_steps(&mut effects, |driven, now, effects| {
+            // What a cut leaves or frees may be given to a worker, and has to be there when that is asked for the next.
+            let singled_out = [1, 0].iter().all(|&behind| {
+                driven.step(now, effects, |driven, told| driven.cut_before(now, task, behind, told))
+            });
+            if singled_out {
+                driven.step(now, effects, |driven, told| {
+                    let _settled_at_once = driven.on_cancelled(now, task, told);
+                });
             }
         });
         // What a ring decides is decided under the lock, so the end is among the effects, if this was it.
@@ -56,17 +62,9 @@ fn ends_with(effect: &Effect<Arc<TaskCell>>, task: TaskId) -> bool {
 }
 
 impl Driven {
-    /// Make the call the last of its pack, and if it has not begun the only one. `false`: it has ended, or
-    /// others behind it have begun.
-    fn single_out(&mut self, now: Time, task: TaskId, told: &mut CoreEffects) -> bool {
-        if !self.cut_before(now, task, 1, told) {
-            return false;
-        }
-        self.cut_before(now, task, 0, told)
-    }
-
-    /// Split the pack of `task` before the call that comes `behind` calls after it. `false`: more have begun
-    /// already.
+    /// Split the pack of `task` before the call that comes `behind` calls after it: with one it is the last of
+    /// its pack then, and with none, which comes second, the only one, or else the one that runs. `false`: it has
+    /// ended, or others behind it have begun.
     fn cut_before(&mut self, now: Time, task: TaskId, behind: u32, told: &mut CoreEffects) -> bool {
         let Some((ticket, calls)) = self.ticket_of(task) else { return false };
         let index = (task.number() - ticket.task.number()) as u32;

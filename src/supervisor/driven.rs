@@ -4,14 +4,14 @@
 //! What takes longer than writing a few hundred bytes, or runs code of others, is left for afterwards.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tracing::level_filters::LevelFilter;
 
 use super::info::Counters;
 use super::shared::{CoreEffects, Effects, ShellCore};
 use crate::codec::CodecId;
-use crate::core::{Effect, Killed, LATE, Time};
+use crate::core::{Effect, Killed, LATE, TaskInfo, Time};
 use crate::say::is_heard;
 use crate::task::cell::{Function, TaskCell};
 use crate::task::id::{TaskId, Ticket, WorkerId};
@@ -40,8 +40,8 @@ pub(crate) struct Driven {
 /// A pack that was submitted as one that grows.
 struct Growing {
     task: TaskId,
-    cell: Arc<TaskCell>,
-    pack: Arc<Pack>,
+    /// The core has it as long as it grows; what has become of it afterwards is not kept from here.
+    cell: Weak<TaskCell>,
     /// With how many calls it is full.
     calls_max: u32,
 }
@@ -126,14 +126,23 @@ impl Driven {
         due
     }
 
-    /// Where the core can write its effects to.
-    pub(crate) fn take_room(&mut self) -> CoreEffects {
-        std::mem::take(&mut self.room)
+    /// Tell the core of an event, and do at once what concerns the rings, and whatever follows from that. The rest goes to
+    /// `effects`. Until then the rings may have less than the core has given to them.
+    #[inline]
+    pub(crate) fn step<R>(
+        &mut self,
+        now: Time,
+        effects: &mut Effects,
+        event: impl FnOnce(&mut Self, &mut CoreEffects) -> R,
+    ) -> R {
+        let mut told = std::mem::take(&mut self.room);
+        let answer = event(self, &mut told);
+        self.settle(now, told, effects);
+        answer
     }
 
-    /// Do at once what concerns the rings, and whatever follows from that. The rest goes to `effects`.
     #[inline]
-    pub(crate) fn settle(&mut self, now: Time, mut told: CoreEffects, effects: &mut Effects) {
+    fn settle(&mut self, now: Time, mut told: CoreEffects, effects: &mut Effects) {
         while told.len() == 1 {
             let effect = told.pop().expect("there is one");
             self.settle_one(now, effect, effects, &mut told);
@@ -280,14 +289,8 @@ impl Driven {
     }
 
     /// What calls may join from now on.
-    pub(crate) fn let_grow(
-        &mut self,
-        task: TaskId,
-        cell: Arc<TaskCell>,
-        pack: Arc<Pack>,
-        calls_max: u32,
-    ) {
-        self.growing = Some(Growing { task, cell, pack, calls_max });
+    pub(crate) fn let_grow(&mut self, task: TaskId, cell: &Arc<TaskCell>, calls_max: u32) {
+        self.growing = Some(Growing { task, cell: Arc::downgrade(cell), calls_max });
     }
 
     /// A call like those in the pack that grows joins it. Its number in the pack, and as a task.
@@ -298,17 +301,36 @@ impl Driven {
         priority: Priority,
         arguments: &[u8],
     ) -> Option<(Arc<Pack>, u32, TaskId)> {
-        let Growing { task, cell, pack, calls_max } = self.growing.as_ref()?;
-        let fits = pack.is_of(function, codec, priority)
-            && pack.calls() < *calls_max
-            && pack.has_room(arguments.len());
-        let joined = if fits { self.core.on_joined(*task) } else { None };
-        let Some(id) = joined else {
-            self.growing = None;
-            return None;
+        let Growing { task, cell, calls_max } = self.growing.as_ref()?;
+        let core = &mut self.core;
+        let joined = if core.grows(*task) {
+            cell.upgrade().and_then(|cell| {
+                cell.with_pack(|slice| {
+                    let fits = slice.pack.is_of(function, codec, priority)
+                        && slice.calls() < *calls_max
+                        && slice.pack.has_room(arguments.len());
+                    let id = if fits { core.on_joined(*task)? } else { return None };
+                    Some((Arc::clone(&slice.pack), slice.push(arguments), id))
+                })
+            })
+        } else {
+            None
         };
-        let call = cell.with_pack(|slice| slice.push(arguments)).expect("a waiting task is open");
-        Some((Arc::clone(pack), call, id))
+        let joined = joined.flatten();
+        if joined.is_none() {
+            self.growing = None;
+        }
+        joined
+    }
+
+    /// How many calls of a task have begun, if the core knows that any has.
+    pub(crate) fn begun_calls(&self, task: &TaskInfo<'_, Arc<TaskCell>>) -> u32 {
+        let Some((ticket, worker)) = task.ticket.zip(task.worker) else { return 0 };
+        match self.link(worker).map_or(0, |link| link.begun(ticket)) {
+            // It has gone from the ring.
+            0 => task.calls,
+            begun => begun.min(task.calls),
+        }
     }
 
     /// The worker died; of a pack that it had begun, the rest goes on elsewhere.

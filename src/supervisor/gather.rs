@@ -102,7 +102,7 @@ impl Shared {
             if let Ok(task) = &answer {
                 // Before anything of it can end.
                 pack.set_id(*task);
-                driven.let_grow(*task, cell, Arc::clone(&pack), calls_max);
+                driven.let_grow(*task, &cell, calls_max);
             }
             answer
         });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::driven::Driven;
 use super::error::StartError;
 use super::executor::Executor;
 use super::shared::Shared;
@@ -111,6 +112,20 @@ pub struct Totals {
     pub quarantined: u64,
 }
 
+impl PoolInfo {
+    /// Of a pack that runs, the core knows only that. The call that runs, or will be the first to.
+    fn look_into(&mut self, task: &View) -> TaskId {
+        let open = task.open_calls().count();
+        if !task.cell.is_pack || task.begun == 0 {
+            return task.id;
+        }
+        let waiting = (task.calls - task.begun) as usize;
+        self.queued[task.class as usize] += waiting;
+        self.running -= task.calls as usize - open + waiting.min(open);
+        TaskId { number: task.id.number + u64::from(task.begun - 1), ..task.id }
+    }
+}
+
 /// Counts the ends of tasks, by their status.
 #[derive(Debug, Default)]
 pub(crate) struct Counters([AtomicU64; TaskStatus::Quarantined as usize + 1]);
@@ -202,11 +217,15 @@ struct View {
     worker: Option<WorkerId>,
     /// Of an attempt that has begun.
     ticket: Option<Ticket>,
+    /// Of a pack: how many of its calls have begun.
+    begun: u32,
 }
 
 impl View {
-    fn of(task: core::TaskInfo<'_, Arc<TaskCell>>) -> Self {
+    fn of(driven: &Driven, task: core::TaskInfo<'_, Arc<TaskCell>>) -> Self {
+        let is_pack = task.payload.is_pack;
         Self {
+            begun: if is_pack { driven.begun_calls(&task) } else { u32::MAX },
             id: task.id,
             calls: task.calls,
             cell: Arc::clone(task.payload),
@@ -233,14 +252,20 @@ impl View {
         !self.cell.is_pack || !self.cell.with_pack(|slice| slice.has_ended(id)).unwrap_or(true)
     }
 
-    /// Where it was when it was last asked.
-    fn stack(&self, executor: &Executor) -> Option<Stack> {
-        executor.stack(self.worker?, self.ticket?.task, &self.cell.name.function)
+    /// Where a call was when it was last asked.
+    fn stack(&self, call: TaskId, executor: &Executor) -> Option<Stack> {
+        executor.stack(self.worker?, self.ticket_of(call)?.task, &self.cell.name.function)
+    }
+
+    /// Of an attempt at a call that has begun.
+    fn ticket_of(&self, call: TaskId) -> Option<Ticket> {
+        let behind = call.number - self.id.number;
+        self.ticket.filter(|_| behind < self.begun.into()).map(|it| Ticket { task: call, ..it })
     }
 
     /// How far the attempt that runs has come.
-    fn progress(&self, executor: &Executor) -> Option<Progress> {
-        let ticket = self.ticket?;
+    fn progress(&self, call: TaskId, executor: &Executor) -> Option<Progress> {
+        let ticket = self.ticket_of(call)?;
         match self.worker {
             Some(worker) => executor.progress(worker, ticket),
             None => self.cell.said.progress(ticket.attempt),
@@ -263,8 +288,14 @@ impl Shared {
                 held_back: view.held_back,
             }
         };
-        let [threads, processes, loops] = PoolId::ALL.map(pool);
-        let workers: Vec<_> = core.workers().collect();
+        let [threads, mut processes, loops] = PoolId::ALL.map(pool);
+        let workers: Vec<_> = core
+            .workers()
+            .map(|(worker, first)| {
+                let first = first.and_then(|first| core.task(first));
+                (worker, first.map(|first| processes.look_into(&View::of(&core, first))))
+            })
+            .collect();
         drop(core);
         SupervisorInfo {
             name: self.settings.name.clone(),
@@ -289,7 +320,7 @@ impl Shared {
     pub(crate) fn tasks(&self) -> Vec<TaskInfo> {
         let core = self.core.lock();
         let now = self.timer.now();
-        let mut views: Vec<_> = core.tasks().map(View::of).collect();
+        let mut views: Vec<_> = core.tasks().map(|task| View::of(&core, task)).collect();
         drop(core);
         views.sort_unstable_by_key(|view| view.id);
         let calls = views.iter().flat_map(|view| view.open_calls().map(move |id| (view, id)));
@@ -297,11 +328,20 @@ impl Shared {
     }
 
     pub(crate) fn task_info(&self, task: TaskId) -> Option<TaskInfo> {
+        let (view, now) = self.view(task)?;
+        view.is_open(task).then(|| self.describe(&view, task, now))
+    }
+
+    /// Of the task, or of all calls of the pack that it is in.
+    pub(crate) fn infos_of(&self, task: TaskId) -> Vec<TaskInfo> {
+        let Some((view, now)) = self.view(task) else { return Vec::new() };
+        view.open_calls().map(|id| self.describe(&view, id, now)).collect()
+    }
+
+    fn view(&self, task: TaskId) -> Option<(View, Time)> {
         let core = self.core.lock();
         let now = self.timer.now();
-        let view = View::of(core.task(task)?);
-        drop(core);
-        view.is_open(task).then(|| self.describe(&view, task, now))
+        Some((View::of(&core, core.task(task)?), now))
     }
 
     pub(crate) fn find_task(&self, key: TaskKey<'_>) -> Option<TaskInfo> {
@@ -320,23 +360,26 @@ impl Shared {
     }
 
     fn describe(&self, view: &View, id: TaskId, now: Time) -> TaskInfo {
-        let waited_until = view.begun_at.unwrap_or(now);
+        let ticket = view.ticket_of(id);
+        let begun_at = view.begun_at.filter(|_| ticket.is_some());
+        let waited_until = begun_at.unwrap_or(now);
         let ended = Ended {
             status: match view.state {
                 TaskState::Queued | TaskState::Staged => TaskStatus::Queued,
                 TaskState::Delayed => TaskStatus::Delayed,
+                TaskState::Running | TaskState::Ending if ticket.is_none() => TaskStatus::Queued,
                 TaskState::Running | TaskState::Ending => TaskStatus::Running,
             },
             priority: view.class,
             pool: view.pool.into(),
-            attempts: view.attempts,
+            attempts: if view.cell.is_pack { begun_at.is_some().into() } else { view.attempts },
             queued: waited_until.since(view.queued_from),
-            ran: view.begun_at.map_or(Duration::ZERO, |begun| now.since(begun)),
+            ran: begun_at.map_or(Duration::ZERO, |begun| now.since(begun)),
             pid: view.worker.and_then(|worker| self.executor.pid(worker)),
             returned_error: None,
         };
-        let progress = view.progress(&self.executor);
-        let stack = view.stack(&self.executor);
+        let progress = view.progress(id, &self.executor);
+        let stack = view.stack(id, &self.executor);
         TaskInfo { progress, stack, ..ended.into_info(id, &view.cell.name) }
     }
 

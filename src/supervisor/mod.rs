@@ -84,8 +84,8 @@ impl Supervisor {
     /// [`start_timeout`](SupervisorBuilder::start_timeout).
     ///
     /// Quick calls of one function, without options but a priority, that are submitted by dozens while nobody waits, travel
-    /// together as in [`map`](Self::map). It takes the same as there, and delays none by more than a millisecond; each has its own
-    /// handle, number and end.
+    /// together as in [`map`](Self::map). It takes the same as there, and delays none by more than about a millisecond; each has its
+    /// own handle, number and end. As long as one of these handles is kept, so is what the others returned and nobody has taken.
     ///
     /// # Errors
     /// See [`SubmitError`]; nothing has run then. Where waiting could be for ever, in a callback or in a task
@@ -179,7 +179,8 @@ impl Supervisor {
     /// Submit calls as they are needed; their results in the order of the calls.
     ///
     /// Small calls of one function travel together, see [`Map`]. That needs rings, and no
-    /// [`queue_bound`](SupervisorBuilder::queue_bound), `recycle_after_tasks(1)` or `crash_limit(1)`.
+    /// [`queue_bound`](SupervisorBuilder::queue_bound), `recycle_after_tasks(1)`, `recycle_on_panic`
+    /// or `crash_limit(1)`.
     ///
     /// Lazy: what runs, what waits and what has ended but was not read is bounded by the window
     /// ([`Map::window`]), and nothing is submitted before the first result is asked for. Up to a window of calls

@@ -384,14 +384,17 @@ impl Shared {
                 (&self.settings.on_critical, "a task waits too long for a place")
             }
         };
-        if level == WarnLevel::Critical {
-            say!(error, target: "atasker::supervisor", task = task.number(), %name, ?waited, text);
-        } else {
-            say!(warn, target: "atasker::supervisor", task = task.number(), %name, ?waited, text);
-        }
-        if let (Some(handler), Some(info)) = (handler, self.task_info(task)) {
-            let handler = Arc::clone(handler);
-            self.run_callback(Box::new(move || handler(&info)));
+        for info in self.infos_of(task) {
+            let task = info.id.number();
+            if level == WarnLevel::Critical {
+                say!(error, target: "atasker::supervisor", task, %name, ?waited, text);
+            } else {
+                say!(warn, target: "atasker::supervisor", task, %name, ?waited, text);
+            }
+            if let Some(handler) = handler {
+                let handler = Arc::clone(handler);
+                self.run_callback(Box::new(move || handler(&info)));
+            }
         }
     }
 

@@ -136,12 +136,22 @@ impl Shared {
         effects: &mut Effects,
         event: impl FnOnce(&mut Driven, Time, &mut CoreEffects) -> R,
     ) -> R {
+        self.tell_in_steps(effects, |driven, now, effects| {
+            driven.step(now, effects, |driven, told| event(driven, now, told))
+        })
+    }
+
+    /// Several events that concern the rings, of which each is settled before the next, see [`Driven::step`].
+    #[inline]
+    pub(crate) fn tell_in_steps<R>(
+        &self,
+        effects: &mut Effects,
+        events: impl FnOnce(&mut Driven, Time, &mut Effects) -> R,
+    ) -> R {
         let mut driven = self.core.lock();
         let now = self.timer.now();
         driven.look_at_clock(now, effects);
-        let mut told = driven.take_room();
-        let answer = event(&mut driven, now, &mut told);
-        driven.settle(now, told, effects);
+        let answer = events(&mut driven, now, effects);
         let deadline = driven.arm();
         drop(driven);
         self.timer.arm(deadline);

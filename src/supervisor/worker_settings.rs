@@ -99,7 +99,7 @@ impl WorkerSettings {
 
     /// Whether several calls can be on the way to a worker as one.
     pub(super) fn packs(&self) -> bool {
-        self.transport.is_ring() && !self.single_use()
+        self.transport.is_ring() && !self.single_use() && !self.recycle_on_panic
     }
 
     pub(super) fn core_config(&self, limits: Limits) -> WorkersConfig {

@@ -330,7 +330,7 @@ impl<T> fmt::Debug for TaskHandle<T> {
             .field("id", &self.id.number())
             .field("name", &self.end.name().function)
             .field("in_pack", &matches!(self.end, End::InPack { .. }))
-            .field("done", &self.is_done())
+            .field("done", &self.end.is_done())
             .finish_non_exhaustive()
     }
 }

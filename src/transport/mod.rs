@@ -41,8 +41,13 @@ pub(crate) trait Link: Send + Sync {
     /// Whether the worker can't begin the call yet, because this process has not got it, or what goes before it, ready.
     fn is_preparing(&self, ticket: Ticket) -> bool;
 
-    /// Whether the worker has begun the call.
-    fn has_begun(&self, ticket: Ticket) -> bool;
+    /// How many calls of the entry the worker has begun.
+    fn begun(&self, ticket: Ticket) -> u32;
+
+    /// Whether that is any.
+    fn has_begun(&self, ticket: Ticket) -> bool {
+        self.begun(ticket) > 0
+    }
 
     /// Decide between a completion and a kill.
     fn try_kill(&self, ticket: Ticket) -> Kill;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use atasker::{
-    Limits, Priority, SharedSlice, Stop, Supervisor, TaskErrorKind, TaskHandle, TaskStatus, task,
+    Limits, Priority, SharedSlice, Stop, Supervisor, SupervisorBuilder, TaskErrorKind, TaskHandle,
+    TaskStatus, task,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ enum Deed {
     Abort,
     /// Return so many numbers in a buffer.
     Buffer(usize),
-    /// Wait until there is this file.
+    /// Say so, and wait until there is this file.
     Await(PathBuf),
     /// Make it.
     Make(PathBuf),
@@ -45,6 +46,7 @@ fn odd_job(n: u64, deed: Deed) -> Answer {
             return Ok((n, Some(buffer)));
         }
         Deed::Await(file) => {
+            atasker::progress(n, 1000);
             while !file.exists() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -61,8 +63,11 @@ fn clock_ns() -> u64 {
 }
 
 fn start(workers: u32) -> Supervisor {
-    let supervisor =
-        Supervisor::builder().processes(Limits::new(workers)).start().expect("it starts");
+    start_as(Supervisor::builder().processes(Limits::new(workers)))
+}
+
+fn start_as(builder: SupervisorBuilder) -> Supervisor {
+    let supervisor = builder.start().expect("it starts");
     // How long it takes has to be known.
     let first: Vec<_> = (0..20).map(|n| submit(&supervisor, n, Deed::Return)).collect();
     first.into_iter().for_each(|task| assert!(task.wait().is_ok()));
@@ -194,6 +199,98 @@ fn one_among_them_is_cancelled_and_no_other() {
                 other => panic!("{other:?}"),
             }
         }
+    });
+}
+
+/// What a cut leaves behind may be given to the worker in the same moment.
+#[test]
+fn a_cancel_in_the_midst_of_submitting_ends_one() {
+    watched(|| {
+        let supervisor = start(1);
+        for round in 0..100 {
+            let all: Vec<_> = (0..60).map(|n| submit(&supervisor, n, Deed::Return)).collect();
+            let unwanted = 35 + round % 24;
+            let said = all[unwanted].cancel();
+            for (n, task) in all.into_iter().enumerate() {
+                let result = task.wait();
+                assert_eq!(
+                    result.is_err(),
+                    said && n == unwanted,
+                    "{n}, not {unwanted}: {result:?}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_told_of_one_that_runs_is_its_own() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let supervisor = start(1);
+        let file = folder.path().join("made");
+        let deed = |n| if n == 45 { Deed::Await(file.clone()) } else { Deed::Return };
+        let all: Vec<_> = (0..60).map(|n| submit(&supervisor, n, deed(n))).collect();
+        assert!(travels_with_others(&all[45]));
+        eventually("it runs", || all[45].progress().is_some());
+        for (n, task) in all.iter().enumerate().skip(45) {
+            let info = task.info();
+            let told = (info.status, info.attempts, info.progress.map(|it| it.done));
+            let runs = (TaskStatus::Running, 1, Some(45));
+            assert_eq!(told, if n == 45 { runs } else { (TaskStatus::Queued, 0, None) });
+        }
+        eventually("those before it have ended", || all[..45].iter().all(TaskHandle::is_done));
+        let info = supervisor.info();
+        let queued = info.processes.queued.iter().sum::<usize>();
+        assert_eq!((info.processes.running, queued, supervisor.tasks().len()), (1, 14, 15));
+        let runs = info.workers[0].task.expect("it runs one");
+        assert_eq!(runs.number(), all[45].id().number());
+        std::fs::File::create(file).expect("the folder is writable");
+        assert!(all.into_iter().all(|task| task.wait().is_ok()));
+    });
+}
+
+#[test]
+fn each_that_waits_long_is_told_of() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tell, told) = std::sync::mpsc::channel();
+        let supervisor = start_as(
+            Supervisor::builder()
+                .processes(Limits::new(1))
+                .timeout_warning(Duration::from_millis(50))
+                .on_warning(move |task| tell.send(task.id.number()).expect("somebody listens")),
+        );
+        let held = hold_all(&supervisor, folder.path(), 1);
+        let all = submit_many(&supervisor, 300, |_| Deed::Return);
+        let seen: BTreeSet<_> = told.iter().take(300).collect();
+        assert_eq!(seen, all.iter().map(|task| task.id().number()).collect());
+        let_go(held);
+        assert!(all.into_iter().all(|task| task.wait().is_ok()));
+        assert_eq!(told.try_iter().count(), 0, "each once");
+    });
+}
+
+#[test]
+fn none_runs_where_another_has_panicked_if_that_is_not_wanted() {
+    watched(|| {
+        let builder = Supervisor::builder().processes(Limits::new(1)).recycle_on_panic();
+        let supervisor = start_as(builder);
+        let deed = |n| if n == 45 { Deed::Panic } else { Deed::Return };
+        let all: Vec<_> = (0..60).map(|n| submit(&supervisor, n, deed(n))).collect();
+        let pids: Vec<_> = all
+            .iter()
+            .map(|task| {
+                eventually("it ends", || task.is_done());
+                task.info().pid.expect("it has run")
+            })
+            .collect();
+        assert!(pids[..45].iter().all(|&pid| pid == pids[45]));
+        assert!(pids[46..].iter().all(|&pid| pid != pids[45]));
+        let ends: Vec<_> = supervisor.map((0..60).map(|n| odd_job::call(n, deed(n)))).collect();
+        assert_eq!(ends.iter().filter(|end| end.is_err()).count(), 1);
+        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("it runs");
+        assert!(!pids.contains(&pid), "it was replaced");
     });
 }
 

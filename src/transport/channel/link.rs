@@ -150,8 +150,8 @@ impl Link for ChannelLink {
     }
 
     /// What was sent counts as begun.
-    fn has_begun(&self, _ticket: Ticket) -> bool {
-        true
+    fn begun(&self, _ticket: Ticket) -> u32 {
+        1
     }
 
     fn try_kill(&self, ticket: Ticket) -> Kill {

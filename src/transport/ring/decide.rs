@@ -72,10 +72,10 @@ impl Link for RingLink {
         pending::is_preparing(&self.lock().pending, ticket)
     }
 
-    fn has_begun(&self, ticket: Ticket) -> bool {
+    fn begun(&self, ticket: Ticket) -> u32 {
         let mut state = self.lock();
-        state.records.find(ticket).is_some_and(|(position, _)| {
-            word::look(self.segment().u64_at(Entry::at(position).word())).begun() > 0
+        state.records.find(ticket).map_or(0, |(position, _)| {
+            word::look(self.segment().u64_at(Entry::at(position).word())).begun()
         })
     }
 
