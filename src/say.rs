@@ -2,6 +2,8 @@
 
 use tracing::level_filters::LevelFilter;
 
+use crate::registry::panics;
+
 /// Logs as the macros of `tracing` do: `say!(debug, target: "atasker::task", task, "begun")`. If the subscriber panics,
 /// nothing comes of it.
 macro_rules! say {
@@ -36,6 +38,20 @@ pub(crate) use level;
 #[inline]
 pub(crate) fn is_heard(level: LevelFilter) -> bool {
     LevelFilter::current() >= level || log::max_level() >= log_filter_of(level)
+}
+
+/// Whether somebody may want the steps of each task.
+#[inline]
+pub(crate) fn are_steps_heard() -> bool {
+    is_heard(LevelFilter::DEBUG) && are_steps_wanted()
+}
+
+/// Who listens may want something else only.
+#[cold]
+fn are_steps_wanted() -> bool {
+    let mut wanted = log::max_level() >= log::LevelFilter::Debug;
+    panics::say(|| wanted |= tracing::enabled!(target: "atasker::task", tracing::Level::DEBUG));
+    wanted
 }
 
 /// The same of the crate `log`.

@@ -102,7 +102,7 @@ impl<'a> Lane<'a> {
                     }
                 }
                 9..=12 => self.cancel_ended(),
-                21 => self.burst(),
+                21..=23 => self.burst(),
                 6 if self.dice.one_in(5) => self.resize(),
                 13..=20 if self.stops_left > 0 => {
                     self.stops_left -= 1;
@@ -129,13 +129,17 @@ impl<'a> Lane<'a> {
         let count = self.dice.pick(&[50, 200, 1_000]).min(self.shared.plan.tasks);
         for _ in 0..count {
             let number = plan::number(self.ordinal, self.index, true);
-            let way = self.dice.pick(&plan::WAYS);
-            let cancelled_after = self.dice.one_in(12).then(|| self.dice.below(25));
+            // Who asks to be told ends the row.
+            let ways = if self.dice.one_in(200) { &plan::WAYS } else { &plan::LATE_WAYS };
+            let way = self.dice.pick(ways);
+            let cancelled_after = self.dice.one_in(12).then(|| self.dice.below(4));
             let plan = self.shared.plan.task(number);
             self.submit_one(number, TaskPlan { priority, way, cancelled_after, ..plan });
+            if self.dice.one_in(16) {
+                self.cancel_due();
+            }
             if self.dice.one_in(300) {
                 self.pay_kills();
-                self.cancel_due();
             }
         }
     }

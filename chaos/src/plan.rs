@@ -325,6 +325,20 @@ pub(crate) const WAYS: [Way; 10] = [
     Way::Detach,
 ];
 
+/// Those of which nothing is said to the pool before the end is wanted.
+pub(crate) const LATE_WAYS: [Way; 10] = [
+    Way::Wait,
+    Way::Wait,
+    Way::Wait,
+    Way::Wait,
+    Way::WaitInSteps,
+    Way::WaitInSteps,
+    Way::Await,
+    Way::Await,
+    Way::Ask,
+    Way::Detach,
+];
+
 /// Around what fits into an entry, into a place, and beside the ring.
 const LENGTHS: [usize; 12] =
     [0, 1, 50, 90, 200, 1_024, 4_000, 16_383, 16_384, 16_385, 70_000, 1_200_000];

@@ -4,13 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tracing::level_filters::LevelFilter;
-
 use super::context;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
 use crate::core::{Core, PoolId, Submission};
-use crate::say::is_heard;
+use crate::say::are_steps_heard;
 use crate::task::call::PACKED_BYTES_MAX;
 use crate::task::cell::{Function, Name, TaskCell, Work};
 use crate::task::id::TaskId;
@@ -65,7 +63,7 @@ impl Shared {
             return None;
         }
         // Who listens is told of each.
-        if is_heard(LevelFilter::DEBUG) {
+        if are_steps_heard() {
             return None;
         }
         self.gather_quick(name, work, options, pace_ns)
