@@ -74,7 +74,8 @@ impl Driven {
         }
         match self.split_in_ring(ticket, keep) {
             RingSplit::InNone => self.split(now, ticket, keep, told),
-            RingSplit::Whole => return behind == 0,
+            // In a ring that is being closed nothing may have begun, and still nothing is taken.
+            RingSplit::Whole => return behind == 0 && self.has_begun_behind(ticket, keep),
             RingSplit::Kept(kept) => {
                 self.split(now, ticket, kept, told);
                 // One more than was to be kept is the call itself, which runs.

@@ -364,6 +364,12 @@ impl Driven {
         }
     }
 
+    /// Whether more than so many calls of a pack in a ring have begun.
+    pub(crate) fn has_begun_behind(&self, ticket: Ticket, calls: u32) -> bool {
+        let worker = self.core.task(ticket.task).and_then(|task| task.worker);
+        worker.and_then(|worker| self.link(worker)).is_some_and(|link| link.begun(ticket) > calls)
+    }
+
     /// What the ticket stands for, if it still does.
     pub(crate) fn cell(&self, ticket: Ticket) -> Option<Arc<TaskCell>> {
         self.core.task(ticket.task).map(|task| Arc::clone(task.payload))
