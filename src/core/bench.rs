@@ -66,13 +66,7 @@ impl Queue {
     }
 
     fn submit(&mut self, payload: u64) {
-        let submission = Submission {
-            pool: PoolId::Threads,
-            options: &Options::DEFAULT,
-            payload,
-            calls: 1,
-            grows: false,
-        };
+        let submission = Submission::single(PoolId::Threads, &Options::DEFAULT, payload);
         let accepted = self.core.on_submitted(self.now, submission, &mut self.out);
         accepted.expect("the queue has no bound");
     }
@@ -146,13 +140,7 @@ impl Rings {
     }
 
     fn submit(&mut self, payload: u64) {
-        let submission = Submission {
-            pool: PoolId::Processes,
-            options: &Options::DEFAULT,
-            payload,
-            calls: 1,
-            grows: false,
-        };
+        let submission = Submission::single(PoolId::Processes, &Options::DEFAULT, payload);
         let accepted = self.core.on_submitted(self.now, submission, &mut self.out);
         accepted.expect("the queue has no bound");
         self.perform();

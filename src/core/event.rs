@@ -95,6 +95,14 @@ pub(crate) struct Submission<'a, P> {
     pub(crate) grows: bool,
 }
 
+impl<'a, P> Submission<'a, P> {
+    /// One call, which travels alone.
+    #[inline]
+    pub(crate) fn single(pool: PoolId, options: &'a Options, payload: P) -> Self {
+        Self { pool, options, payload, calls: 1, grows: false }
+    }
+}
+
 /// An attempt that came to its end by itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finished {

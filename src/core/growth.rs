@@ -8,7 +8,6 @@
 
 use super::effect::{Effect, PoolId};
 use super::machine::Core;
-use super::task::State;
 use crate::admission::Time;
 use crate::task::id::{TaskId, WorkerId};
 
@@ -23,16 +22,16 @@ impl<P: Clone> Core<P> {
 
     /// One more call joins `pack`, which was submitted as one that grows. `None`: it grows no longer.
     pub(crate) fn on_joined(&mut self, pack: TaskId) -> Option<TaskId> {
-        let slot = self.growing.filter(|&slot| slot == pack.slot)?;
+        if !self.grows(pack) {
+            return None;
+        }
+        let slot = pack.slot;
         let record = &self.tasks[slot];
         let number = self.last_number + 1;
         let is_last = record.number + u64::from(record.calls) == number;
         let pool = self.pool(record.pool);
         if !is_last
-            || record.number != pack.number
-            || record.state != State::Queued
             || record.priority != self.nodes.class(slot)
-            || self.stop.is_some()
             || !pool.has_room(record.priority, 1)
         {
             return None;

@@ -325,9 +325,10 @@ impl Driven {
 
     /// How many calls of a task have begun, if the core knows that any has.
     pub(crate) fn begun_calls(&self, task: &TaskInfo<'_, Arc<TaskCell>>) -> u32 {
-        let Some((ticket, worker)) = task.ticket.zip(task.worker) else { return 0 };
-        match self.link(worker).map_or(0, |link| link.begun(ticket)) {
-            // It has gone from the ring.
+        let Some(ticket) = task.ticket else { return 0 };
+        let link = task.worker.and_then(|worker| self.link(worker));
+        match link.map_or(0, |link| link.begun(ticket)) {
+            // It is in no ring, or has gone from it.
             0 => task.calls,
             begun => begun.min(task.calls),
         }
@@ -407,13 +408,7 @@ mod tests {
         let name = Name { function: "x".into(), given: None };
         let options = Options { delay: Some(Duration::from_millis(1)), ..Options::DEFAULT };
         let payload = TaskCell::new(name, Pool::Threads, &options, Work::Spent);
-        let submission = Submission {
-            pool: PoolId::Threads,
-            options: &options,
-            payload,
-            calls: 1,
-            grows: false,
-        };
+        let submission = Submission::single(PoolId::Threads, &options, payload);
         let accepted = driven.on_submitted(Time::ZERO, submission, &mut CoreEffects::new());
         accepted.expect("there is no bound");
         driven.arm();

@@ -115,13 +115,12 @@ pub struct Totals {
 impl PoolInfo {
     /// Of a pack that runs, the core knows only that. The call that runs, or will be the first to.
     fn look_into(&mut self, task: &View) -> TaskId {
-        let open = task.open_calls().count();
-        if !task.cell.is_pack || task.begun == 0 {
+        if task.begun == 0 {
             return task.id;
         }
         let waiting = (task.calls - task.begun) as usize;
         self.queued[task.class as usize] += waiting;
-        self.running -= task.calls as usize - open + waiting.min(open);
+        self.running -= waiting + task.ended as usize;
         TaskId { number: task.id.number + u64::from(task.begun - 1), ..task.id }
     }
 }
@@ -217,15 +216,22 @@ struct View {
     worker: Option<WorkerId>,
     /// Of an attempt that has begun.
     ticket: Option<Ticket>,
-    /// Of a pack: how many of its calls have begun.
+    /// How many of its calls have begun, if the core knows that any has, and how many of these have ended.
     begun: u32,
+    ended: u32,
 }
 
 impl View {
     fn of(driven: &Driven, task: core::TaskInfo<'_, Arc<TaskCell>>) -> Self {
-        let is_pack = task.payload.is_pack;
+        let open = if task.payload.is_pack {
+            task.payload.with_pack(|slice| slice.missing()).unwrap_or(0)
+        } else {
+            task.calls
+        };
+        let ended = task.calls - open;
         Self {
-            begun: if is_pack { driven.begun_calls(&task) } else { u32::MAX },
+            begun: driven.begun_calls(&task).max(ended),
+            ended,
             id: task.id,
             calls: task.calls,
             cell: Arc::clone(task.payload),
@@ -242,14 +248,8 @@ impl View {
 
     /// The numbers of its calls that have not ended.
     fn open_calls(&self) -> impl Iterator<Item = TaskId> {
-        let calls = (0..u64::from(self.calls))
-            .map(|call| TaskId { number: self.id.number + call, ..self.id });
-        calls.filter(|&id| self.is_open(id))
-    }
-
-    /// Whether a call has not ended.
-    fn is_open(&self, id: TaskId) -> bool {
-        !self.cell.is_pack || !self.cell.with_pack(|slice| slice.has_ended(id)).unwrap_or(true)
+        let open = self.ended..self.calls;
+        open.map(|call| TaskId { number: self.id.number + u64::from(call), ..self.id })
     }
 
     /// Where a call was when it was last asked.
@@ -329,7 +329,8 @@ impl Shared {
 
     pub(crate) fn task_info(&self, task: TaskId) -> Option<TaskInfo> {
         let (view, now) = self.view(task)?;
-        view.is_open(task).then(|| self.describe(&view, task, now))
+        let is_open = task.number - view.id.number >= view.ended.into();
+        is_open.then(|| self.describe(&view, task, now))
     }
 
     /// Of the task, or of all calls of the pack that it is in.

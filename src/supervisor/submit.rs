@@ -159,13 +159,7 @@ impl Shared {
         {
             return Err(NotTaken::Refused(SubmitError::DuplicateId(id.to_string())));
         }
-        let submission = Submission {
-            pool: pool.into(),
-            options,
-            payload: Arc::clone(&cell),
-            calls: 1,
-            grows: false,
-        };
+        let submission = Submission::single(pool.into(), options, Arc::clone(&cell));
         let answer = self
             .tell(&mut effects, |core, now, effects| core.on_submitted(now, submission, effects));
         if let (Ok(task), Some(id), Some(chosen)) = (&answer, id, &mut chosen) {

@@ -58,9 +58,7 @@ impl Shared {
             let answer = self.tell(&mut effects, |core, now, effects| {
                 let delay = at.map_or(Duration::ZERO, |at| at.since(now)).max(shortest);
                 let options = Options { delay: Some(delay), ..options };
-                let (pool, payload) = (pool.into(), Arc::clone(&cell));
-                let submission =
-                    Submission { pool, options: &options, payload, calls: 1, grows: false };
+                let submission = Submission::single(pool.into(), &options, Arc::clone(&cell));
                 core.on_submitted(now, submission, effects)
             });
             match answer {

@@ -1,7 +1,7 @@
 //! Single calls that travel together because they are quick and many: each is a task like any other.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -94,24 +94,28 @@ fn submit_many(
     all
 }
 
-/// Keeps every worker busy until the file is removed.
-fn hold_all(
-    supervisor: &Supervisor,
-    folder: &Path,
-    workers: u32,
-) -> Vec<(PathBuf, TaskHandle<()>)> {
-    let holding = (0..workers).map(|n| {
-        let file = folder.join(format!("held{n}"));
-        let task = supervisor.submit(tasks::hold::call(&file)).expect("it is accepted");
-        eventually("it is held", || file.exists());
-        (file, task)
-    });
-    holding.collect()
+/// Tasks that run as long as their files are in the folder.
+struct Held {
+    folder: tempfile::TempDir,
+    tasks: Vec<TaskHandle<()>>,
 }
 
-fn let_go(held: Vec<(PathBuf, TaskHandle<()>)>) {
-    for (file, task) in held {
-        std::fs::remove_file(file).expect("it is there");
+/// Keeps every worker busy.
+fn hold_all(supervisor: &Supervisor, workers: u32) -> Held {
+    let folder = tempfile::tempdir().expect("a folder");
+    let holding = (0..workers).map(|n| {
+        let file = folder.path().join(format!("held{n}"));
+        let task = supervisor.submit(tasks::hold::call(&file)).expect("it is accepted");
+        eventually("it is held", || file.exists());
+        task
+    });
+    let tasks = holding.collect();
+    Held { folder, tasks }
+}
+
+fn let_go(held: Held) {
+    drop(held.folder);
+    for task in held.tasks {
         task.wait().expect("it was held");
     }
 }
@@ -177,9 +181,8 @@ fn each_has_its_own_end() {
 #[test]
 fn one_among_them_is_cancelled_and_no_other() {
     watched(|| {
-        let folder = tempfile::tempdir().expect("a folder");
         let supervisor = start(2);
-        let held = hold_all(&supervisor, folder.path(), 2);
+        let held = hold_all(&supervisor, 2);
         let all = submit_many(&supervisor, 600, |_| Deed::Return);
         // From the front, the back, and the middle.
         let unwanted = |n: usize| n % 7 == 3 || n >= 590;
@@ -253,7 +256,6 @@ fn what_is_told_of_one_that_runs_is_its_own() {
 #[test]
 fn each_that_waits_long_is_told_of() {
     watched(|| {
-        let folder = tempfile::tempdir().expect("a folder");
         let (tell, told) = std::sync::mpsc::channel();
         let supervisor = start_as(
             Supervisor::builder()
@@ -261,7 +263,7 @@ fn each_that_waits_long_is_told_of() {
                 .timeout_warning(Duration::from_millis(50))
                 .on_warning(move |task| tell.send(task.id.number()).expect("somebody listens")),
         );
-        let held = hold_all(&supervisor, folder.path(), 1);
+        let held = hold_all(&supervisor, 1);
         let all = submit_many(&supervisor, 300, |_| Deed::Return);
         let seen: BTreeSet<_> = told.iter().take(300).collect();
         assert_eq!(seen, all.iter().map(|task| task.id().number()).collect());
@@ -297,9 +299,8 @@ fn none_runs_where_another_has_panicked_if_that_is_not_wanted() {
 #[test]
 fn each_is_told_of_while_it_waits() {
     watched(|| {
-        let folder = tempfile::tempdir().expect("a folder");
         let supervisor = start(1);
-        let held = hold_all(&supervisor, folder.path(), 1);
+        let held = hold_all(&supervisor, 1);
         let all = submit_many(&supervisor, 300, |_| Deed::Return);
         assert_eq!(supervisor.info().processes.queued.iter().sum::<usize>(), 300);
         let told: BTreeSet<_> = supervisor.tasks().into_iter().map(|task| task.id).collect();
@@ -323,9 +324,8 @@ fn each_is_told_of_while_it_waits() {
 #[test]
 fn whoever_waits_for_one_is_told() {
     watched(|| {
-        let folder = tempfile::tempdir().expect("a folder");
         let supervisor = start(2);
-        let held = hold_all(&supervisor, folder.path(), 2);
+        let held = hold_all(&supervisor, 2);
         let mut all = submit_many(&supervisor, 500, |_| Deed::Return);
         assert!(all[450].wait_timeout(Duration::from_millis(1)).is_none());
         let late = all.split_off(400);
@@ -396,9 +396,8 @@ fn what_waits_for_one_behind_it_gets_it() {
 #[test]
 fn what_is_urgent_overtakes_them() {
     watched(|| {
-        let folder = tempfile::tempdir().expect("a folder");
         let supervisor = start(1);
-        let held = hold_all(&supervisor, folder.path(), 1);
+        let held = hold_all(&supervisor, 1);
         let low = |n| odd_job::call(n, Deed::Note).priority(Priority::Low);
         let low: Vec<_> =
             (0..10_000).map(|n| supervisor.submit(low(n)).expect("it is accepted")).collect();
@@ -417,9 +416,8 @@ fn what_is_urgent_overtakes_them() {
 fn a_stop_ends_them_all() {
     for stop in [Stop::CancelQueued, Stop::KillNow, Stop::Drain] {
         watched(|| {
-            let folder = tempfile::tempdir().expect("a folder");
             let supervisor = start(2);
-            let held = hold_all(&supervisor, folder.path(), 2);
+            let held = hold_all(&supervisor, 2);
             let all = submit_many(&supervisor, 500, |_| Deed::Return);
             let stopper = std::thread::spawn(move || {
                 supervisor.stop(stop);
@@ -429,8 +427,8 @@ fn a_stop_ends_them_all() {
                     eventually("it ends", || task.is_done());
                 }
             }
-            for (file, task) in held {
-                std::fs::remove_file(file).expect("it is there");
+            drop(held.folder);
+            for task in held.tasks {
                 drop(task.wait());
             }
             stopper.join().expect("it does not panic");

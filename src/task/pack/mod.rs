@@ -366,11 +366,6 @@ impl PackSlice {
         self.pack.add([part], (ran_ns > 0).then_some(pace_ns))
     }
 
-    /// Whether the call with this number has.
-    pub(crate) fn has_ended(&self, id: TaskId) -> bool {
-        id.number() < self.pack.id(self.first + self.ended).number()
-    }
-
     /// How many calls have not ended.
     pub(crate) fn missing(&self) -> u32 {
         self.calls - self.ended
