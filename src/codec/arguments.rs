@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::encoded::{ATTACHMENTS_MAX, Encoded, too_many};
 use super::lent::LendsInWorker;
 use super::wire::{Wire, WireRef};
-use super::{Bytes, CodecId, Decoder, EncodeError, encode_to};
+use super::{CodecId, Decoder, EncodeError, Sink, encode_binary};
 use crate::registry::shape::Shapes;
 use crate::shm::attachment::Attachment;
 use crate::shm::attachments::encode_beside;
@@ -61,7 +61,7 @@ pub trait OwnedParameter<const N: usize> {
 
 /// What can be done with the values of an owned parameter.
 pub struct ParameterOps<T> {
-    put: fn(&T, CodecId, &mut Bytes) -> Result<(), EncodeError>,
+    put: fn(&T, &mut Sink) -> Result<(), EncodeError>,
     take: fn(Argument<'_, '_>) -> Result<T, BadArguments>,
     pub(crate) trace: fn(&mut Shapes),
 }
@@ -75,7 +75,7 @@ impl<T> std::fmt::Debug for ParameterOps<T> {
 /// [`OwnedParameter::ops`]
 pub fn parameter_ops<T: CrossesToWorker>() -> ParameterOps<T> {
     ParameterOps {
-        put: |value, codec, bytes| encode_to(codec, &WireRef(value), bytes),
+        put: |value, sink| encode_binary(&WireRef(value), sink),
         take: |argument| argument.read::<Wire<T>>().map(|value| value.0),
         trace: Shapes::trace::<T>,
     }
@@ -98,8 +98,7 @@ pub struct Held<'de, P: BorrowedParameter<N>, const N: usize>(
 #[derive(Debug)]
 pub struct ArgumentsEncoder {
     parameters: &'static [Parameter],
-    codec: CodecId,
-    bytes: Bytes,
+    sink: Sink,
     /// The buffers in the arguments so far.
     attachments: Vec<Attachment>,
     error: Option<EncodeError>,
@@ -109,20 +108,19 @@ impl ArgumentsEncoder {
     /// For a function with these parameters, in the default codec.
     #[inline(always)]
     pub fn new(parameters: &'static [Parameter]) -> Self {
-        let (bytes, attachments) = (Bytes::new_const(), Vec::new());
-        Self { parameters, codec: CodecId::Postcard, bytes, attachments, error: None }
+        Self { parameters, sink: Sink::new(), attachments: Vec::new(), error: None }
     }
 
     /// Append argument `N`.
     #[inline(always)]
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
-        self.put(N, |codec, bytes| (P::ops().put)(value, codec, bytes));
+        self.put(N, |sink| (P::ops().put)(value, sink));
     }
 
     /// Append argument `N`.
     #[inline]
     pub fn borrowed<P: BorrowedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
-        self.put(N, |codec, bytes| P::Type::put(value, codec, bytes));
+        self.put(N, |sink| P::Type::put(value, sink));
     }
 
     /// Append argument `N`.
@@ -131,7 +129,7 @@ impl ArgumentsEncoder {
         &mut self,
         value: Option<&P::Type>,
     ) {
-        self.put(N, |codec, bytes| P::Type::put_option(value, codec, bytes));
+        self.put(N, |sink| P::Type::put_option(value, sink));
     }
 
     /// All arguments, or what was wrong with the first that could not be encoded.
@@ -141,21 +139,17 @@ impl ArgumentsEncoder {
             None if self.attachments.len() > ATTACHMENTS_MAX => {
                 Err(EncodeError::new(too_many(self.attachments.len())))
             }
-            None => Ok(Encoded::new(self.bytes, self.attachments)),
+            None => Ok(Encoded::new(self.sink.into_bytes(), self.attachments)),
             Some(error) => Err(error),
         }
     }
 
     #[inline(always)]
-    fn put(
-        &mut self,
-        position: usize,
-        encode: impl Fn(CodecId, &mut Bytes) -> Result<(), EncodeError>,
-    ) {
-        let before = self.bytes.len();
+    fn put(&mut self, position: usize, encode: impl Fn(&mut Sink) -> Result<(), EncodeError>) {
+        let before = self.sink.len();
         let done = encode_beside(&mut self.attachments, || {
-            self.bytes.truncate(before);
-            encode(self.codec, &mut self.bytes)
+            self.sink.truncate(before);
+            encode(&mut self.sink)
         });
         if let Err(error) = done {
             let message = describe(self.parameters, position, &error.to_string());

@@ -13,6 +13,7 @@ pub(crate) mod encoded;
 mod json;
 pub(crate) mod lent;
 pub(crate) mod limited;
+pub(crate) mod sink;
 pub(crate) mod wire;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::shm::attachments;
 pub use encoded::Encoded;
 use limited::Limited;
+use sink::Full;
+pub use sink::Sink;
 
 /// How many values may be nested in one another.
 pub(crate) const DEPTH_MAX: u32 = 128;
@@ -107,38 +110,46 @@ pub enum DecodeError {
 }
 
 /// Encoded values. Most are small, and need no memory of their own.
-pub type Bytes = smallvec::SmallVec<[u8; 16]>;
+pub(crate) type Bytes = smallvec::SmallVec<[u8; 16]>;
 
 /// Encode one value.
 pub(crate) fn encode<T: Serialize + ?Sized>(id: CodecId, value: &T) -> Result<Bytes, EncodeError> {
-    let mut bytes = Bytes::new_const();
-    encode_to(id, value, &mut bytes)?;
-    Ok(bytes)
+    let mut sink = Sink::new();
+    encode_to(id, value, &mut sink)?;
+    Ok(sink.into_bytes())
 }
 
-/// Encode one value behind what `bytes` holds already.
+/// Encode one value behind what `sink` holds already.
 #[inline]
 pub(crate) fn encode_to<T: Serialize + ?Sized>(
     id: CodecId,
     value: &T,
-    bytes: &mut Bytes,
+    sink: &mut Sink,
 ) -> Result<(), EncodeError> {
     match id {
-        CodecId::Postcard => {
-            let mut serializer = postcard::Serializer { output: Appended(bytes) };
-            value.serialize(&mut serializer).map_err(failed)
-        }
+        CodecId::Postcard => encode_binary(value, sink),
         #[cfg(feature = "json")]
-        CodecId::Json => serde_json::to_writer(bytes, value).map_err(failed),
+        CodecId::Json => serde_json::to_writer(sink, value).map_err(failed),
         #[cfg(feature = "bincode")]
         CodecId::Bincode => {
-            let encoded = bincode::serde::encode_to_vec(value, bincode::config::standard())
-                .map_err(failed)?;
-            bytes.extend_from_slice(&encoded);
-            Ok(())
+            let config = bincode::config::standard();
+            bincode::serde::encode_into_writer(value, Appended(sink), config).map_err(failed)
         }
     }
 }
+
+/// The same in the codec of typed calls.
+#[inline]
+pub(crate) fn encode_binary<T: Serialize + ?Sized>(
+    value: &T,
+    sink: &mut Sink,
+) -> Result<(), EncodeError> {
+    let mut serializer = postcard::Serializer { output: Appended(sink) };
+    value.serialize(&mut serializer).map_err(failed)
+}
+
+/// Why a value was not encoded for which there is no room.
+const NO_MEMORY: &str = "there is no memory for what it is as bytes";
 
 /// In the words of the buffer that was refused, which postcard would drop, or in the codec's own.
 #[cold]
@@ -155,7 +166,7 @@ fn in_words(error: impl std::fmt::Display) -> String {
          `String`, or call by name with JSON"
             .to_owned()
     } else if text == postcard::Error::SerializeBufferFull.to_string() {
-        "there is no memory for what it is as bytes".to_owned()
+        NO_MEMORY.to_owned()
     } else {
         text
     }
@@ -234,22 +245,12 @@ fn malformed(error: impl std::fmt::Display) -> DecodeError {
     DecodeError::Malformed(in_words(error))
 }
 
-const FEW: usize = 4;
+/// Appends to what the sink holds already.
+struct Appended<'a>(&'a mut Sink);
 
-/// Appends to a vector that may hold something already.
-struct Appended<'a>(&'a mut Bytes);
-
-impl Appended<'_> {
-    #[inline]
-    fn make_room(&mut self, bytes: usize) -> postcard::Result<()> {
-        if self.0.capacity() - self.0.len() < bytes { self.grow(bytes) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn grow(&mut self, bytes: usize) -> postcard::Result<()> {
-        // Otherwise the process would end. Of what comes in a few bytes at a time that is left to it: looking each time costs
-        // too much.
-        self.0.try_reserve(bytes).map_err(|_no_memory| postcard::Error::SerializeBufferFull)
+impl From<Full> for postcard::Error {
+    fn from(_: Full) -> Self {
+        Self::SerializeBufferFull
     }
 }
 
@@ -258,26 +259,23 @@ impl postcard::ser_flavors::Flavor for Appended<'_> {
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
+        Ok(self.0.push(byte)?)
     }
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        // Numbers come in a few bytes, for which a copy of unknown length costs more than a loop.
-        if bytes.len() <= FEW {
-            for &byte in bytes {
-                self.0.push(byte);
-            }
-        } else {
-            self.make_room(bytes.len())?;
-            self.0.extend_from_slice(bytes);
-        }
-        Ok(())
+        Ok(self.0.append(bytes)?)
     }
 
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(feature = "bincode")]
+impl bincode::enc::write::Writer for Appended<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        self.0.append(bytes).map_err(|Full| bincode::error::EncodeError::Other(NO_MEMORY))
     }
 }
 

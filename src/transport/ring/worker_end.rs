@@ -15,7 +15,7 @@ use super::parcels::{Inbox, Parcels};
 use super::patience::Patience;
 use super::sleep::{self, Listener};
 use super::word::{self, Begin, Commit, Word};
-use crate::codec::Bytes;
+use crate::codec::{Bytes, Sink};
 #[cfg(atasker_sabotage)]
 use crate::sabotage::{self, Bug};
 use crate::shm::Segment;
@@ -56,7 +56,7 @@ pub(crate) struct RingEnd {
     /// Private copy of the arguments of the present entry.
     pub(super) arguments: Vec<u8>,
     /// What was encoded last; kept for its memory.
-    body: Bytes,
+    body: Sink,
     /// Slots whose half for outcomes has memory.
     allocated: [bool; ENTRIES],
     /// When each kind of listener was rung last. What one was told tells the other nothing.
@@ -100,7 +100,7 @@ impl RingEnd {
             position: 0,
             patience: Patience::NEW,
             arguments: Vec::new(),
-            body: Bytes::new(),
+            body: Sink::new(),
             allocated: [false; ENTRIES],
             announced: [None; 2],
             unannounced: 0,
@@ -108,8 +108,8 @@ impl RingEnd {
         }
     }
 
-    /// Run calls until no more will come. `run` gets an empty buffer, in which it may leave a plain value.
-    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, &mut Bytes) -> Ran) {
+    /// Run calls until no more will come. `run` gets an empty sink, in which it may leave a plain value.
+    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, &mut Sink) -> Ran) {
         let segment = Arc::clone(&self.segment);
         // Without them the coordinator learns of the death of this thread when that of the process is over.
         let _marks =
@@ -182,7 +182,7 @@ impl RingEnd {
         self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0
     }
 
-    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, &mut Bytes) -> Ran) {
+    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, &mut Sink) -> Ran) {
         let entry = Entry::at(self.position);
         let begun = match word::begin(self.word(entry), seen) {
             Begin::Begun(word) => self.run_calls(entry, word, run),
@@ -207,7 +207,7 @@ impl RingEnd {
         &mut self,
         entry: Entry,
         mut word: Word,
-        run: &mut impl FnMut(RingCall<'_>, &mut Bytes) -> Ran,
+        run: &mut impl FnMut(RingCall<'_>, &mut Sink) -> Ran,
     ) -> Word {
         let started = self.finished.take().unwrap_or_else(Instant::now);
         let head = self.copy_arguments(entry);
@@ -241,7 +241,7 @@ impl RingEnd {
                 Some(refused) => refused.into(),
             };
             match ran {
-                Ran::Plain => self.write_value(entry, &mut place, head.slot, &body),
+                Ran::Plain => self.write_value(entry, &mut place, head.slot, body.as_slice()),
                 Ran::Otherwise(outcome) => self.write(entry, &mut place, head.slot, *outcome),
             }
             if head.form != Form::Pack || place.room - place.used < place.room_min {
