@@ -207,6 +207,8 @@ fn lists_that_are_too_deep(scene: &Scene) {
 
 /// The result is made, and there is no memory for it to come back in.
 fn no_memory_for_a_result(scene: &Scene) {
+    let error = scene.run(limited_numbers::call(24 << 20)).expect_err("no memory for its bytes");
+    assert!(error.to_string().contains("there is no memory for what it is as bytes"), "{error}");
     scene.crash(allocate::call(1 << 47));
     let error = scene.run(limited::call(40 << 20));
     // Whether it can be told depends on where memory is short; in no case does anything hang.
@@ -219,6 +221,14 @@ fn no_memory_for_a_result(scene: &Scene) {
 #[task]
 fn limited(length: usize) -> Vec<u8> {
     let made = vec![1; length];
+    super::surroundings::limit_address_space(8 << 20);
+    made
+}
+
+/// The same of a result whose bytes come a few at a time.
+#[task]
+fn limited_numbers(length: usize) -> Vec<u16> {
+    let made = vec![u16::MAX / 8; length];
     super::surroundings::limit_address_space(8 << 20);
     made
 }
