@@ -251,7 +251,7 @@ pub mod __private {
         lend_option, parameter_ops,
     };
     pub use crate::codec::lent::{AsBytes, AsDeclared, LendsInWorker};
-    pub use crate::codec::{CodecId, Encoded, Sink, UnknownCodec};
+    pub use crate::codec::{Bytes, CodecId, Encoded, UnknownCodec};
     pub use crate::registry::entry::{RegisteredTask, TaskEntry, check_clashes, find};
     pub use crate::registry::init::{RunInit, WorkerInit, init_data, run_init};
     pub use crate::registry::io::{

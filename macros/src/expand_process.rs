@@ -172,7 +172,7 @@ fn run(task: &Task) -> TokenStream {
         fn run(
             #codec: #private::CodecId,
             #bytes: &[::core::primitive::u8],
-            #buffer: &mut #private::Sink,
+            #buffer: &mut #private::Bytes,
         ) -> #private::Ran {
             #private::run::<Self>(#codec, #bytes, #buffer, |mut #decoder, #progress| {
                 #[allow(unused_variables)]

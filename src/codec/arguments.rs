@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::encoded::{ATTACHMENTS_MAX, Encoded, too_many};
 use super::lent::LendsInWorker;
 use super::wire::{Wire, WireRef};
-use super::{CodecId, Decoder, EncodeError, Sink, encode_binary};
+use super::{Bytes, CodecId, Decoder, EncodeError, encode_binary};
 use crate::registry::shape::Shapes;
 use crate::shm::attachment::Attachment;
 use crate::shm::attachments::encode_beside;
@@ -61,7 +61,7 @@ pub trait OwnedParameter<const N: usize> {
 
 /// What can be done with the values of an owned parameter.
 pub struct ParameterOps<T> {
-    put: fn(&T, &mut Sink) -> Result<(), EncodeError>,
+    put: fn(&T, &mut Bytes) -> Result<(), EncodeError>,
     take: fn(Argument<'_, '_>) -> Result<T, BadArguments>,
     pub(crate) trace: fn(&mut Shapes),
 }
@@ -75,7 +75,7 @@ impl<T> std::fmt::Debug for ParameterOps<T> {
 /// [`OwnedParameter::ops`]
 pub fn parameter_ops<T: CrossesToWorker>() -> ParameterOps<T> {
     ParameterOps {
-        put: |value, sink| encode_binary(&WireRef(value), sink),
+        put: |value, bytes| encode_binary(&WireRef(value), bytes),
         take: |argument| argument.read::<Wire<T>>().map(|value| value.0),
         trace: Shapes::trace::<T>,
     }
@@ -98,7 +98,7 @@ pub struct Held<'de, P: BorrowedParameter<N>, const N: usize>(
 #[derive(Debug)]
 pub struct ArgumentsEncoder {
     parameters: &'static [Parameter],
-    sink: Sink,
+    bytes: Bytes,
     /// The buffers in the arguments so far.
     attachments: Vec<Attachment>,
     error: Option<EncodeError>,
@@ -108,19 +108,19 @@ impl ArgumentsEncoder {
     /// For a function with these parameters, in the default codec.
     #[inline(always)]
     pub fn new(parameters: &'static [Parameter]) -> Self {
-        Self { parameters, sink: Sink::new(), attachments: Vec::new(), error: None }
+        Self { parameters, bytes: Bytes::new(), attachments: Vec::new(), error: None }
     }
 
     /// Append argument `N`.
     #[inline(always)]
     pub fn owned<P: OwnedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
-        self.put(N, |sink| (P::ops().put)(value, sink));
+        self.put(N, |bytes| (P::ops().put)(value, bytes));
     }
 
     /// Append argument `N`.
     #[inline]
     pub fn borrowed<P: BorrowedParameter<N>, const N: usize>(&mut self, value: &P::Type) {
-        self.put(N, |sink| P::Type::put(value, sink));
+        self.put(N, |bytes| P::Type::put(value, bytes));
     }
 
     /// Append argument `N`.
@@ -129,7 +129,7 @@ impl ArgumentsEncoder {
         &mut self,
         value: Option<&P::Type>,
     ) {
-        self.put(N, |sink| P::Type::put_option(value, sink));
+        self.put(N, |bytes| P::Type::put_option(value, bytes));
     }
 
     /// All arguments, or what was wrong with the first that could not be encoded.
@@ -139,17 +139,17 @@ impl ArgumentsEncoder {
             None if self.attachments.len() > ATTACHMENTS_MAX => {
                 Err(EncodeError::new(too_many(self.attachments.len())))
             }
-            None => Ok(Encoded::new(self.sink.into_bytes(), self.attachments)),
+            None => Ok(Encoded::new(self.bytes, self.attachments)),
             Some(error) => Err(error),
         }
     }
 
     #[inline(always)]
-    fn put(&mut self, position: usize, encode: impl Fn(&mut Sink) -> Result<(), EncodeError>) {
-        let before = self.sink.len();
+    fn put(&mut self, position: usize, encode: impl Fn(&mut Bytes) -> Result<(), EncodeError>) {
+        let before = self.bytes.len();
         let done = encode_beside(&mut self.attachments, || {
-            self.sink.truncate(before);
-            encode(&mut self.sink)
+            self.bytes.truncate(before);
+            encode(&mut self.bytes)
         });
         if let Err(error) = done {
             let message = describe(self.parameters, position, &error.to_string());

@@ -60,7 +60,7 @@ impl Encoded {
         attachments: Vec<Attachment>,
     ) -> Self {
         let body = Body::InParcel(parcel, length);
-        Self { bytes: Bytes::new_const(), rest: Some(Box::new(Rest { attachments, body })) }
+        Self { bytes: Bytes::new(), rest: Some(Box::new(Rest { attachments, body })) }
     }
 
     /// From now on clones are cheap if it is longer than `length`.
@@ -85,14 +85,14 @@ impl Encoded {
 
     /// The bytes, if there are no buffers and no more than `length` bytes.
     #[inline(always)]
-    pub(crate) fn plain_up_to(&self, length: usize) -> Option<&[u8]> {
+    pub(crate) fn plain_up_to(&self, length: usize) -> Option<&Bytes> {
         (self.rest.is_none() && self.bytes.len() <= length).then_some(&self.bytes)
     }
 
     /// Whether it has no memory of its own.
     #[inline(always)]
     pub(crate) fn has_no_memory(&self) -> bool {
-        self.rest.is_none() && !self.bytes.spilled()
+        self.rest.is_none() && self.bytes.capacity() == 0
     }
 
     /// The bytes, if they are [shared](Self::share_above).
@@ -139,7 +139,7 @@ impl Encoded {
 
 impl From<Vec<u8>> for Encoded {
     fn from(bytes: Vec<u8>) -> Self {
-        Bytes::from_vec(bytes).into()
+        Bytes::from(bytes).into()
     }
 }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::arguments::{Argument, BadArguments, CrossesToWorker};
 use super::wire::{BorrowedBytes, BorrowedPath, BorrowedStr, Wire, WireRef};
-use super::{EncodeError, Sink, encode_binary};
+use super::{Bytes, EncodeError, encode_binary};
 
 /// A reference crosses as serde has its target.
 #[derive(Debug)]
@@ -33,10 +33,10 @@ pub trait LendsInWorker<Form> {
     type Shape: DeserializeOwned;
 
     /// Append the encoded value.
-    fn put(&self, sink: &mut Sink) -> Result<(), EncodeError>;
+    fn put(&self, bytes: &mut Bytes) -> Result<(), EncodeError>;
 
     /// As [`put`](Self::put), for `Option<&Self>`.
-    fn put_option(value: Option<&Self>, sink: &mut Sink) -> Result<(), EncodeError>;
+    fn put_option(value: Option<&Self>, bytes: &mut Bytes) -> Result<(), EncodeError>;
 
     /// Decode what holds the value.
     fn take<'de>(argument: Argument<'_, 'de>) -> Result<Self::Held<'de>, BadArguments>;
@@ -56,12 +56,12 @@ macro_rules! lend {
         type Held<'de> = $held;
         type Shape = $shape;
 
-        fn put(&self, sink: &mut Sink) -> Result<(), EncodeError> {
-            encode_binary(&$encode(self), sink)
+        fn put(&self, bytes: &mut Bytes) -> Result<(), EncodeError> {
+            encode_binary(&$encode(self), bytes)
         }
 
-        fn put_option(value: Option<&Self>, sink: &mut Sink) -> Result<(), EncodeError> {
-            encode_binary(&value.map($encode), sink)
+        fn put_option(value: Option<&Self>, bytes: &mut Bytes) -> Result<(), EncodeError> {
+            encode_binary(&value.map($encode), bytes)
         }
 
         fn take<'de>(argument: Argument<'_, 'de>) -> Result<Self::Held<'de>, BadArguments> {

@@ -13,7 +13,7 @@ pub(crate) mod encoded;
 mod json;
 pub(crate) mod lent;
 pub(crate) mod limited;
-pub(crate) mod sink;
+pub(crate) mod small;
 pub(crate) mod wire;
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::shm::attachments;
 pub use encoded::Encoded;
 use limited::Limited;
-use sink::Full;
-pub use sink::Sink;
+pub use small::Bytes;
+use small::Full;
 
 /// How many values may be nested in one another.
 pub(crate) const DEPTH_MAX: u32 = 128;
@@ -109,31 +109,28 @@ pub enum DecodeError {
     Trailing(usize),
 }
 
-/// Encoded values. Most are small, and need no memory of their own.
-pub(crate) type Bytes = smallvec::SmallVec<[u8; 16]>;
-
 /// Encode one value.
 pub(crate) fn encode<T: Serialize + ?Sized>(id: CodecId, value: &T) -> Result<Bytes, EncodeError> {
-    let mut sink = Sink::new();
-    encode_to(id, value, &mut sink)?;
-    Ok(sink.into_bytes())
+    let mut bytes = Bytes::new();
+    encode_to(id, value, &mut bytes)?;
+    Ok(bytes)
 }
 
-/// Encode one value behind what `sink` holds already.
+/// Encode one value behind what `bytes` holds already.
 #[inline]
 pub(crate) fn encode_to<T: Serialize + ?Sized>(
     id: CodecId,
     value: &T,
-    sink: &mut Sink,
+    bytes: &mut Bytes,
 ) -> Result<(), EncodeError> {
     match id {
-        CodecId::Postcard => encode_binary(value, sink),
+        CodecId::Postcard => encode_binary(value, bytes),
         #[cfg(feature = "json")]
-        CodecId::Json => serde_json::to_writer(sink, value).map_err(failed),
+        CodecId::Json => serde_json::to_writer(bytes, value).map_err(failed),
         #[cfg(feature = "bincode")]
         CodecId::Bincode => {
             let config = bincode::config::standard();
-            bincode::serde::encode_into_writer(value, Appended(sink), config).map_err(failed)
+            bincode::serde::encode_into_writer(value, Appended(bytes), config).map_err(failed)
         }
     }
 }
@@ -142,9 +139,9 @@ pub(crate) fn encode_to<T: Serialize + ?Sized>(
 #[inline]
 pub(crate) fn encode_binary<T: Serialize + ?Sized>(
     value: &T,
-    sink: &mut Sink,
+    bytes: &mut Bytes,
 ) -> Result<(), EncodeError> {
-    let mut serializer = postcard::Serializer { output: Appended(sink) };
+    let mut serializer = postcard::Serializer { output: Appended(bytes) };
     value.serialize(&mut serializer).map_err(failed)
 }
 
@@ -245,8 +242,8 @@ fn malformed(error: impl std::fmt::Display) -> DecodeError {
     DecodeError::Malformed(in_words(error))
 }
 
-/// Appends to what the sink holds already.
-struct Appended<'a>(&'a mut Sink);
+/// Appends to what is there already.
+struct Appended<'a>(&'a mut Bytes);
 
 impl From<Full> for postcard::Error {
     fn from(_: Full) -> Self {

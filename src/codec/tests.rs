@@ -72,7 +72,7 @@ proptest! {
             for end in 0..bytes.len() {
                 prop_assert!(decode::<Shape>(*codec, &bytes[..end]).is_err());
             }
-            bytes.push(more);
+            bytes.push(more).expect("memory");
             prop_assert_eq!(decode::<Shape>(*codec, &bytes), Err(DecodeError::Trailing(1)));
         }
     }

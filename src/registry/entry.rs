@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::find::{FindError, Names};
 use crate::codec::arguments::Parameter;
-use crate::codec::{CodecId, Sink};
+use crate::codec::{Bytes, CodecId};
 use crate::task::options::Declared;
 use crate::transport::frame::Ran;
 
@@ -29,7 +29,7 @@ pub struct TaskEntry {
     pub declared: Declared,
     /// Decode the arguments, call the function, encode what it returned. Panics are caught.
     /// A plain result is in the third then, which is empty before.
-    pub run: fn(CodecId, &[u8], &mut Sink) -> Ran,
+    pub run: fn(CodecId, &[u8], &mut Bytes) -> Ran,
 }
 
 impl TaskEntry {

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use super::shape::Shapes;
 use crate::codec::arguments::{CrossesToWorker, ErrorCrossesToWorker};
 use crate::codec::wire::{Wire, WireRef};
-use crate::codec::{CodecId, DecodeError, EncodeError, Sink, decode, encode_to};
+use crate::codec::{Bytes, CodecId, DecodeError, EncodeError, decode, encode_to};
 use crate::task::failure::{TaskFailure, chain_of};
 
 /// What a task may return: the caller gets it on whichever thread it waits.
@@ -124,7 +124,7 @@ pub struct ReturnOps<R> {
     ///
     /// JSON is read by those who know no Rust types, so an `Ok(value)` is just `value` there, and an
     /// `Err(error)` just `error`: which of them it is, stands beside it.
-    pub encode: fn(CodecId, &R, &mut Sink) -> Result<(), EncodeError>,
+    pub encode: fn(CodecId, &R, &mut Bytes) -> Result<(), EncodeError>,
     /// Decode a value where the call was made. From JSON, the value of an `Ok`.
     pub decode: fn(CodecId, &[u8]) -> Result<R, DecodeError>,
     /// Trace the shape of the type.
@@ -154,14 +154,14 @@ impl<E, S: Speaks<E>> ResultKind<E, S> {
     {
         ReturnOps {
             describe: self.describe(),
-            encode: |codec, value, sink| {
+            encode: |codec, value, bytes| {
                 let value = value.as_ref().map(WireRef).map_err(WireRef);
                 match (codec, &value) {
                     #[cfg(feature = "json")]
-                    (CodecId::Json, Ok(value)) => encode_to(codec, value, sink),
+                    (CodecId::Json, Ok(value)) => encode_to(codec, value, bytes),
                     #[cfg(feature = "json")]
-                    (CodecId::Json, Err(error)) => encode_to(codec, error, sink),
-                    (_, value) => encode_to(codec, value, sink),
+                    (CodecId::Json, Err(error)) => encode_to(codec, error, bytes),
+                    (_, value) => encode_to(codec, value, bytes),
                 }
             },
             decode: |codec, bytes| match codec {
@@ -188,7 +188,7 @@ impl PlainKind {
     pub fn ops<R: CrossesToWorker + ReturnsToCaller>(self) -> ReturnOps<R> {
         ReturnOps {
             describe: self.describe(),
-            encode: |codec, value, sink| encode_to(codec, &WireRef(value), sink),
+            encode: |codec, value, bytes| encode_to(codec, &WireRef(value), bytes),
             decode: |codec, bytes| decode::<Wire<R>>(codec, bytes).map(|value| value.0),
             trace: Shapes::trace::<R>,
         }

@@ -9,7 +9,7 @@ use super::returned::ReturnOps;
 use crate::codec::Encoded;
 use crate::codec::arguments::{Arguments, ArgumentsDecoder, BadArguments};
 use crate::codec::encoded::{ATTACHMENTS_MAX, too_many};
-use crate::codec::{CodecId, Sink};
+use crate::codec::{Bytes, CodecId};
 use crate::shm::attachment::Attachment;
 use crate::shm::attachments;
 use crate::transport::frame::{Outcome, Ran};
@@ -27,7 +27,7 @@ pub trait ProcessTask {
     fn returns() -> ReturnOps<Self::Output>;
 
     /// [`TaskEntry::run`]
-    fn run(codec: CodecId, bytes: &[u8], sink: &mut Sink) -> Ran;
+    fn run(codec: CodecId, bytes: &[u8], buffer: &mut Bytes) -> Ran;
 
     /// [`TaskEntry::digest`]
     fn digest() -> u64;
@@ -52,12 +52,12 @@ impl Progress {
     }
 }
 
-/// Decode the arguments and call the function, both by `call`, and encode what it returned into `sink`.
+/// Decode the arguments and call the function, both by `call`, and encode what it returned into `buffer`.
 #[inline]
 pub fn run<P: ProcessTask>(
     codec: CodecId,
     bytes: &[u8],
-    sink: &mut Sink,
+    buffer: &mut Bytes,
     call: impl for<'d> FnOnce(ArgumentsDecoder<'d>, &Progress) -> Result<P::Output, BadArguments>,
 ) -> Ran {
     let arguments = match Arguments::parse(P::ENTRY.path, P::ENTRY.parameters, codec, bytes) {
@@ -73,8 +73,8 @@ pub fn run<P: ProcessTask>(
         let value = value.insert(called.map_err(refused)?);
         progress.0.set(Step::Encodes);
         let encoded = attachments::encode_beside(&mut buffers, || {
-            sink.clear();
-            (ops.encode)(codec, value, sink)
+            buffer.clear();
+            (ops.encode)(codec, value, buffer)
         });
         match encoded {
             Ok(()) => Ok((ops.describe)(value)),
@@ -83,7 +83,7 @@ pub fn run<P: ProcessTask>(
     });
     let ran = match ended {
         Ok(Ok(None)) if buffers.is_empty() => Ran::Plain,
-        Ok(Ok(error)) => returned(std::mem::take(sink), buffers, error).into(),
+        Ok(Ok(error)) => returned(std::mem::take(buffer), buffers, error).into(),
         Ok(Err(outcome)) => outcome.into(),
         Err(panicked) => blame(progress.0.get(), panicked).into(),
     };
@@ -95,11 +95,11 @@ pub fn run<P: ProcessTask>(
 }
 
 #[cold]
-fn returned(value: Sink, buffers: Vec<Attachment>, error: Option<Vec<String>>) -> Outcome {
+fn returned(bytes: Bytes, buffers: Vec<Attachment>, error: Option<Vec<String>>) -> Outcome {
     if buffers.len() > ATTACHMENTS_MAX {
         return Outcome::Unencodable { message: too_many(buffers.len()) };
     }
-    Outcome::Returned { value: Encoded::new(value.into_bytes(), buffers), error }
+    Outcome::Returned { value: Encoded::new(bytes, buffers), error }
 }
 
 #[cold]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, TaskEntry, catalogue, find};
-use crate::codec::{Bytes, CodecId, Sink};
+use crate::codec::{Bytes, CodecId};
 use crate::task::call::Call;
 use crate::task::cell::{Returned, Stored, Work};
 use crate::task::options::{Priority, RetryOn};
@@ -19,9 +19,9 @@ fn encoded<T>(call: Call<T>) -> Result<Bytes, crate::codec::EncodeError> {
 }
 
 fn run_bytes(entry: &TaskEntry, codec: CodecId, arguments: &[u8]) -> Outcome {
-    let mut sink = Sink::new();
-    let ran = (entry.run)(codec, arguments, &mut sink);
-    ran.into_outcome(sink)
+    let mut buffer = Bytes::new();
+    let ran = (entry.run)(codec, arguments, &mut buffer);
+    ran.into_outcome(buffer)
 }
 
 /// Runs in this process, through the bytes.

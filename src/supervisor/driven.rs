@@ -10,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::info::Counters;
 use super::shared::{CoreEffects, Effects, ShellCore};
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::core::{Effect, Killed, LATE, TaskInfo, Time};
 use crate::say::is_heard;
 use crate::task::cell::{Function, TaskCell};
@@ -299,7 +299,7 @@ impl Driven {
         function: &Function,
         codec: CodecId,
         priority: Priority,
-        arguments: &[u8],
+        arguments: &Bytes,
     ) -> Option<(Arc<Pack>, u32, TaskId)> {
         let Growing { task, cell, calls_max } = self.growing.as_ref()?;
         let core = &mut self.core;

@@ -8,7 +8,7 @@ use super::executor::Executor;
 use super::external::{ExternalFailure, Slot};
 use super::perform::Arrived;
 use super::shared::{Next, Shared, ThreadItem};
-use crate::codec::{CodecId, Encoded, Sink};
+use crate::codec::{Bytes, CodecId, Encoded};
 use crate::core::{Finish, PoolId};
 use crate::registry::{self, panics};
 use crate::say::say;
@@ -148,9 +148,9 @@ fn run_encoded(function: &Function, codec: CodecId, arguments: Encoded) -> Outco
         },
     };
     let ran = arguments.decode(|bytes| {
-        let mut sink = Sink::new();
-        let ran = (entry.run)(codec, bytes, &mut sink);
-        ran.into_outcome(sink)
+        let mut buffer = Bytes::new();
+        let ran = (entry.run)(codec, bytes, &mut buffer);
+        ran.into_outcome(buffer)
     });
     ran.unwrap_or_else(|error| Outcome::BadArguments { message: error.to_string() })
 }

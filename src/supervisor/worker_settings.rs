@@ -210,7 +210,7 @@ impl SupervisorBuilder {
         let encoded =
             crate::codec::encode(crate::codec::CodecId::BINARY, &crate::codec::wire::WireRef(data));
         self.workers.worker_data = encoded
-            .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes.into_vec())))
+            .map(|bytes| Some((std::any::type_name::<T>().to_owned(), bytes.into())))
             .map_err(|error| format!("the worker data can't be encoded: {error}"));
         self
     }

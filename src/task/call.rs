@@ -13,7 +13,7 @@ use super::options::{Declared, Options, Priority, Wanted};
 use crate::async_loop::{BoxFuture, FutureWork};
 #[cfg(feature = "json")]
 use crate::codec;
-use crate::codec::{CodecId, DecodeError, EncodeError, Encoded};
+use crate::codec::{Bytes, CodecId, DecodeError, EncodeError, Encoded};
 use crate::registry::TaskEntry;
 use crate::registry::returned::Describe;
 
@@ -94,7 +94,7 @@ impl<T> Call<T> {
 
     /// The arguments, if this is a call of that function of which nothing is said that is not declared.
     #[inline(always)]
-    pub(crate) fn plain_arguments(&self, of: &Function, in_codec: CodecId) -> Option<&[u8]> {
+    pub(crate) fn plain_arguments(&self, of: &Function, in_codec: CodecId) -> Option<&Bytes> {
         match &self.work {
             Work::Encoded { function, codec, arguments: Ok(arguments), .. }
                 if self.wanted.is_none()
@@ -124,7 +124,7 @@ impl<T> Call<T> {
 
     /// The function, codec and arguments of a call that may travel with others: one without options of its own
     /// but its priority, of a function of this program.
-    pub(crate) fn packable(&self) -> Option<(&Function, CodecId, &[u8])> {
+    pub(crate) fn packable(&self) -> Option<(&Function, CodecId, &Bytes)> {
         let Work::Encoded { function, codec, arguments: Ok(arguments), .. } = &self.work else {
             return None;
         };

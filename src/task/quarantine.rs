@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::call::Call;
 use super::cell::Function;
 use super::crash::CrashReport;
-use crate::codec::{self, Bytes, CodecId, Encoded};
+use crate::codec::{self, CodecId, Encoded};
 
 /// Says that bytes are a saved quarantine, and in which form.
 const MARK: &str = "atasker quarantine 1";
@@ -133,7 +133,7 @@ impl Quarantine {
             arguments: self.arguments().to_owned(),
         };
         let bytes = codec::encode(CodecId::BINARY, &saved);
-        bytes.map(Bytes::into_vec).map_err(|error| QuarantineError::Malformed(error.to_string()))
+        bytes.map(Vec::from).map_err(|error| QuarantineError::Malformed(error.to_string()))
     }
 
     /// What [`to_bytes`](Self::to_bytes) gave.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::{Bytes, CodecId, Encoded, Sink};
+use crate::codec::{Bytes, CodecId, Encoded};
 use crate::shm::attachment::Attachment;
 
 /// A call on its way to a worker.
@@ -102,24 +102,24 @@ impl Outcome {
     }
 }
 
-/// How a call ended in the worker, beside the sink into which its value was to be encoded.
+/// How a call ended in the worker, beside the buffer into which its value was to be encoded.
 ///
-/// Most return a value and nothing else. That stays in the sink into which it was encoded: moving it from
+/// Most return a value and nothing else. That stays in the buffer into which it was encoded: moving it from
 /// result to result costs as much as a small function.
 #[derive(Debug)]
 #[must_use]
 pub enum Ran {
-    /// It returned a value that is no `Err` and has no buffers in it. Its bytes are in the sink.
+    /// It returned a value that is no `Err` and has no buffers in it. Its bytes are in the buffer.
     Plain,
     /// Anything else.
     Otherwise(Box<Outcome>),
 }
 
 impl Ran {
-    /// The outcome. `sink`: the one that the call was given.
-    pub(crate) fn into_outcome(self, sink: Sink) -> Outcome {
+    /// The outcome. `buffer`: the one that the call was given.
+    pub(crate) fn into_outcome(self, buffer: Bytes) -> Outcome {
         match self {
-            Self::Plain => Outcome::Returned { value: sink.into_bytes().into(), error: None },
+            Self::Plain => Outcome::Returned { value: buffer.into(), error: None },
             Self::Otherwise(outcome) => *outcome,
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use crate::blackbox::Recorder;
-use crate::codec::{CodecId, Encoded, Sink};
+use crate::codec::{Bytes, CodecId, Encoded};
 use crate::registry::{self, TaskEntry};
 use crate::shm::attachments;
 use crate::sys;
@@ -26,13 +26,13 @@ pub(super) fn end_unkilled() {
 
 /// Serve what comes through a ring, until no more calls will come.
 pub(super) fn serve_ring(end: RingEnd, recorder: Recorder) {
-    end.serve(|call, sink| {
+    end.serve(|call, buffer| {
         let RingCall { number, attempt, function, codec, arguments, attachments } = call;
         recorder.begin(number, attempt, function);
         let ran = match registry::entry_at(function) {
-            Some(entry) if attachments.is_empty() => run(recorder, entry, codec, arguments, sink),
+            Some(entry) if attachments.is_empty() => run(recorder, entry, codec, arguments, buffer),
             Some(entry) => attachments::with_received(std::mem::take(attachments), || {
-                run(recorder, entry, codec, arguments, sink)
+                run(recorder, entry, codec, arguments, buffer)
             }),
             // The coordinator has the registry of this very program, or its catalogue.
             None => Outcome::UnknownFunction { message: format!("no function {function}") }.into(),
@@ -53,10 +53,10 @@ pub(super) fn serve_channel(end: WorkerEnd, recorder: Recorder) -> io::Result<()
         let outcome = match registry::find_index(function) {
             Ok((index, entry)) => {
                 recorder.begin(ticket.task.number, ticket.attempt, index);
-                let mut sink = Sink::new();
-                let ran = run(recorder, entry, codec, arguments, &mut sink);
+                let mut result = Bytes::new();
+                let ran = run(recorder, entry, codec, arguments, &mut result);
                 recorder.end();
-                match ran.into_outcome(sink) {
+                match ran.into_outcome(result) {
                     Outcome::Returned { value, .. } if !value.attachments().is_empty() => {
                         Outcome::Unencodable { message: Encoded::NEEDS_RING.to_owned() }
                     }
@@ -71,9 +71,15 @@ pub(super) fn serve_channel(end: WorkerEnd, recorder: Recorder) -> io::Result<()
 }
 
 #[inline]
-fn run(recorder: Recorder, entry: &TaskEntry, codec: u8, arguments: &[u8], sink: &mut Sink) -> Ran {
+fn run(
+    recorder: Recorder,
+    entry: &TaskEntry,
+    codec: u8,
+    arguments: &[u8],
+    buffer: &mut Bytes,
+) -> Ran {
     match CodecId::try_from(codec).or_else(|error| measured(recorder, codec).ok_or(error)) {
-        Ok(codec) => (entry.run)(codec, arguments, sink),
+        Ok(codec) => (entry.run)(codec, arguments, buffer),
         Err(error) => Outcome::BadArguments { message: error.to_string() }.into(),
     }
 }

@@ -196,7 +196,7 @@ fn a_lent_buffer_is_taken_once() {
     let blob = Blob::zeroed(5).expect("memory");
     let (bytes, attachments) =
         attachments::collect(|| codec::encode(CodecId::BINARY, &blob).expect("it is encoded"));
-    let twice = [bytes.clone(), bytes].concat();
+    let twice = [&bytes[..], &bytes[..]].concat();
     let decoded = attachments::with_received(attachments, || {
         codec::decode::<(Blob, Blob)>(CodecId::BINARY, &twice).map_err(|error| error.to_string())
     });

@@ -15,7 +15,8 @@ use super::id::TaskId;
 use super::info::Ended;
 use super::listener::Listener;
 use super::options::Priority;
-use crate::codec::CodecId;
+use crate::codec::small::FEW;
+use crate::codec::{Bytes, CodecId};
 use crate::sync::Mutex;
 use crate::transport::{CallFrame, PackOutcomes};
 pub(crate) use ends::News;
@@ -119,10 +120,21 @@ impl Sent {
     }
 
     #[inline]
-    fn push(&mut self, arguments: &[u8]) {
+    fn push(&mut self, arguments: &Bytes) {
         debug_assert!(self.has_room(arguments.len()));
-        self.arguments.extend_from_slice(&(arguments.len() as u16).to_le_bytes());
-        self.arguments.extend_from_slice(arguments);
+        let length = (arguments.len() as u16).to_le_bytes();
+        if let Some((few, count)) = arguments.few() {
+            // Copying as many as there may be costs less than finding out how to copy as many as there are.
+            let mut one = [0; LENGTH_BYTES + FEW];
+            one[..LENGTH_BYTES].copy_from_slice(&length);
+            one[LENGTH_BYTES..].copy_from_slice(few);
+            let end = self.arguments.len() + LENGTH_BYTES + count;
+            self.arguments.extend_from_slice(&one);
+            self.arguments.truncate(end);
+        } else {
+            self.arguments.extend_from_slice(&length);
+            self.arguments.extend_from_slice(arguments);
+        }
         self.starts.push(self.arguments.len() as u32);
     }
 }
@@ -144,7 +156,7 @@ impl PackBuilder {
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, arguments: &[u8]) {
+    pub(crate) fn push(&mut self, arguments: &Bytes) {
         self.sent.push(arguments);
     }
 
@@ -313,7 +325,7 @@ impl PackSlice {
     }
 
     /// One more call joins it, which must not have been given out, and must have room. Its number in the pack.
-    pub(crate) fn push(&mut self, arguments: &[u8]) -> u32 {
+    pub(crate) fn push(&mut self, arguments: &Bytes) -> u32 {
         let mut sent = self.pack.sent.lock();
         let call = sent.calls();
         debug_assert_eq!((self.first, self.calls, self.ended), (0, call, 0), "it is whole");

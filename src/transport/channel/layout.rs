@@ -152,7 +152,7 @@ fn returned(
         Bytes::from_slice(&bytes[start..])
     } else {
         bytes.drain(..start);
-        Bytes::from_vec(bytes)
+        Bytes::from(bytes)
     };
     FromWorker::Outcome(
         ticket,

@@ -249,7 +249,7 @@ impl RingLink {
             }
             Some((parcel, length)) => match fetch(&parcel, length) {
                 Ok(bytes) if variant == outcome::RETURNED => {
-                    return Ok(returned(Encoded::new(Bytes::from_vec(bytes), attachments)));
+                    return Ok(returned(Encoded::new(Bytes::from(bytes), attachments)));
                 }
                 Ok(bytes) => outcome::decode(variant, &bytes),
                 Err(error) => return Ok(Outcome::Undeliverable { message: error.to_string() }),

@@ -103,7 +103,7 @@ impl Header {
         let header = codec::encode(CodecId::BINARY, self).map_err(|error| error.to_string())?;
         let length = u16::try_from(header.len()).map_err(|_| "too many buffers".to_owned())?;
         bytes.extend(length.to_le_bytes());
-        bytes.extend(header);
+        bytes.extend_from_slice(&header);
         Ok(())
     }
 

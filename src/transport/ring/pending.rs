@@ -60,8 +60,8 @@ impl OwnedCall {
         let too_long = call.arguments.len() > room;
         let arguments = match call.shared {
             Some(shared) => Arguments::Shared(Arc::clone(shared)),
-            None if too_long => Arguments::Shared(Arc::new(call.arguments.into())),
-            None => Arguments::Owned(call.arguments.into()),
+            None if too_long => Arguments::Shared(Arc::new(Bytes::from_slice(call.arguments))),
+            None => Arguments::Owned(Bytes::from_slice(call.arguments)),
         };
         let parcel = if too_long { Need::Wanted } else { Need::None };
         let attachments = call.attachments.to_vec();

@@ -15,7 +15,8 @@ use super::parcels::{Inbox, Parcels};
 use super::patience::Patience;
 use super::sleep::{self, Listener};
 use super::word::{self, Begin, Commit, Word};
-use crate::codec::{Bytes, Sink};
+use crate::codec::Bytes;
+use crate::codec::small::FEW;
 #[cfg(atasker_sabotage)]
 use crate::sabotage::{self, Bug};
 use crate::shm::Segment;
@@ -56,7 +57,7 @@ pub(crate) struct RingEnd {
     /// Private copy of the arguments of the present entry.
     pub(super) arguments: Vec<u8>,
     /// What was encoded last; kept for its memory.
-    body: Sink,
+    body: Bytes,
     /// Slots whose half for outcomes has memory.
     allocated: [bool; ENTRIES],
     /// When each kind of listener was rung last. What one was told tells the other nothing.
@@ -100,7 +101,7 @@ impl RingEnd {
             position: 0,
             patience: Patience::NEW,
             arguments: Vec::new(),
-            body: Sink::new(),
+            body: Bytes::new(),
             allocated: [false; ENTRIES],
             announced: [None; 2],
             unannounced: 0,
@@ -108,8 +109,8 @@ impl RingEnd {
         }
     }
 
-    /// Run calls until no more will come. `run` gets an empty sink, in which it may leave a plain value.
-    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, &mut Sink) -> Ran) {
+    /// Run calls until no more will come. `run` gets an empty buffer, in which it may leave a plain value.
+    pub(crate) fn serve(mut self, mut run: impl FnMut(RingCall<'_>, &mut Bytes) -> Ran) {
         let segment = Arc::clone(&self.segment);
         // Without them the coordinator learns of the death of this thread when that of the process is over.
         let _marks =
@@ -182,7 +183,7 @@ impl RingEnd {
         self.segment.u32_at(RETIRED).load(Ordering::SeqCst) != 0
     }
 
-    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, &mut Sink) -> Ran) {
+    fn serve_entry(&mut self, seen: Word, run: &mut impl FnMut(RingCall<'_>, &mut Bytes) -> Ran) {
         let entry = Entry::at(self.position);
         let begun = match word::begin(self.word(entry), seen) {
             Begin::Begun(word) => self.run_calls(entry, word, run),
@@ -207,7 +208,7 @@ impl RingEnd {
         &mut self,
         entry: Entry,
         mut word: Word,
-        run: &mut impl FnMut(RingCall<'_>, &mut Sink) -> Ran,
+        run: &mut impl FnMut(RingCall<'_>, &mut Bytes) -> Ran,
     ) -> Word {
         let started = self.finished.take().unwrap_or_else(Instant::now);
         let head = self.copy_arguments(entry);
@@ -241,7 +242,7 @@ impl RingEnd {
                 Some(refused) => refused.into(),
             };
             match ran {
-                Ran::Plain => self.write_value(entry, &mut place, head.slot, body.as_slice()),
+                Ran::Plain => self.write_value(entry, &mut place, head.slot, &body),
                 Ran::Otherwise(outcome) => self.write(entry, &mut place, head.slot, *outcome),
             }
             if head.form != Form::Pack || place.room - place.used < place.room_min {
@@ -307,11 +308,11 @@ impl RingEnd {
 
     /// Append a plain value to the outcomes of the entry.
     #[inline]
-    fn write_value(&mut self, entry: Entry, place: &mut Place, slot: Slot, body: &[u8]) {
+    fn write_value(&mut self, entry: Entry, place: &mut Place, slot: Slot, body: &Bytes) {
         if !self.parcels.peer().has_notices()
             && self.has_room(entry, place, slot, HEAD_BYTES + body.len())
         {
-            self.append(entry, place, outcome::RETURNED, &[body]);
+            self.append_value(entry, place, body);
         } else {
             self.write_extended(entry, place, slot, outcome::RETURNED, body, &[]);
         }
@@ -328,7 +329,7 @@ impl RingEnd {
             outcome => {
                 let mut body = Vec::new();
                 let variant = outcome::encode(&outcome, &mut body);
-                (variant, Bytes::from_vec(body), outcome.into_attachments())
+                (variant, Bytes::from(body), outcome.into_attachments())
             }
         };
         let is_plain = attachments.is_empty() && !self.parcels.peer().has_notices();
@@ -360,6 +361,23 @@ impl RingEnd {
         place.used + needed <= place.room
     }
 
+    /// Append a plain value, for which there is room.
+    #[inline]
+    fn append_value(&self, entry: Entry, place: &mut Place, value: &Bytes) {
+        const ONE: usize = HEAD_BYTES + FEW;
+        match value.few() {
+            // Copying as many as there may be costs less than finding out how to copy as many as there are.
+            Some((few, count)) if place.room - place.used >= ONE => {
+                let mut one = [0; ONE];
+                one[..HEAD_BYTES].copy_from_slice(&head(outcome::RETURNED, count));
+                one[HEAD_BYTES..].copy_from_slice(few);
+                self.segment.copy_in(place.offset + place.used, &one);
+                self.add_used(entry, place, HEAD_BYTES + count);
+            }
+            _ => self.append(entry, place, outcome::RETURNED, &[value]),
+        }
+    }
+
     /// Append an outcome whose body consists of these parts, for which there is room.
     #[inline]
     pub(super) fn append(&self, entry: Entry, place: &mut Place, variant: u8, body: &[&[u8]]) {
@@ -371,7 +389,12 @@ impl RingEnd {
             self.segment.copy_in(offset, part);
             offset += part.len();
         }
-        place.used += HEAD_BYTES + length;
+        self.add_used(entry, place, HEAD_BYTES + length);
+    }
+
+    #[inline]
+    fn add_used(&self, entry: Entry, place: &mut Place, length: usize) {
+        place.used += length;
         // Relaxed: published by the begin of the next call, or by the commit.
         let length = self.segment.u32_at(entry.outcomes_length());
         length.store(place.used as u32, Ordering::Relaxed);

@@ -19,7 +19,7 @@ use super::copying::Helper;
 use super::layout::{COMMITTED, SEGMENT_BYTES};
 use super::link::RingLink;
 use super::worker_end::RingEnd;
-use crate::codec::CodecId;
+use crate::codec::{Bytes, CodecId};
 use crate::shm::Segment;
 use crate::sync::Mutex;
 use crate::task::id::{TaskId, Ticket, WorkerId};
@@ -113,9 +113,9 @@ impl Worker {
         shared.state.lock().permits = permits;
         let inside = Arc::clone(&shared);
         let serve = move || {
-            RingEnd::new(half.segment, half.parcels, || {}).serve(|call, sink| {
+            RingEnd::new(half.segment, half.parcels, || {}).serve(|call, buffer| {
                 inside.run(call.number);
-                sink.append(call.arguments).expect("memory");
+                buffer.append(call.arguments).expect("memory");
                 Ran::Plain
             });
         };

@@ -89,7 +89,7 @@ fn long_arguments_are_copied_by_another_thread() {
                 true
             }),
         );
-        let arguments = Arc::new(crate::codec::Bytes::from_vec(vec![7; 5 << 20]));
+        let arguments = Arc::new(Bytes::from(vec![7; 5 << 20]));
         for number in 1..=2 {
             let frame = CallFrame { shared: Some(&arguments), ..single(&arguments) };
             let _asleep = link.stage(ticket(number), frame);

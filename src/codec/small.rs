@@ -1,0 +1,162 @@
+//! The bytes of encoded values, of which most are few.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+
+/// How many bytes need no memory of their own.
+pub(crate) const FEW: usize = 15;
+/// More than `few` could hold.
+const SPILLED: u8 = FEW as u8 + 1;
+
+/// Bytes: a few in place, where they cost least, more in memory of their own. That memory is asked for, not taken for
+/// granted.
+#[derive(Clone, Default)]
+pub struct Bytes {
+    few: [u8; FEW],
+    /// How many bytes are in `few`, or [`SPILLED`].
+    used: u8,
+    /// All bytes, if `few` can't hold them. Otherwise kept for its memory.
+    many: Option<Box<Vec<u8>>>,
+}
+
+/// There is no memory for more.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+impl Bytes {
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self { few: [0; FEW], used: 0, many: None }
+    }
+
+    #[inline]
+    pub(crate) fn from_slice(bytes: &[u8]) -> Self {
+        let mut few = [0; FEW];
+        match few.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                Self { few, used: bytes.len() as u8, many: None }
+            }
+            None => bytes.to_vec().into(),
+        }
+    }
+
+    /// The first bytes with what follows them in place, and how many they are, if they are few.
+    #[inline(always)]
+    pub(crate) fn few(&self) -> Option<(&[u8; FEW], usize)> {
+        (self.used != SPILLED).then_some((&self.few, usize::from(self.used)))
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, byte: u8) -> Result<(), Full> {
+        if let Some(place) = self.few.get_mut(usize::from(self.used)) {
+            *place = byte;
+            self.used += 1;
+            return Ok(());
+        }
+        self.append_to_many(&[byte])
+    }
+
+    #[inline(always)]
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        let used = usize::from(self.used);
+        let end = used + bytes.len();
+        if let Some(place) = self.few.get_mut(used..end) {
+            place.copy_from_slice(bytes);
+            self.used = end as u8;
+            return Ok(());
+        }
+        self.append_to_many(bytes)
+    }
+
+    #[inline(never)]
+    fn append_to_many(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        let many = self.many.get_or_insert_default();
+        let few = self.few.get(..usize::from(self.used)).unwrap_or(&[]);
+        let more = few.len() + bytes.len();
+        if many.capacity() - many.len() < more {
+            many.try_reserve(more).map_err(|_no_memory| Full)?;
+        }
+        many.extend_from_slice(few);
+        many.extend_from_slice(bytes);
+        self.used = SPILLED;
+        Ok(())
+    }
+
+    /// Forget what stands behind the first `length` bytes.
+    #[inline(always)]
+    pub(crate) fn truncate(&mut self, length: usize) {
+        match &mut self.many {
+            Some(many) if self.used == SPILLED => many.truncate(length),
+            _ => self.used = self.used.min(length.min(FEW) as u8),
+        }
+    }
+
+    /// Forget all, and keep the memory.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
+        self.used = 0;
+        if let Some(many) = &mut self.many {
+            many.clear();
+        }
+    }
+
+    /// How many bytes of memory it has.
+    #[inline(always)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.many.as_ref().map_or(0, |many| many.capacity())
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        let few = self.few.get(..usize::from(self.used));
+        few.unwrap_or_else(|| self.many.as_ref().map_or(&[], |many| many))
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { few: [0; FEW], used: SPILLED, many: Some(Box::new(bytes)) }
+    }
+}
+
+impl From<Bytes> for Vec<u8> {
+    fn from(bytes: Bytes) -> Self {
+        match bytes.many {
+            Some(many) if bytes.used == SPILLED => *many,
+            _ => bytes.to_vec(),
+        }
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Bytes {}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl io::Write for Bytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.append(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(Full) => Err(io::ErrorKind::OutOfMemory.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
