@@ -17,6 +17,7 @@ pub struct Bytes {
     /// How many bytes are in `few`, or [`SPILLED`].
     used: u8,
     /// All bytes, if `few` can't hold them. Otherwise kept for its memory.
+    #[expect(clippy::box_collection, reason = "rarely there, while every task has such bytes")]
     many: Option<Box<Vec<u8>>>,
 }
 
