@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::packer::Packer;
-use super::source::{Source, Taken, refusal};
+use super::source::{Source, Taken, refusal, window};
 use crate::codec::CodecId;
 use crate::supervisor::run::judge;
 use crate::supervisor::shared::Shared;
@@ -68,9 +68,8 @@ struct Reader<T> {
 
 impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
-        let info = shared.info();
-        let places = info.threads.limits.places().max(info.processes.limits.places()) as usize;
-        let packer = Packer::new(places);
+        let places = shared.info().processes.limits.places() as usize;
+        let packer = Packer::new(window(shared), places);
         Self {
             window: packer.window(),
             source: Source { calls: calls.fuse(), held: None, shared: Arc::clone(shared) },

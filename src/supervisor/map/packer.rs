@@ -18,6 +18,9 @@ const CALLS_MAX: u32 = PackOutcomes::CALLS_MAX / 2;
 /// Learns how long the calls take.
 #[derive(Debug)]
 pub(super) struct Packer {
+    /// How many calls are on their way at least.
+    least: usize,
+    /// How many worker processes there may be.
     places: usize,
     /// Said by the user: how many calls may be on their way.
     fixed: Option<usize>,
@@ -31,9 +34,18 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    pub(super) fn new(places: usize) -> Self {
+    /// `window`: for calls that are not quick. `places`: of the pool that packs go to.
+    pub(super) fn new(window: usize, places: usize) -> Self {
         let places = places.max(1);
-        Self { places, fixed: None, paces_ns: [0; 3], learned: 0, calls: 1, filling: None }
+        Self {
+            least: window,
+            places,
+            fixed: None,
+            paces_ns: [0; 3],
+            learned: 0,
+            calls: 1,
+            filling: None,
+        }
     }
 
     /// Calls of the same function took so long each the last time.
@@ -52,11 +64,10 @@ impl Packer {
         if let Some(calls) = self.fixed {
             return calls;
         }
-        let least = (self.places * super::source::PER_PLACE).max(super::source::WINDOW_MIN);
         let ahead = self.pace_ns().map_or(1, |pace| AHEAD_NS / pace) as usize;
         // Packs that were sent before their pace was known are small, and so are windows then.
         let ahead = ahead.min(AHEAD_CALLS_MAX).min(self.calls as usize * 256);
-        least.max(self.places * ahead)
+        self.least.max(self.places * ahead)
     }
 
     /// How many calls to make room for.
@@ -110,7 +121,7 @@ mod tests {
 
     #[test]
     fn packs_grow_with_quick_calls_and_shrink_with_slow_ones() {
-        let mut packer = Packer::new(2);
+        let mut packer = Packer::new(16, 2);
         assert_eq!(packer.target(), 1);
         (0..8).for_each(|_| packer.learn(50));
         assert_eq!(packer.target(), CALLS_MAX);
@@ -119,12 +130,12 @@ mod tests {
         assert_eq!(packer.target(), CALLS_MAX, "one may have waited for a core");
         packer.learn(5_000_000);
         assert_eq!(packer.target(), 1);
-        assert_eq!(packer.window(), super::super::source::WINDOW_MIN);
+        assert_eq!(packer.window(), 16);
     }
 
     #[test]
     fn a_window_that_was_said_is_kept() {
-        let mut packer = Packer::new(2);
+        let mut packer = Packer::new(16, 2);
         packer.fix_window(16);
         (0..8).for_each(|_| packer.learn(50));
         assert_eq!((packer.window(), packer.target()), (16, 2));
