@@ -161,3 +161,70 @@ impl io::Write for Bytes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(u8),
+        Append(Vec<u8>),
+        Truncate(usize),
+        Clear,
+        Again,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => any::<u8>().prop_map(Step::Push),
+            4 => prop::collection::vec(any::<u8>(), 0..2 * FEW).prop_map(Step::Append),
+            1 => (0..3 * FEW).prop_map(Step::Truncate),
+            1 => Just(Step::Clear),
+            1 => Just(Step::Again),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_what_a_vector_is(steps in prop::collection::vec(step(), 0..24)) {
+            let (mut bytes, mut model) = (Bytes::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Push(byte) => {
+                        bytes.push(byte).expect("memory");
+                        model.push(byte);
+                    }
+                    Step::Append(more) => {
+                        bytes.write_all(&more).expect("memory");
+                        model.extend(more);
+                    }
+                    Step::Truncate(length) => {
+                        bytes.truncate(length);
+                        model.truncate(length);
+                    }
+                    Step::Clear => {
+                        bytes.clear();
+                        model.clear();
+                    }
+                    Step::Again => bytes = Bytes::from(Vec::from(bytes.clone())),
+                }
+                prop_assert_eq!(&bytes[..], &model[..]);
+                prop_assert_eq!(bytes.few().map(|(few, count)| &few[..count]), bytes.few().map(|_| &model[..]));
+                prop_assert_eq!(&bytes, &Bytes::from_slice(&model));
+                prop_assert_eq!(format!("{bytes:?}"), format!("{model:?}"));
+            }
+            prop_assert_eq!(Vec::from(bytes), model);
+        }
+    }
+
+    /// Every task has its arguments' and its result's.
+    #[test]
+    fn they_take_three_words() {
+        assert_eq!(size_of::<Bytes>(), 24);
+    }
+}

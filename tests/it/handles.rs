@@ -257,6 +257,26 @@ fn map_is_lazy_ordered_and_cancels_when_dropped() {
     });
 }
 
+/// The thread pool may be much larger than that of the processes.
+#[test]
+fn map_runs_ahead_of_its_reader_as_the_workers_need() {
+    watched(|| {
+        let builder = Supervisor::builder().threads(Limits::new(1_000)).processes(Limits::new(1));
+        let supervisor = builder.start().expect("starts");
+        // How quick they are is known afterwards.
+        assert_eq!(supervisor.map((0..20_000).map(|n| tasks::add::call(n, 1))).count(), 20_000);
+        let taken = AtomicUsize::new(0);
+        let calls = (0..1_000_000).map(|n| {
+            taken.fetch_add(1, Ordering::SeqCst);
+            tasks::add::call(n, 1)
+        });
+        let mut map = supervisor.map(calls);
+        assert_eq!(map.next().expect("more").expect("it runs"), 1);
+        let ahead = taken.load(Ordering::SeqCst);
+        assert!(ahead < 20_000, "{ahead}");
+    });
+}
+
 #[test]
 fn map_stream_gives_everything_in_order_also_through_a_full_queue() {
     use futures_core::Stream;

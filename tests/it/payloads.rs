@@ -36,6 +36,34 @@ fn turn(_bytes: &[u8]) -> usize {
     TURN.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
+/// Every short length, with its number, which is different for each.
+fn short(n: usize) -> Vec<u8> {
+    (0..n % 50).map(|at| (n + at) as u8).collect()
+}
+
+#[task]
+fn reversed_twice(bytes: Vec<u8>) -> Vec<u8> {
+    bytes.iter().rev().chain(&bytes).copied().collect()
+}
+
+/// A few bytes are kept in another way than more, and in packs as many are copied as there may be.
+#[test]
+fn short_payloads_that_travel_together_cross() {
+    watched(|| {
+        let supervisor = supervisor(2);
+        let expected = |n| reversed_twice(short(n));
+        let calls = (0..20_000).map(|n| reversed_twice::call(short(n)));
+        for (n, result) in supervisor.map(calls).enumerate() {
+            assert_eq!(result.expect("runs"), expected(n), "{n}");
+        }
+        let singles = (0..20_000).map(|n| supervisor.submit(reversed_twice::call(short(n))));
+        let singles: Vec<_> = singles.collect::<Result<_, _>>().expect("accepted");
+        for (n, task) in singles.into_iter().enumerate() {
+            assert_eq!(task.wait().expect("runs"), expected(n), "{n}");
+        }
+    });
+}
+
 #[test]
 fn payloads_of_every_border_cross() {
     watched(|| {
