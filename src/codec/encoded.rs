@@ -92,7 +92,7 @@ impl Encoded {
     /// Whether it has no memory of its own.
     #[inline(always)]
     pub(crate) fn has_no_memory(&self) -> bool {
-        self.rest.is_none() && self.bytes.capacity() == 0
+        self.rest.is_none() && self.bytes.has_no_memory()
     }
 
     /// The bytes, if they are [shared](Self::share_above).

@@ -103,8 +103,13 @@ impl Bytes {
         }
     }
 
-    /// How many bytes of memory it has.
+    /// Whether nothing is lost if it is forgotten.
     #[inline(always)]
+    pub(crate) fn has_no_memory(&self) -> bool {
+        self.many.is_none()
+    }
+
+    /// How many bytes of memory it has.
     pub(crate) fn capacity(&self) -> usize {
         self.many.as_ref().map_or(0, |many| many.capacity())
     }
