@@ -145,7 +145,7 @@ pub(crate) fn encode_binary<T: Serialize + ?Sized>(
     value.serialize(&mut serializer).map_err(failed)
 }
 
-/// Why a value was not encoded for which there is no room.
+/// Why a value of a typed call was not encoded for which there is no room.
 const NO_MEMORY: &str = "there is no memory for what it is as bytes";
 
 /// In the words of the buffer that was refused, which postcard would drop, or in the codec's own.

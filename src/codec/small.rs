@@ -4,19 +4,18 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 
-/// How many bytes need no memory of their own.
+/// So many bytes need no memory of their own.
 pub(crate) const FEW: usize = 15;
-/// More than `few` could hold.
+/// All bytes are in `many`, most often because `few` can't hold them.
 const SPILLED: u8 = FEW as u8 + 1;
 
-/// Bytes: a few in place, where they cost least, more in memory of their own. That memory is asked for, not taken for
-/// granted.
+/// Bytes: a few in place, where they cost least, more in memory of their own. Whoever appends is told if there is none.
 #[derive(Clone, Default)]
 pub struct Bytes {
     few: [u8; FEW],
     /// How many bytes are in `few`, or [`SPILLED`].
     used: u8,
-    /// All bytes, if `few` can't hold them. Otherwise kept for its memory.
+    /// All bytes, if `used` says so. Otherwise empty, and kept for its memory.
     #[expect(clippy::box_collection, reason = "rarely there, while every task has such bytes")]
     many: Option<Box<Vec<u8>>>,
 }
@@ -43,7 +42,7 @@ impl Bytes {
         }
     }
 
-    /// The first bytes with what follows them in place, and how many they are, if they are few.
+    /// The bytes with what follows them in place, and how many they are, if that is where they are.
     #[inline(always)]
     pub(crate) fn few(&self) -> Option<(&[u8; FEW], usize)> {
         (self.used != SPILLED).then_some((&self.few, usize::from(self.used)))
@@ -229,7 +228,16 @@ mod tests {
 
     /// Every task has its arguments' and its result's.
     #[test]
-    fn they_take_three_words() {
+    fn a_few_take_three_words_and_no_memory() {
         assert_eq!(size_of::<Bytes>(), 24);
+        for length in 0..2 * FEW {
+            let mut bytes = Bytes::new();
+            bytes.append(&vec![7; length]).expect("memory");
+            for bytes in [bytes, Bytes::from_slice(&vec![7; length])] {
+                let few = bytes.few().map(|(_, count)| count);
+                assert_eq!(few, (length <= FEW).then_some(length));
+                assert_eq!(bytes.has_no_memory(), length <= FEW);
+            }
+        }
     }
 }

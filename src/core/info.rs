@@ -91,6 +91,10 @@ impl<P: Clone> Core<P> {
         }
     }
 
+    pub(crate) fn limits(&self, pool: PoolId) -> Limits {
+        self.pool(pool).admission.limits()
+    }
+
     #[cfg(test)]
     /// Whether a task of `class` would not be refused as `QueueFull` now.
     pub(crate) fn has_room(&self, pool: PoolId, class: Priority) -> bool {

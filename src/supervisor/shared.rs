@@ -25,7 +25,7 @@ use super::receive::Desk;
 use super::schedulers::Schedulers;
 use super::timer::Timer;
 use crate::background::registry::Registry;
-use crate::core::{Core, Effect, Time};
+use crate::core::{Core, Effect, PoolId, Time};
 use crate::registry::panics;
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Callback, Function, TaskCell};
@@ -71,7 +71,7 @@ impl Effects {
 
 /// One admitted attempt for a thread.
 pub(crate) struct ThreadItem {
-    pub(crate) pool: crate::core::PoolId,
+    pub(crate) pool: PoolId,
     pub(crate) ticket: Ticket,
     pub(crate) cell: Arc<TaskCell>,
 }
@@ -171,6 +171,11 @@ impl Shared {
     /// How long calls of the function took lately, in nanoseconds.
     pub(crate) fn pace_of(&self, function: &Function) -> Option<u64> {
         self.paces.of_function(&self.executor, function)
+    }
+
+    /// How many worker processes there may be at the moment.
+    pub(crate) fn process_places(&self) -> usize {
+        self.core.lock().limits(PoolId::Processes).places() as usize
     }
 
     pub(crate) fn run_callback(&self, callback: Callback) {

@@ -68,8 +68,7 @@ struct Reader<T> {
 
 impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     pub(crate) fn new(shared: &Arc<Shared>, calls: I) -> Self {
-        let places = shared.info().processes.limits.places() as usize;
-        let packer = Packer::new(window(shared), places);
+        let packer = Packer::new(window(shared), shared.process_places());
         Self {
             window: packer.window(),
             source: Source { calls: calls.fuse(), held: None, shared: Arc::clone(shared) },
@@ -87,7 +86,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     ///
     /// Unless said, it is four per place of the larger pool (sixteen at least), and grows with quick calls to as
     /// many as keep the workers busy while this thread waits for a core: some ten milliseconds of work, which
-    /// may be thousands of calls. A window that is said also limits packs, to a quarter of each place's share.
+    /// may be thousands of calls. A window that is said also limits packs, to a quarter of each worker's share.
     #[must_use]
     pub fn window(mut self, calls: usize) -> Self {
         self.window = calls.max(1);
@@ -262,6 +261,7 @@ impl<I: Iterator<Item = Call<T>>, T> Map<'_, I, T> {
     fn learn(&mut self, pace_ns: Option<u64>) {
         if let Some(pace_ns) = pace_ns {
             self.packer.learn(pace_ns);
+            self.packer.resize(self.source.shared.process_places());
             self.window = self.packer.window();
         }
     }

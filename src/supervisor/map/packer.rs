@@ -55,6 +55,11 @@ impl Packer {
         self.calls = self.wanted();
     }
 
+    /// The pool that packs go to has so many places now.
+    pub(super) fn resize(&mut self, places: usize) {
+        self.places = places.max(1);
+    }
+
     pub(super) fn fix_window(&mut self, calls: usize) {
         self.fixed = Some(calls);
     }
@@ -126,6 +131,9 @@ mod tests {
         (0..8).for_each(|_| packer.learn(50));
         assert_eq!(packer.target(), CALLS_MAX);
         assert!(packer.window() >= 2 * 4 * CALLS_MAX as usize);
+        let window = packer.window();
+        packer.resize(4);
+        assert_eq!(packer.window(), 2 * window);
         packer.learn(5_000_000);
         assert_eq!(packer.target(), CALLS_MAX, "one may have waited for a core");
         packer.learn(5_000_000);

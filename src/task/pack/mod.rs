@@ -105,7 +105,7 @@ impl Sent {
     fn with_capacity(calls: usize) -> Self {
         let mut starts = Vec::with_capacity(calls + 1);
         starts.push(0);
-        Self { arguments: Vec::with_capacity(calls * 4), starts }
+        Self { arguments: Vec::with_capacity(calls * 4 + LENGTH_BYTES + FEW), starts }
     }
 
     #[inline]
