@@ -145,7 +145,7 @@ pub(crate) fn encode_binary<T: Serialize + ?Sized>(
     value.serialize(&mut serializer).map_err(failed)
 }
 
-/// Why a value of a typed call was not encoded for which there is no room.
+/// Why a value was not encoded for which there is no room.
 const NO_MEMORY: &str = "there is no memory for what it is as bytes";
 
 /// In the words of the buffer that was refused, which postcard would drop, or in the codec's own.
@@ -162,7 +162,7 @@ fn in_words(error: impl std::fmt::Display) -> String {
         "its serde form needs a format that describes itself (`untagged`, `flatten`, `serde_json::Value`): send it as a \
          `String`, or call by name with JSON"
             .to_owned()
-    } else if text == postcard::Error::SerializeBufferFull.to_string() {
+    } else if text == postcard::Error::SerializeBufferFull.to_string() || text.contains(NO_MEMORY) {
         NO_MEMORY.to_owned()
     } else {
         text

@@ -1,8 +1,13 @@
 //! The bytes of encoded values, of which most are few.
+//!
+//! A `SmallVec` ends the process where a few more bytes find no memory, is appended to in many steps, and shows only
+//! what is in it, so that it can't be copied as a whole of fixed length.
 
 use std::fmt;
 use std::io;
 use std::ops::Deref;
+
+use super::NO_MEMORY;
 
 /// So many bytes need no memory of their own.
 pub(crate) const FEW: usize = 15;
@@ -157,7 +162,7 @@ impl io::Write for Bytes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.append(bytes) {
             Ok(()) => Ok(bytes.len()),
-            Err(Full) => Err(io::ErrorKind::OutOfMemory.into()),
+            Err(Full) => Err(io::Error::new(io::ErrorKind::OutOfMemory, NO_MEMORY)),
         }
     }
 

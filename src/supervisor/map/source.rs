@@ -12,7 +12,7 @@ use crate::task::handle::TaskHandle;
 
 /// How many calls are on their way for each place, so that no worker waits for the reader.
 pub(super) const PER_PLACE: usize = 4;
-pub(super) const WINDOW_MIN: usize = 16;
+const WINDOW_MIN: usize = 16;
 
 pub(super) fn window(shared: &Shared) -> usize {
     let info = shared.info();

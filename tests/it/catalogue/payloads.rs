@@ -1,6 +1,6 @@
 //! Arguments and results of every length, and types that do not serialise as they should.
 
-use atasker::{Blob, SubmitError, TaskErrorKind, task};
+use atasker::{Blob, Call, SubmitError, TaskErrorKind, task};
 use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -207,8 +207,13 @@ fn lists_that_are_too_deep(scene: &Scene) {
 
 /// The result is made, and there is no memory for it to come back in.
 fn no_memory_for_a_result(scene: &Scene) {
+    let said = "there is no memory for what it is as bytes";
     let error = scene.run(limited_numbers::call(24 << 20)).expect_err("no memory for its bytes");
-    assert!(error.to_string().contains("there is no memory for what it is as bytes"), "{error}");
+    assert!(error.to_string().contains(said), "{error}");
+    scene.crash(allocate::call(1 << 47));
+    let by_name = Call::by_name("limited_numbers", serde_json::json!([16 << 20]));
+    let error = scene.run(by_name).expect_err("no memory for its text");
+    assert!(error.to_string().contains(said), "{error}");
     scene.crash(allocate::call(1 << 47));
     let error = scene.run(limited::call(40 << 20));
     // Whether it can be told depends on where memory is short; in no case does anything hang.
