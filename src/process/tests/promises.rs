@@ -27,43 +27,51 @@ fn of_an_outcome_and_a_kill_exactly_one_wins(transport: Transport) {
     let _watchdog = Watchdog::new();
     let pool = Pool::new(config(transport));
     let (neighbour, _) = pool.spawn_ready();
+    let (mut worker, _) = pool.spawn_ready();
     let (mut won, mut lost, mut jitter) = (0, 0, Jitter(0));
-    while won < 10 || lost < 10 {
-        let (worker, _) = pool.spawn_ready();
-        while won < 10 || lost < 10 {
-            let ticket = pool.stage(worker, "echo", b"x");
-            jitter.spend();
-            if won >= 10 {
-                // On a busy machine outcomes are seldom there so soon.
+    for round in 0..200 {
+        let gate = Gate::new();
+        let waits = round % 4 < 2;
+        let (function, arguments) =
+            if waits { ("act", gate.arguments()) } else { ("echo", b"x".to_vec()) };
+        let ticket = pool.stage(worker, function, &arguments);
+        let mut held = waits.then(|| gate.entered());
+        // Left to chance, one of the two might never win: say where there is a single core.
+        match round % 20 {
+            0 => {}
+            1 => {
+                held = None;
                 wait_until("it is delivered", || pool.is_told_of(ticket));
             }
-            match pool.processes.try_kill(worker, ticket) {
-                Kill::Won { begun, finished } => {
-                    assert!(begun == 1 && finished.is_none());
-                    won += 1;
-                    pool.kill(worker);
-                    let (exit, fates) = pool.exit_and_fates(worker);
-                    assert_eq!(exit.signalled, Some(SignalReason::Cancelled));
-                    assert!(fates.is_empty(), "its fate was settled by the kill");
-                    assert!(!pool.is_told_of(ticket), "a killed ticket was delivered");
-                    break;
-                }
-                Kill::NotBegun => {
-                    assert_eq!(pool.call(worker, "echo", b"y"), b"y");
-                    assert!(!pool.is_told_of(ticket), "what was taken back was delivered");
-                }
-                Kill::Lost => {
-                    lost += 1;
-                    assert_eq!(pool.value(ticket), b"x");
-                    assert!(matches!(pool.processes.try_kill(worker, ticket), Kill::Lost));
-                }
-            }
-            // Sooner or later a kill must win.
-            if lost % 50 == 49 {
-                jitter.0 = 0;
+            _ => {
+                held = None;
+                jitter.spend();
             }
         }
+        match pool.processes.try_kill(worker, ticket) {
+            Kill::Won { begun, finished } => {
+                assert!(begun == 1 && finished.is_none());
+                won += 1;
+                pool.kill(worker);
+                let (exit, fates) = pool.exit_and_fates(worker);
+                assert_eq!(exit.signalled, Some(SignalReason::Cancelled));
+                assert!(fates.is_empty(), "its fate was settled by the kill");
+                assert!(!pool.is_told_of(ticket), "a killed ticket was delivered");
+                (worker, _) = pool.spawn_ready();
+            }
+            Kill::NotBegun => {
+                assert_eq!(pool.call(worker, "echo", b"y"), b"y");
+                assert!(!pool.is_told_of(ticket), "what was taken back was delivered");
+            }
+            Kill::Lost => {
+                lost += 1;
+                assert_eq!(pool.value(ticket), arguments);
+                assert!(matches!(pool.processes.try_kill(worker, ticket), Kill::Lost));
+            }
+        }
+        drop(held);
     }
+    assert!(won >= 10 && lost >= 10, "{won} won, {lost} lost");
     assert_eq!(pool.call(neighbour, "echo", b"others do not notice"), b"others do not notice");
 }
 
