@@ -6,7 +6,7 @@
 //!
 //! In reading order: `config` and `spawn` start a process, `protocol` and `control` shake hands with it,
 //! `incarnation` keeps what is known of one, `monitor` sees it die, `end_markers` end its channels then, `output` and `worker_log` take what it
-//! writes, `processes` is all of it for the supervisor, `black_boxes` what it asks of living workers, `exit` and `error` what the supervisor is told, `memory_kills` a part of that.
+//! writes, `processes` is all of it for the supervisor, `sources` where it gets outcomes from, `black_boxes` what it asks of living workers, `exit` and `error` what the supervisor is told, `memory_kills` a part of that.
 
 mod black_boxes;
 mod config;
@@ -22,6 +22,7 @@ mod monitor;
 mod output;
 mod processes;
 pub(crate) mod protocol;
+mod sources;
 mod spawn;
 mod start_failure;
 mod threads;
@@ -33,8 +34,9 @@ pub(crate) use config::{ProcessConfig, Program};
 pub use error::WorkerStartError;
 pub(crate) use exit::{Death, Exit};
 pub(crate) use memory_kills::MemoryKill;
-pub(crate) use processes::{Owner, Processes, Source};
+pub(crate) use processes::{Owner, Processes};
 pub(crate) use protocol::ProcessLimits;
+pub(crate) use sources::Source;
 pub(crate) use worker_log::number_of as log_level_number;
 
 #[cfg(test)]

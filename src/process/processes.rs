@@ -13,6 +13,7 @@ use super::incarnation::{Incarnation, Way};
 use super::memory_kills::Ledger;
 use super::monitor::Monitor;
 use super::output::Outputs;
+use super::sources::{EndedRing, RingEnd, Rings, Source};
 use super::spawn::Ring;
 use super::threads::Threads;
 use super::wake::Wake;
@@ -22,10 +23,8 @@ use crate::registry::FunctionInfo;
 use crate::sync::{Mutex, Wish};
 use crate::task::id::{Ticket, WorkerId};
 use crate::transport::channel::ChannelLink;
-use crate::transport::ring::{Collector, CorruptRing, Helper, RingLink};
-use crate::transport::{
-    Attention, CallFrame, Delivery, Fate, Kill, Link, OutcomeFrame, Revoke, Sink,
-};
+use crate::transport::ring::{Collector, Helper, RingLink};
+use crate::transport::{Attention, CallFrame, Fate, Kill, Link, OutcomeFrame, Revoke, Sink};
 
 /// How long [`Processes::shut_down`] waits for deaths. A process in an uninterruptible sleep takes longer.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(5);
@@ -61,19 +60,6 @@ pub(crate) trait Owner: Send + Sync {
     /// The worker is gone; the last call about it. Comes once for each [`Processes::spawn`]. `fates`: what it
     /// had begun and not committed, if its transport can tell.
     fn on_exited(&self, worker: WorkerId, exit: Arc<Exit>, fates: Vec<Fate>);
-}
-
-/// Where [`Owner::collect`] gets deliveries from.
-pub(crate) trait Source {
-    /// Entries that are done, which no kill can win any more.
-    fn committed(&mut self, deliveries: &mut Vec<Delivery>);
-
-    /// Parts of entries that could still be killed. To be called while nothing can be: under the lock under
-    /// which that is decided.
-    fn begun(&mut self, deliveries: &mut Vec<Delivery>);
-
-    /// Whether there may be any of the latter.
-    fn has_begun(&self) -> bool;
 }
 
 impl fmt::Debug for dyn Owner {
@@ -191,7 +177,9 @@ impl Processes {
     /// Whoever submitted does something else than waiting: see that outcomes are received.
     pub(crate) fn attend(&self) {
         match &self.shared.collector {
-            Some(collector) => collector.attend(&|links, partly| self.shared.gather(links, partly)),
+            Some(collector) => {
+                collector.attend(&|links, partly, seen| self.shared.gather(links, partly, seen));
+            }
             None => self.attend_channel(),
         }
     }
@@ -199,14 +187,14 @@ impl Processes {
     /// A submitter goes on submitting: receive what has come meanwhile.
     pub(crate) fn look(&self) {
         if let Some(collector) = &self.shared.collector {
-            collector.look(&|links, partly| self.shared.gather(links, partly));
+            collector.look(&|links, partly, seen| self.shared.gather(links, partly, seen));
         }
     }
 
     /// The current thread, which is one of `owner`'s, waits, and looks after the rings meanwhile. `false`: somebody else
     /// does.
     pub(crate) fn wait_for(&self, owner: &dyn Owner, wish: &Wish<'_>) -> bool {
-        let gather = |links: &[_], partly| self.shared.gather_for(owner, links, partly);
+        let gather = |links: &[_], partly, seen| self.shared.gather_for(owner, links, partly, seen);
         self.shared.collector.as_ref().is_some_and(|collector| collector.wait_for(wish, &gather))
     }
 
@@ -326,7 +314,7 @@ impl Shared {
         let Some(collector) = self.collector.clone() else { return Ok(()) };
         let shared = Arc::clone(self);
         self.threads.spawn("collector", move || {
-            collector.run(&|links, partly| shared.gather(links, partly));
+            collector.run(&|links, partly, seen| shared.gather(links, partly, seen));
         })
     }
 
@@ -352,15 +340,21 @@ impl Shared {
     }
 
     /// Deliver what the rings have. `false`: there was nothing, or somebody else was at it.
-    fn gather(&self, links: &[Arc<RingLink>], partly: bool) -> bool {
-        self.owner.upgrade().is_some_and(|owner| self.gather_for(&*owner, links, partly))
+    fn gather(&self, links: &[Arc<RingLink>], partly: bool, seen: Option<Instant>) -> bool {
+        let owner = self.owner.upgrade();
+        owner.is_some_and(|owner| self.gather_for(&*owner, links, partly, seen))
     }
 
-    fn gather_for(&self, owner: &dyn Owner, links: &[Arc<RingLink>], partly: bool) -> bool {
-        let mut source = Rings { links, partly, corrupt: Vec::new() };
+    fn gather_for(
+        &self,
+        owner: &dyn Owner,
+        links: &[Arc<RingLink>],
+        partly: bool,
+        seen: Option<Instant>,
+    ) -> bool {
+        let mut source = Rings::new(links, partly, seen);
         let told = owner.collect(false, &mut source);
-        let Rings { corrupt, .. } = source;
-        for (worker, what) in corrupt {
+        for (worker, what) in source.into_corrupt() {
             if let Some(incarnation) = self.find(worker) {
                 incarnation.on_corrupt(what);
             }
@@ -376,12 +370,12 @@ impl Shared {
     /// Nobody serves this ring any more: deliver what was committed, and say what was begun beside. `None`: that was
     /// said before.
     pub(super) fn end_ring(&self, link: &RingLink, end: RingEnd) -> Option<Vec<Fate>> {
-        let mut ended = EndedRing { link, end, fates: None };
+        let mut ended = EndedRing::new(link, end);
         match self.owner.upgrade() {
             Some(owner) => _ = owner.collect(true, &mut ended),
             None => ended.begun(&mut Vec::new()),
         }
-        let fates = ended.fates;
+        let fates = ended.into_fates();
         if let Some(collector) = &self.collector {
             collector.remove(link.worker());
         }
@@ -428,72 +422,5 @@ impl Shared {
 
     pub(super) fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {
         self.workers.read().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned()
-    }
-}
-
-/// What the rings of live workers have.
-struct Rings<'a> {
-    links: &'a [Arc<RingLink>],
-    /// Of packs that are not done, too.
-    partly: bool,
-    corrupt: Vec<(WorkerId, String)>,
-}
-
-impl Rings<'_> {
-    fn drain(&mut self, link: &RingLink, partly: bool, deliveries: &mut Vec<Delivery>) {
-        if let Err(CorruptRing(what)) = link.drain(partly, deliveries) {
-            self.corrupt.push((link.worker(), what));
-        }
-    }
-}
-
-impl Source for Rings<'_> {
-    fn committed(&mut self, deliveries: &mut Vec<Delivery>) {
-        let links = self.links;
-        for link in links.iter().filter(|link| link.has_news()) {
-            self.drain(link, false, deliveries);
-        }
-    }
-
-    fn begun(&mut self, deliveries: &mut Vec<Delivery>) {
-        let links = if self.partly { self.links } else { &[] };
-        for link in links.iter().filter(|link| link.runs_pack()) {
-            self.drain(link, true, deliveries);
-        }
-    }
-
-    fn has_begun(&self) -> bool {
-        self.partly && self.links.iter().any(|link| link.runs_pack())
-    }
-}
-
-/// Why nobody serves a ring any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RingEnd {
-    /// The thread that did is gone, and its process dies.
-    ThreadLost,
-    /// The worker is dead for certain.
-    Dead,
-}
-
-/// What is left in a ring that nobody serves any more.
-struct EndedRing<'a> {
-    link: &'a RingLink,
-    end: RingEnd,
-    fates: Option<Vec<Fate>>,
-}
-
-impl Source for EndedRing<'_> {
-    fn committed(&mut self, _deliveries: &mut Vec<Delivery>) {}
-
-    fn begun(&mut self, deliveries: &mut Vec<Delivery>) {
-        self.fates = match self.end {
-            RingEnd::ThreadLost => self.link.close(deliveries),
-            RingEnd::Dead => self.link.on_worker_died(deliveries),
-        };
-    }
-
-    fn has_begun(&self) -> bool {
-        true
     }
 }

@@ -103,6 +103,11 @@ impl Driven {
         self.links.iter().find(|(other, ..)| *other == worker).map(|(_, pid, _)| *pid)
     }
 
+    /// A time that was read before the lock was got, or that of the last event if that was later.
+    pub(crate) fn not_before(&self, now: Time) -> Time {
+        now.max(self.seen)
+    }
+
     /// Must precede every event: if nobody has come when something was due, the host was suspended.
     #[inline]
     pub(crate) fn look_at_clock(&mut self, now: Time, effects: &mut Effects) {

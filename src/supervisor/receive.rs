@@ -85,7 +85,7 @@ impl Shared {
             return false;
         }
         let mut effects = Effects::default();
-        let any = self.tell_driven(&mut effects, |driven, now, told| {
+        let any = self.tell_seen(source.seen(), &mut effects, |driven, now, told| {
             if has_begun {
                 source.begun(&mut desk.deliveries);
                 desk.sort_all(&mut arrivals);

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::task::Waker;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -141,6 +142,18 @@ impl Shared {
         })
     }
 
+    /// The same for what was seen in the rings, at that time if it is known.
+    pub(crate) fn tell_seen<R>(
+        &self,
+        seen: Option<Instant>,
+        effects: &mut Effects,
+        event: impl FnOnce(&mut Driven, Time, &mut CoreEffects) -> R,
+    ) -> R {
+        self.tell_at(seen, effects, |driven, now, effects| {
+            driven.step(now, effects, |driven, told| event(driven, now, told))
+        })
+    }
+
     /// Several events that concern the rings, of which each is settled before the next, see [`Driven::step`].
     #[inline]
     pub(crate) fn tell_in_steps<R>(
@@ -148,8 +161,23 @@ impl Shared {
         effects: &mut Effects,
         events: impl FnOnce(&mut Driven, Time, &mut Effects) -> R,
     ) -> R {
+        self.tell_at(None, effects, events)
+    }
+
+    /// The same of what was seen at that time, if it is known.
+    #[inline]
+    fn tell_at<R>(
+        &self,
+        seen: Option<Instant>,
+        effects: &mut Effects,
+        events: impl FnOnce(&mut Driven, Time, &mut Effects) -> R,
+    ) -> R {
         let mut driven = self.core.lock();
-        let now = self.timer.now();
+        let now = match seen {
+            // Others may have come since then.
+            Some(seen) => driven.not_before(self.timer.at(seen)),
+            None => self.timer.now(),
+        };
         driven.look_at_clock(now, effects);
         let answer = events(&mut driven, now, effects);
         let deadline = driven.arm();
@@ -302,11 +330,10 @@ impl Drained {
 
     /// Wait until it is set, at most `timeout`.
     pub(crate) fn wait(&self, timeout: Option<std::time::Duration>) -> bool {
-        let deadline = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut done = self.state.lock();
         while !*done {
-            let left = deadline
-                .map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return false;
             }

@@ -46,6 +46,12 @@ impl Timer {
         Time(monotonic_ns().saturating_sub(self.epoch_ns))
     }
 
+    /// That moment in the same way.
+    #[inline]
+    pub(crate) fn at(&self, moment: Instant) -> Time {
+        Time::ZERO + moment.saturating_duration_since(self.epoch)
+    }
+
     /// Have the thread look at the core at `deadline` or earlier.
     pub(crate) fn arm(&self, deadline: Option<Time>) {
         let Some(deadline) = deadline.map(|deadline| deadline.0) else {

@@ -40,9 +40,9 @@ const TRIES_MAX: u32 = 1000;
 
 const _: () = assert!(TICK.as_nanos() >= ANNOUNCED_WITHIN.as_nanos());
 
-/// Delivers what the rings have. `partly`: of packs that are not done, too. `false`: there was nothing, or
-/// somebody else was at it.
-pub(crate) type Gather<'a> = dyn Fn(&[Arc<RingLink>], bool) -> bool + 'a;
+/// Delivers what the rings have. `partly`: of packs that are not done, too. With the time when it was seen, if
+/// that is known. `false`: there was nothing, or somebody else was at it.
+pub(crate) type Gather<'a> = dyn Fn(&[Arc<RingLink>], bool, Option<Instant>) -> bool + 'a;
 
 #[derive(Debug)]
 pub(crate) struct Collector {
@@ -158,7 +158,7 @@ impl Collector {
                 self.role.set_slow(patience.is_slow());
             }
             // Somebody else delivers what a dead worker left; nobody is rung for the rest.
-            let missed = has_news && !gather(&view.links, false);
+            let missed = has_news && !gather(&view.links, false, None);
             !missed && !view.runs_packs()
         });
         if !all && self.role.on_missed() == Remains::WakeCollector {
@@ -220,7 +220,7 @@ impl Collector {
 
     fn look_after(self: &Arc<Self>, holder: &mut Holder, wish: &Wish<'_>, gather: &Gather<'_>) {
         let mut limited = true;
-        let mut bells = None;
+        let (mut bells, mut seen) = (None, None);
         holder.view.refresh(self);
         holder.view.stop_listening();
         loop {
@@ -230,7 +230,7 @@ impl Collector {
             }
             if holder.view.has_news() {
                 holder.patience.found();
-                if !gather(&holder.view.links, false) {
+                if !gather(&holder.view.links, false, seen.take()) {
                     std::thread::yield_now();
                 }
                 limited = true;
@@ -238,7 +238,8 @@ impl Collector {
             }
             let links = &holder.view.links;
             let ready = || (wish.is_done)() || links.iter().any(|link| link.has_news());
-            if holder.patience.look_until(self.is_crowded(links), ready) {
+            seen = holder.patience.look_until(self.is_crowded(links), ready);
+            if seen.is_some() {
                 holder.patience.succeeded();
                 continue;
             }
@@ -250,11 +251,11 @@ impl Collector {
                 None => {}
                 Some(Waited::TimedOut) => {
                     limited = false;
-                    gather(&holder.view.links, true);
+                    gather(&holder.view.links, true, None);
                 }
                 Some(Waited::Woken | Waited::Changed) => {
                     limited = true;
-                    gather(&holder.view.links, true);
+                    gather(&holder.view.links, true, None);
                 }
             }
             holder.patience.learn(start.elapsed());
@@ -315,7 +316,7 @@ impl Collector {
             let bereft = view.has_losses() && !self.role.is_held();
             if bereft || (delivers && (view.has_news() || (curious && view.runs_packs()))) {
                 match self.try_role() {
-                    Some(_role) if gather(&view.links, true) => {}
+                    Some(_role) if gather(&view.links, true, None) => {}
                     // Whoever has it looks before leaving it, or delivers what a dead worker left.
                     _ if view.has_news() => std::thread::yield_now(),
                     _ => {}

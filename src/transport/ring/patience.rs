@@ -1,17 +1,17 @@
 //! Waiting without sleeping, as long as that promises to pay.
 //!
 //! A sleep and its wake cost some fifty to a hundred microseconds across cores, so whoever waits looks again and
-//! again for about that long: first with pauses, then giving the core away between two looks, so that the other
+//! again for about that long: first without a pause, then giving the core away between two looks, so that the other
 //! side can run even if both share a core. Where waits were long lately, looking only takes cores from
-//! those who compute, and is cut to the pauses, or to nothing where they could use the core. Where waits were
+//! those who compute, and is cut to the first part, or to nothing where they could use the core. Where waits were
 //! hardly longer than the looking, as when a worker has to be woken first, the next look is as long as the last
 //! wait: sleeping just before the answer comes costs a second wake. Figures that led here: benches, `compare`.
 
 use std::time::{Duration, Instant};
 
-/// Looks with a pause in between, before the first look at the clock. About three microseconds where a pause is long:
-/// more than what the other side does between two calls that are waited for, since one yield takes as long as many pauses.
-const PAUSES: u32 = 128;
+/// How long to look with nothing in between but a look at the clock, which takes about as long as a pause. More than what the
+/// other side does between two calls that are waited for, since one yield takes as long as many looks.
+const LOOKING: Duration = Duration::from_micros(4);
 /// How long to look with yields in between.
 const YIELDING: Duration = Duration::from_micros(50);
 /// The same for who knows that another process has to be woken for the answer.
@@ -22,7 +22,7 @@ const SLOW_FOR: u8 = 8;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// How long the next look may last. Zero: the pauses only, or not even those where others could use the core.
+    /// How long the next look may last. Zero: the first part only, or not even that where others could use the core.
     yielding: Duration,
     /// The most that it may become.
     max: Duration,
@@ -44,31 +44,33 @@ impl Patience {
         self.slow_for > 0
     }
 
-    /// Look until `ready`, or until it does not pay any longer: then `false`. `crowded`: others could use
-    /// this core.
-    pub(crate) fn look_until(self, crowded: bool, ready: impl Fn() -> bool) -> bool {
+    /// Look until `ready`, or until it does not pay any longer: then `None`. `crowded`: others could use
+    /// this core. Answers with a time just before the look that succeeded: so nobody has to ask for one when it is
+    /// urgent.
+    pub(crate) fn look_until(self, crowded: bool, ready: impl Fn() -> bool) -> Option<Instant> {
+        let start = Instant::now();
         if crowded && self.yielding.is_zero() {
-            return ready();
+            return ready().then_some(start);
         }
-        for _ in 0..PAUSES {
+        let mut now = start;
+        while now.duration_since(start) < LOOKING {
             if ready() {
-                return true;
+                return Some(now);
             }
-            std::hint::spin_loop();
+            now = Instant::now();
         }
         if crowded || self.yielding.is_zero() {
-            return ready();
+            return ready().then_some(now);
         }
-        let start = Instant::now();
-        loop {
+        let start = now;
+        while now.duration_since(start) <= self.yielding {
             std::thread::yield_now();
+            now = Instant::now();
             if ready() {
-                return true;
-            }
-            if start.elapsed() > self.yielding {
-                return false;
+                return Some(now);
             }
         }
+        None
     }
 
     /// A wait that ended in sleep has slept so long.

@@ -63,8 +63,8 @@ pub(crate) struct RingEnd {
     /// When each kind of listener was rung last. What one was told tells the other nothing.
     announced: [Option<Instant>; 2],
     unannounced: u32,
-    /// The end of the last entry, if nothing was waited for since.
-    finished: Option<Instant>,
+    /// When the next entry begins, if that is known: with the end of the last, or when it was seen.
+    begins: Option<Instant>,
 }
 
 /// A call that has begun.
@@ -105,7 +105,7 @@ impl RingEnd {
             allocated: [false; ENTRIES],
             announced: [None; 2],
             unannounced: 0,
-            finished: None,
+            begins: None,
         }
     }
 
@@ -125,7 +125,7 @@ impl RingEnd {
         loop {
             if self.is_called() {
                 self.hear();
-                self.finished = None;
+                self.begins = None;
             }
             let entry = Entry::at(self.position);
             // Before the look at the entry: nothing is staged after this is set.
@@ -135,12 +135,11 @@ impl RingEnd {
                 return Some(now);
             }
             self.announce(true);
-            self.finished = None;
             if retired {
                 return None;
             }
             // What is staged then may be taken back before the look at it above.
-            self.await_news(entry);
+            self.begins = self.await_news(entry);
         }
     }
 
@@ -151,12 +150,13 @@ impl RingEnd {
         self.segment.u32_at(CALLING).load(Ordering::SeqCst) != 0
     }
 
-    /// Wait until something was staged or said, or no more will come.
-    fn await_news(&mut self, entry: Entry) {
+    /// Wait until something was staged or said, or no more will come. When that was seen, if it did not take long.
+    fn await_news(&mut self, entry: Entry) -> Option<Instant> {
         let word = self.segment.u64_at(entry.word());
         let ready = || word::look(word).is_staged() || self.is_retired() || self.is_called();
         self.fetch_outcome_line(entry);
-        if self.patience.look_until(false, ready) {
+        let seen = self.patience.look_until(false, ready);
+        if seen.is_some() {
             self.patience.succeeded();
         } else {
             if self.parcels.peer().has_notices() {
@@ -168,6 +168,7 @@ impl RingEnd {
             sleep::sleep_until(flag, ready, |raised| _ = futex::wait(flag, raised, None));
             self.patience.learn(start.elapsed());
         }
+        seen
     }
 
     /// Have the line that the next outcome goes to, which the coordinator's core has read last, while there is nothing
@@ -210,7 +211,7 @@ impl RingEnd {
         mut word: Word,
         run: &mut impl FnMut(RingCall<'_>, &mut Bytes) -> Ran,
     ) -> Word {
-        let started = self.finished.take().unwrap_or_else(Instant::now);
+        let started = self.begins.take().unwrap_or_else(Instant::now);
         let head = self.copy_arguments(entry);
         let (mut attachments, mut refused) = (Vec::new(), None);
         if head.form == Form::Extended {
@@ -268,7 +269,7 @@ impl RingEnd {
         // Relaxed: published by the commit.
         let ran_ns = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
         self.segment.u64_at(entry.ran_ns()).store(ran_ns, Ordering::Relaxed);
-        self.finished = Some(finished);
+        self.begins = Some(finished);
         word
     }
 
