@@ -9,10 +9,11 @@
 //!
 //! Reading order: `effect`, `event` (what comes in), `task` (the record and its states), `workers` (the
 //! bookkeeping of worker processes) with `prediction` and `failures`, `machine` (the core itself and the primitives), then
-//! one file per group of events: `submit`, `attempt`, `retry`, `pack`, `growth`, `process`, `claim`, `deadline`, `limits`, `late`,
+//! one file per group of events: `submit` and `at_once`, `attempt`, `retry`, `pack`, `growth`, `process`, `claim`, `deadline`, `limits`, `late`,
 //! `memory`, `shortage`, `stop`. All of them end with `schedule`, `recycle` and `fleet`. `info` answers questions,
 //! `invariants` says what must always hold.
 
+mod at_once;
 mod attempt;
 mod balance;
 #[doc(hidden)]
@@ -56,8 +57,8 @@ pub(crate) use effect::{
     SignalReason, WarnLevel,
 };
 pub(crate) use event::{
-    Cancel, CoreConfig, Finished, HoldBack, Killed, PoolConfig, PoolKind, RefuseReason, StopMode,
-    Submission, WorkersConfig,
+    Cancel, CoreConfig, Finished, HoldBack, Killed, PoolConfig, PoolKind, RefuseReason, Refused,
+    StopMode, Submission, WorkersConfig,
 };
 pub(crate) use info::{TaskInfo, TaskState};
 pub(crate) use late::LATE;

@@ -146,34 +146,6 @@ impl<P: Clone> Core<P> {
         out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot) });
     }
 
-    /// A task comes that has the pool to itself: what [`stage`](Self::stage) does, and nothing else is to be decided.
-    #[inline]
-    pub(super) fn begin_on_idle(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
-        let due = self.set_limits(slot, now);
-        let record = &mut self.tasks[slot];
-        let pool = &mut self.pools[record.pool as usize];
-        pool.admission.pass(&mut self.nodes, slot, record.priority, now);
-        let workers = pool.workers_mut();
-        let worker = workers.take_idle().expect("it was seen to be idle");
-        let is_first = workers.push(worker, slot);
-        debug_assert!(is_first, "an idle worker has nothing");
-        workers.arm_claim_check(now);
-        let weighs = workers.weighs;
-        (record.state, record.issue, record.attempts) = (State::Begun, 1, 1);
-        record.mark = now;
-        record.progress =
-            if workers.config.staged_is_begun { Progress::Sure } else { Progress::Presumed };
-        record.set_worker(Some(worker));
-        let is_rare = record.rare.is_some();
-        if due != Time::NEVER {
-            self.set_alarm(slot, due);
-        }
-        if weighs || is_rare {
-            self.watch_memory(slot, worker, now, out);
-        }
-        out.push(Effect::Stage { worker, ticket: self.tasks.ticket(slot) });
-    }
-
     /// A worker behind whose tasks one of `class` may be staged: none of them is of a lower class (the last
     /// is the least urgent), and the limits will let it start when the one in front is done. Critical tasks
     /// wait for a worker of their own. As long as a more urgent one waits in any worker, there is none: the less urgent
@@ -259,17 +231,6 @@ impl Pool {
             && self.splittable == [0; Priority::ALL.len()]
             && self.workers().worn() == 0
             && self.is_fully_staffed()
-    }
-
-    /// Whether a new call of `class` may start on an idle worker, and nothing else runs or waits.
-    #[inline]
-    pub(super) fn has_only_idle(&self, class: Priority) -> bool {
-        self.admission.busy() == 0
-            && class != Priority::Critical
-            && self.shortage.is_none()
-            && self.admission.has_place(class)
-            && self.workers.as_ref().is_some_and(|workers| !workers.idle().is_empty())
-            && self.is_calm()
     }
 
     /// Whether anything more urgent waits behind what runs in a worker.

@@ -18,6 +18,24 @@ impl<P: Clone> Core<P> {
         submission: Submission<'_, P>,
         out: &mut Vec<Effect<P>>,
     ) -> Result<TaskId, Refused<P>> {
+        let submission = match self.begin_on_idle(submission) {
+            Ok((worker, ticket)) => {
+                out.push(Effect::Stage { worker, ticket });
+                self.on_begun_on_idle(now, ticket, out);
+                return Ok(ticket.task);
+            }
+            Err(submission) => submission,
+        };
+        self.on_submitted_to_line(now, submission, out)
+    }
+
+    /// One that can't [begin on an idle worker](Self::begin_on_idle) at once.
+    pub(crate) fn on_submitted_to_line(
+        &mut self,
+        now: Time,
+        submission: Submission<'_, P>,
+        out: &mut Vec<Effect<P>>,
+    ) -> Result<TaskId, Refused<P>> {
         let Submission { pool: pool_id, options, calls, grows, .. } = submission;
         debug_assert!(calls > 0, "a task is one call at least");
         debug_assert!(
@@ -55,10 +73,6 @@ impl<P: Clone> Core<P> {
         pool.unresolved += calls as usize;
         if let Some(workers) = &mut pool.workers {
             workers.wanted |= workers.config.lazily_started;
-        }
-        if delay.is_none() && calls == 1 && pool.has_only_idle(options.priority) {
-            self.begin_on_idle(slot, now, out);
-            return Ok(task);
         }
         let changes_nothing = pool.is_behind_another(options.priority);
         match delay {

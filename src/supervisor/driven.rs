@@ -11,13 +11,16 @@ use tracing::level_filters::LevelFilter;
 use super::info::Counters;
 use super::shared::{CoreEffects, Effects, ShellCore};
 use crate::codec::{Bytes, CodecId};
-use crate::core::{Effect, Killed, LATE, TaskInfo, Time};
+use crate::core::{Effect, Killed, LATE, Refused, Submission, TaskInfo, Time};
 use crate::say::is_heard;
 use crate::task::cell::{Function, TaskCell};
 use crate::task::id::{TaskId, Ticket, WorkerId};
 use crate::task::options::Priority;
 use crate::task::pack::{News, Pack};
 use crate::transport::{Fate, Kill, Link, PackOutcomes, Revoke, Staged};
+
+/// A submission as the shell makes it.
+pub(crate) type CellSubmission<'a> = Submission<'a, Arc<TaskCell>>;
 
 /// What one lock guards.
 pub(crate) struct Driven {
@@ -179,22 +182,7 @@ impl Driven {
         told: &mut CoreEffects,
     ) {
         match effect {
-            Effect::Stage { worker, ticket } => match self.link(worker) {
-                Some(link) => {
-                    let staged = self
-                        .core
-                        .payload_of(ticket)
-                        .and_then(|cell| cell.with_encoded(|call| link.stage(ticket, call)));
-                    if staged == Some(Staged::Asleep) {
-                        effects.wakes.push(Arc::clone(link));
-                    }
-                    effects.placed = true;
-                    if is_heard(LevelFilter::DEBUG) {
-                        effects.staged.push((worker, ticket));
-                    }
-                }
-                None => effects.kept.push(effect),
-            },
+            Effect::Stage { worker, ticket } => self.stage(worker, ticket, effects),
             Effect::Revoke { worker, ticket } => match self.link(worker) {
                 Some(link) => {
                     let revoked = link.revoke(ticket);
@@ -227,6 +215,56 @@ impl Driven {
                 self.core.on_not_asked(now, worker, ticket);
             }
             other => effects.kept.push(other),
+        }
+    }
+
+    /// Put an attempt into its worker's ring. Without a ring it is left for afterwards.
+    #[inline]
+    fn stage(&self, worker: WorkerId, ticket: Ticket, effects: &mut Effects) {
+        let Some(link) = self.link(worker) else {
+            effects.kept.push(Effect::Stage { worker, ticket });
+            return;
+        };
+        let staged = self
+            .core
+            .payload_of(ticket)
+            .and_then(|cell| cell.with_encoded(|call| link.stage(ticket, call)));
+        if staged == Some(Staged::Asleep) {
+            effects.wakes.push(Arc::clone(link));
+        }
+        effects.placed = true;
+        if is_heard(LevelFilter::DEBUG) {
+            effects.staged.push((worker, ticket));
+        }
+    }
+
+    /// A new task: what an idle worker may begin is in its ring before anything else is done about it. To be followed by
+    /// [`submit`](Self::submit).
+    #[inline]
+    pub(crate) fn begin_at_once<'a>(
+        &mut self,
+        submission: CellSubmission<'a>,
+        effects: &mut Effects,
+    ) -> Result<Ticket, CellSubmission<'a>> {
+        let (worker, ticket) = self.core.begin_on_idle(submission)?;
+        self.stage(worker, ticket, effects);
+        Ok(ticket)
+    }
+
+    /// What became of it, told to the core.
+    #[inline]
+    pub(crate) fn submit(
+        &mut self,
+        now: Time,
+        begun: Result<Ticket, CellSubmission<'_>>,
+        told: &mut CoreEffects,
+    ) -> Result<TaskId, Refused<Arc<TaskCell>>> {
+        match begun {
+            Ok(ticket) => {
+                self.core.on_begun_on_idle(now, ticket, told);
+                Ok(ticket.task)
+            }
+            Err(submission) => self.core.on_submitted_to_line(now, submission, told),
         }
     }
 
@@ -387,7 +425,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::{CoreConfig, PoolConfig, PoolId, PoolKind, Submission};
+    use crate::core::{CoreConfig, PoolConfig, PoolId, PoolKind};
     use crate::task::cell::{Name, Work};
     use crate::task::info::Pool;
     use crate::task::options::{Limits, Options};

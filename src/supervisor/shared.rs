@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::builder::Settings;
 use super::callbacks::Callbacks;
-use super::driven::Driven;
+use super::driven::{CellSubmission, Driven};
 use super::executor::Executor;
 use super::gather::Gathering;
 use super::info::Counters;
@@ -26,7 +26,7 @@ use super::receive::Desk;
 use super::schedulers::Schedulers;
 use super::timer::Timer;
 use crate::background::registry::Registry;
-use crate::core::{Core, Effect, PoolId, Time};
+use crate::core::{Core, Effect, PoolId, Refused, Time};
 use crate::registry::panics;
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Callback, Function, TaskCell};
@@ -149,8 +149,28 @@ impl Shared {
         effects: &mut Effects,
         event: impl FnOnce(&mut Driven, Time, &mut CoreEffects) -> R,
     ) -> R {
-        self.tell_at(seen, effects, |driven, now, effects| {
+        let now = |driven: &mut Driven, _: &mut Effects| match seen {
+            // Others may have come since then.
+            Some(seen) => (driven.not_before(self.timer.at(seen)), ()),
+            None => (self.timer.now(), ()),
+        };
+        self.tell_at(now, effects, |driven, now, (), effects| {
             driven.step(now, effects, |driven, told| event(driven, now, told))
+        })
+    }
+
+    /// A new task.
+    pub(crate) fn tell_submission(
+        &self,
+        effects: &mut Effects,
+        submission: CellSubmission<'_>,
+    ) -> Result<TaskId, Refused<Arc<TaskCell>>> {
+        let first = |driven: &mut Driven, effects: &mut Effects| {
+            let begun = driven.begin_at_once(submission, effects);
+            (self.timer.now(), begun)
+        };
+        self.tell_at(first, effects, |driven, now, begun, effects| {
+            driven.step(now, effects, |driven, told| driven.submit(now, begun, told))
         })
     }
 
@@ -161,25 +181,22 @@ impl Shared {
         effects: &mut Effects,
         events: impl FnOnce(&mut Driven, Time, &mut Effects) -> R,
     ) -> R {
-        self.tell_at(None, effects, events)
+        let now = |_: &mut Driven, _: &mut Effects| (self.timer.now(), ());
+        self.tell_at(now, effects, |driven, now, (), effects| events(driven, now, effects))
     }
 
-    /// The same of what was seen at that time, if it is known.
+    /// The same with what comes first, even before it is known what time it is.
     #[inline]
-    fn tell_at<R>(
+    fn tell_at<F, R>(
         &self,
-        seen: Option<Instant>,
+        first: impl FnOnce(&mut Driven, &mut Effects) -> (Time, F),
         effects: &mut Effects,
-        events: impl FnOnce(&mut Driven, Time, &mut Effects) -> R,
+        events: impl FnOnce(&mut Driven, Time, F, &mut Effects) -> R,
     ) -> R {
         let mut driven = self.core.lock();
-        let now = match seen {
-            // Others may have come since then.
-            Some(seen) => driven.not_before(self.timer.at(seen)),
-            None => self.timer.now(),
-        };
+        let (now, first) = first(&mut driven, effects);
         driven.look_at_clock(now, effects);
-        let answer = events(&mut driven, now, effects);
+        let answer = events(&mut driven, now, first, effects);
         let deadline = driven.arm();
         drop(driven);
         self.timer.arm(deadline);

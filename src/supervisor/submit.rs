@@ -160,8 +160,7 @@ impl Shared {
             return Err(NotTaken::Refused(SubmitError::DuplicateId(id.to_string())));
         }
         let submission = Submission::single(pool.into(), options, Arc::clone(&cell));
-        let answer = self
-            .tell(&mut effects, |core, now, effects| core.on_submitted(now, submission, effects));
+        let answer = self.tell_submission(&mut effects, submission);
         if let (Ok(task), Some(id), Some(chosen)) = (&answer, id, &mut chosen) {
             chosen.insert(id, *task);
         }

@@ -1,0 +1,94 @@
+//! A task comes that has the pool to itself, and a worker that idles: nothing is to be decided, and its caller may be waiting
+//! for it already. So it goes to the worker first, and everything else, for which one must know what time it is,
+//! is done while the worker takes it up.
+
+use super::effect::{Effect, PoolId};
+use super::event::Submission;
+use super::machine::{Core, Pool};
+use super::task::{Progress, Record, State};
+use crate::admission::Time;
+use crate::task::id::{Ticket, WorkerId};
+use crate::task::options::Priority;
+
+impl<P: Clone> Core<P> {
+    /// A new task that may begin on an idle worker at once, and is to be put into its queue now. To be followed by
+    /// [`on_begun_on_idle`](Self::on_begun_on_idle), with nothing told in between but how late it is. What has to wait, or
+    /// is to be refused, comes back.
+    #[inline]
+    pub(crate) fn begin_on_idle<'a>(
+        &mut self,
+        submission: Submission<'a, P>,
+    ) -> Result<(WorkerId, Ticket), Submission<'a, P>> {
+        let options = submission.options;
+        let may_begin = submission.pool == PoolId::Processes
+            && submission.calls == 1
+            && options.delay.is_none_or(|delay| delay.is_zero())
+            && self.stop.is_none()
+            && self.growing.is_none()
+            && self.pool(PoolId::Processes).has_only_idle(options.priority);
+        if !may_begin {
+            return Err(submission);
+        }
+        let number = self.last_number + 1;
+        self.last_number = number;
+        let pool = self.pool_mut(PoolId::Processes);
+        let workers = pool.workers_mut();
+        let worker = workers.take_idle().expect("it was seen to be idle");
+        let progress =
+            if workers.config.staged_is_begun { Progress::Sure } else { Progress::Presumed };
+        let mut record =
+            Record::new(number, PoolId::Processes, options, Time::ZERO, submission.payload, 1);
+        (record.state, record.issue, record.attempts) = (State::Begun, 1, 1);
+        record.progress = progress;
+        record.set_worker(Some(worker));
+        let slot = self.tasks.insert(record);
+        Ok((worker, self.tasks.ticket(slot)))
+    }
+
+    /// It is in the worker's queue.
+    #[inline]
+    pub(crate) fn on_begun_on_idle(&mut self, now: Time, ticket: Ticket, out: &mut Vec<Effect<P>>) {
+        let slot = ticket.task.slot;
+        let due = self.set_limits_from(slot, now);
+        self.nodes.ensure(slot);
+        let record = &mut self.tasks[slot];
+        let worker = record.worker().expect("it is with a worker");
+        let is_rare = record.rare.is_some();
+        let pool = &mut self.pools[PoolId::Processes as usize];
+        pool.unresolved += 1;
+        pool.admission.pass(&mut self.nodes, slot, record.priority, now);
+        let workers = pool.workers_mut();
+        workers.wanted |= workers.config.lazily_started;
+        let is_first = workers.push(worker, slot);
+        debug_assert!(is_first, "an idle worker has nothing");
+        workers.arm_claim_check(now);
+        let weighs = workers.weighs;
+        if due != Time::NEVER {
+            self.set_alarm(slot, due);
+        }
+        if weighs || is_rare {
+            self.watch_memory(slot, worker, now, out);
+        }
+    }
+
+    /// It has come, and begins, now.
+    fn set_limits_from(&mut self, slot: u32, now: Time) -> Time {
+        let record = &mut self.tasks[slot];
+        (record.queued_from, record.mark) = (now, now);
+        self.set_limits(slot, now)
+    }
+}
+
+impl Pool {
+    /// Whether a new call of `class` may start on an idle worker, and nothing else runs or waits.
+    #[inline]
+    fn has_only_idle(&self, class: Priority) -> bool {
+        self.admission.busy() == 0
+            && class != Priority::Critical
+            && !self.failed
+            && self.shortage.is_none()
+            && self.admission.has_place(class)
+            && self.workers.as_ref().is_some_and(|workers| !workers.idle().is_empty())
+            && self.is_calm()
+    }
+}
