@@ -23,6 +23,8 @@ impl<P: Clone> Core<P> {
         let may_begin = submission.pool == PoolId::Processes
             && submission.calls == 1
             && options.delay.is_none_or(|delay| delay.is_zero())
+            // Its worker is weighed before.
+            && options.memory_limit.is_none()
             && self.stop.is_none()
             && self.growing.is_none()
             && self.pool(PoolId::Processes).has_only_idle(options.priority);
@@ -53,7 +55,6 @@ impl<P: Clone> Core<P> {
         self.nodes.ensure(slot);
         let record = &mut self.tasks[slot];
         let worker = record.worker().expect("it is with a worker");
-        let is_rare = record.rare.is_some();
         let pool = &mut self.pools[PoolId::Processes as usize];
         pool.unresolved += 1;
         pool.admission.pass(&mut self.nodes, slot, record.priority, now);
@@ -66,7 +67,7 @@ impl<P: Clone> Core<P> {
         if due != Time::NEVER {
             self.set_alarm(slot, due);
         }
-        if weighs || is_rare {
+        if weighs {
             self.watch_memory(slot, worker, now, out);
         }
     }
