@@ -1,9 +1,13 @@
-//! A task comes that has the pool to itself, and a worker that idles: nothing is to be decided, and its caller may be waiting
-//! for it already. So it goes to the worker first, and everything else, for which one must know what time it is,
-//! is done while the worker takes it up.
+//! What is done as soon as can be, because a caller waits for nothing else.
+//!
+//! A task comes that has the pool to itself, and a worker that idles: nothing is to be decided. So it goes to the worker
+//! first, and everything else, for which one must know what time it is, is done while the worker takes it up.
+//!
+//! A call that a worker runs returns: nothing is to be decided but what begins next. So its task's end is the answer, and
+//! not an effect among others.
 
-use super::effect::{Effect, PoolId};
-use super::event::Submission;
+use super::effect::{Effect, Finish, History, PoolId};
+use super::event::{Finished, Submission};
 use super::machine::{Core, Pool};
 use super::task::{Progress, Record, State};
 use crate::admission::Time;
@@ -70,6 +74,31 @@ impl<P: Clone> Core<P> {
         if weighs {
             self.watch_memory(slot, worker, now, out);
         }
+    }
+
+    /// A single call returned that a worker was running, as [`on_all_finished`](Self::on_all_finished) has it, but what there
+    /// is to [resolve](Effect::Resolve) is the answer, and comes before every effect. `None`: nothing was done about
+    /// it, because it is anything else.
+    pub(crate) fn on_returned(
+        &mut self,
+        now: Time,
+        finished: Finished,
+        out: &mut Vec<Effect<P>>,
+    ) -> Option<(P, History)> {
+        let Finished { ticket, finish, ran } = finished;
+        let record = self.tasks.find_ticket(ticket)?;
+        if finish != Finish::Returned || record.state != State::Begun {
+            return None;
+        }
+        let (slot, calls) = (ticket.task.slot, record.calls);
+        let worker = record.worker().expect("it is with a worker");
+        self.workers_mut().learn(ran);
+        self.leave_worker(slot, now);
+        self.on_worker_works(worker, calls, finish, now, out);
+        let (_task, payload, history) = self.end_task(slot, now);
+        self.tasks.vacate(slot);
+        self.schedule_in(PoolId::Processes, now, out);
+        Some((payload, history))
     }
 
     /// It has come, and begins, now.

@@ -26,7 +26,15 @@ impl<P: Clone> Core<P> {
         ran: Duration,
         out: &mut Vec<Effect<P>>,
     ) {
-        self.on_all_finished(now, &[Finished { ticket, finish, ran }], out);
+        let finished = Finished { ticket, finish, ran };
+        let before = out.len();
+        match self.on_returned(now, finished, out) {
+            Some((payload, history)) => {
+                let (task, ending) = (ticket.task, Ending::Finished);
+                out.insert(before, Effect::Resolve { task, payload, ending, history });
+            }
+            None => self.on_all_finished(now, &[finished], out),
+        }
     }
 
     /// Several attempts came to their ends, before anything new is started.
@@ -108,11 +116,24 @@ impl<P: Clone> Core<P> {
         self.begin(slot, now);
         let worker = self.tasks[slot].worker().expect("a staged task is with a worker");
         self.leave_worker(slot, now);
+        self.on_worker_works(worker, self.tasks[slot].calls, finish, now, out);
+        self.finish(slot, finish, now, out);
+    }
+
+    /// A worker has come to the end of so many calls.
+    #[inline]
+    pub(super) fn on_worker_works(
+        &mut self,
+        worker: WorkerId,
+        calls: u32,
+        finish: Finish,
+        now: Time,
+        out: &mut Vec<Effect<P>>,
+    ) {
         let workers = self.workers_mut();
         workers.failures = Failures::NONE;
         workers.forget_late(worker);
-        self.wear(worker, self.tasks[slot].calls, finish, now, out);
-        self.finish(slot, finish, now, out);
+        self.wear(worker, calls, finish, now, out);
     }
 
     /// What has left its slot or worker is retried or resolved.

@@ -247,27 +247,33 @@ impl Shared {
         if cell.is_pack {
             return self.resolve_pack(task, cell, ending, history, arrived);
         }
-        let pid;
-        let fail = |kind| TaskError::new(Some(task), cell.name.clone(), history.attempts, kind);
-        let mut ran = history.ran;
-        let mut returned_error = None;
-        let outcome = match ending {
-            Ending::Finished => {
-                let arrived = arrived.take(task).expect("a finish brings its outcome");
-                returned_error = arrived.returned_error;
-                ran = arrived.ran.unwrap_or(ran);
-                pid = arrived.pid.or_else(|| self.pid_of(history));
-                arrived.outcome.map_err(fail)
-            }
-            Ending::Quarantined { .. } => {
-                pid = self.pid_of(history);
-                Err(fail(self.quarantine(task, cell, history)))
-            }
-            ending => {
-                pid = self.pid_of(history);
-                Err(fail(self.error_kind(task, cell, ending, history, pid)))
-            }
+        let arrived = if ending == Ending::Finished {
+            arrived.take(task).expect("a finish brings its outcome")
+        } else {
+            let pid = self.pid_of(history);
+            let kind = match ending {
+                Ending::Quarantined { .. } => self.quarantine(task, cell, history),
+                ending => self.error_kind(task, cell, ending, history, pid),
+            };
+            Arrived { outcome: Err(kind), returned_error: None, ran: None, pid }
         };
+        self.resolve_arrived(task, cell, history, arrived);
+    }
+
+    /// A task has ended, with what its last attempt has left behind.
+    pub(super) fn resolve_arrived(
+        &self,
+        task: TaskId,
+        cell: &Arc<TaskCell>,
+        history: History,
+        arrived: Arrived,
+    ) {
+        debug_assert!(!cell.is_pack, "a pack has many outcomes");
+        let Arrived { outcome, returned_error, ran, pid } = arrived;
+        let ran = ran.unwrap_or(history.ran);
+        let pid = pid.or_else(|| self.pid_of(history));
+        let fail = |kind| TaskError::new(Some(task), cell.name.clone(), history.attempts, kind);
+        let outcome = outcome.map_err(fail);
         let status = outcome.as_ref().map_or_else(TaskError::status, |_| TaskStatus::Completed);
         say!(
             debug, target: "atasker::task", task = task.number(), name = %cell.name.function, %status,

@@ -1,6 +1,7 @@
 //! Receiving from the rings: what they have is told to the core, a batch at a time.
 
-use std::time::Duration;
+use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
 
 use super::info::Counters;
 use super::perform::Arrivals;
@@ -30,7 +31,27 @@ struct OfPack {
     begun: Option<u32>,
 }
 
+/// The outcome of a call that travelled alone.
+struct OfCall {
+    pid: u32,
+    ticket: Ticket,
+    frame: OutcomeFrame,
+    ran: Duration,
+}
+
 impl Desk {
+    /// What the deliveries are, if they are no more than the outcome of one call.
+    #[inline]
+    fn take_only_call(&mut self) -> Option<OfCall> {
+        if self.deliveries.len() != 1 || matches!(self.deliveries[0].outcomes, Outcomes::OfPack(_))
+        {
+            return None;
+        }
+        let Delivery { pid, ticket, outcomes, ran_ns, begun: _ } = self.deliveries.pop()?;
+        let Outcomes::OfCall(frame) = outcomes else { return None };
+        Some(OfCall { pid, ticket, frame, ran: Duration::from_nanos(ran_ns) })
+    }
+
     /// What the deliveries are to the core, and what they bring for the handles.
     fn sort_all(&mut self, arrivals: &mut Arrivals) {
         #[cfg(atasker_sabotage)]
@@ -77,10 +98,14 @@ impl Shared {
         let desk = if wait { Some(self.desk.lock()) } else { self.desk.try_lock() };
         let Some(mut guard) = desk else { return false };
         let desk = &mut *guard;
-        let mut arrivals = Arrivals::NONE;
         source.committed(&mut desk.deliveries);
-        desk.sort_all(&mut arrivals);
         let has_begun = source.has_begun();
+        if !has_begun && let Some(call) = desk.take_only_call() {
+            self.deliver_call(call, source.seen(), guard);
+            return true;
+        }
+        let mut arrivals = Arrivals::NONE;
+        desk.sort_all(&mut arrivals);
         if desk.finished.is_empty() && desk.packs.is_empty() && !has_begun {
             return false;
         }
@@ -114,6 +139,32 @@ impl Shared {
         drop(guard);
         self.perform_all(&mut effects, &mut arrivals, &mut Next::Unwanted);
         any
+    }
+
+    /// The same for a single call, for which somebody waits most likely.
+    fn deliver_call(&self, call: OfCall, seen: Option<Instant>, desk: MutexGuard<'_, Desk>) {
+        let OfCall { pid, ticket, frame, ran } = call;
+        let Judged { finish, mut arrived } = judge(frame, || Some(pid));
+        arrived.pid = Some(pid);
+        let finished = Finished { ticket, finish, ran };
+        let mut effects = Effects::default();
+        let ended = self.tell_seen(seen, &mut effects, |driven, now, told| {
+            let ended = driven.on_returned(now, finished, told);
+            if ended.is_none() {
+                driven.on_all_finished(now, &[finished], told);
+            }
+            ended
+        });
+        drop(desk);
+        let mut arrivals = Arrivals::NONE;
+        match ended {
+            Some((cell, history)) => {
+                self.resolve_arrived(ticket.task, &cell, history, arrived);
+                self.space.freed();
+            }
+            None => arrivals.push(ticket.task, arrived),
+        }
+        self.perform_all(&mut effects, &mut arrivals, &mut Next::Unwanted);
     }
 }
 
