@@ -8,6 +8,7 @@
 
 use super::effect::{Effect, Finish, History, PoolId};
 use super::event::{Finished, Submission};
+use super::failures::Failures;
 use super::machine::{Core, Pool};
 use super::task::{Progress, Record, State};
 use crate::admission::Time;
@@ -90,11 +91,18 @@ impl<P: Clone> Core<P> {
         if finish != Finish::Returned || record.state != State::Begun {
             return None;
         }
-        let (slot, calls) = (ticket.task.slot, record.calls);
+        let slot = ticket.task.slot;
         let worker = record.worker().expect("it is with a worker");
-        self.workers_mut().learn(ran);
+        let workers = self.workers_mut();
+        // One that is worn is retired before its last task's end is told.
+        if workers.recycles {
+            return None;
+        }
+        workers.learn(ran);
         self.leave_worker(slot, now);
-        self.on_worker_works(worker, calls, finish, now, out);
+        let workers = self.workers_mut();
+        workers.failures = Failures::NONE;
+        workers.forget_late(worker);
         let (_task, payload, history) = self.end_task(slot, now);
         self.tasks.vacate(slot);
         self.schedule_in(PoolId::Processes, now, out);

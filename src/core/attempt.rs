@@ -116,24 +116,11 @@ impl<P: Clone> Core<P> {
         self.begin(slot, now);
         let worker = self.tasks[slot].worker().expect("a staged task is with a worker");
         self.leave_worker(slot, now);
-        self.on_worker_works(worker, self.tasks[slot].calls, finish, now, out);
-        self.finish(slot, finish, now, out);
-    }
-
-    /// A worker has come to the end of so many calls.
-    #[inline]
-    pub(super) fn on_worker_works(
-        &mut self,
-        worker: WorkerId,
-        calls: u32,
-        finish: Finish,
-        now: Time,
-        out: &mut Vec<Effect<P>>,
-    ) {
         let workers = self.workers_mut();
         workers.failures = Failures::NONE;
         workers.forget_late(worker);
-        self.wear(worker, calls, finish, now, out);
+        self.wear(worker, self.tasks[slot].calls, finish, now, out);
+        self.finish(slot, finish, now, out);
     }
 
     /// What has left its slot or worker is retried or resolved.
