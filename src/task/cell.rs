@@ -403,10 +403,13 @@ impl TaskCell {
 
     /// The same, by its last owner.
     #[inline]
-    pub(crate) fn into_taken<R>(self, with: impl FnOnce(Option<(Outcome, u32)>, &Name) -> R) -> R {
-        match self.life.into_inner() {
+    pub(crate) fn take_alone<R>(
+        &mut self,
+        with: impl FnOnce(Option<(Outcome, u32)>, &Name) -> R,
+    ) -> R {
+        match self.life.get_mut() {
             Life::Ended { outcome, ended } => {
-                with(outcome.map(|outcome| (outcome, ended.attempts)), &self.name)
+                with(outcome.take().map(|outcome| (outcome, ended.attempts)), &self.name)
             }
             Life::Open { .. } => with(None, &self.name),
         }

@@ -65,9 +65,9 @@ impl End {
     pub(crate) fn into_taken<R>(self, with: impl FnOnce(Option<(Outcome, u32)>, &Name) -> R) -> R {
         match self {
             // Mostly nobody else has it any more, and so nobody its lock.
-            Self::Alone(cell) => match Arc::try_unwrap(cell) {
-                Ok(cell) => cell.into_taken(with),
-                Err(cell) => with(cell.take_outcome(), &cell.name),
+            Self::Alone(mut cell) => match Arc::get_mut(&mut cell) {
+                Some(cell) => cell.take_alone(with),
+                None => with(cell.take_outcome(), &cell.name),
             },
             Self::InPack { .. } => with(self.take_outcome(), self.name()),
         }

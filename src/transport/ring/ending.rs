@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
+use super::deliver::check_word;
 use super::layout::{COLLECTOR_MARK, Entry, WAITER_MARK};
-use super::link::{RingLink, check_word};
+use super::link::RingLink;
 use super::records::State;
 use super::sleep::Listener;
 use super::word::{self, Taken};

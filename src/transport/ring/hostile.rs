@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::collector::Collector;
 use super::copying::Helper;
-use super::layout::{ANSWERING, AREA_BYTES, COMMITTED, ENTRIES, Entry, SEGMENT_BYTES, Slot};
+use super::layout::{
+    ANSWERING, AREA_BYTES, ARGUMENTS_INLINE, COMMITTED, ENTRIES, Entry, SEGMENT_BYTES, Short, Slot,
+};
 use super::link::{CorruptRing, RingLink};
 use super::outcomes::EXTENDED;
 use super::word::{self, Begin};
@@ -255,6 +257,12 @@ impl Game {
         let length = (bytes.len() as u32).to_le_bytes();
         self.there.copy_in(entry.outcomes_length(), &length);
         self.there.copy_in(entry.outcomes_in_slot(), &u32::from(!fits).to_le_bytes());
+        let is_short = how % 2 == 0 && bytes.len() <= ARGUMENTS_INLINE;
+        let short = if is_short { Short::new(bytes.len(), 1) } else { Short::NONE };
+        self.there.copy_in(entry.short(), &short.0.to_le_bytes());
+        if is_short {
+            self.there.copy_in(entry.arguments(), &bytes);
+        }
         if word::commit(at, now) == word::Commit::Done {
             self.worker_at += 1;
         }
@@ -294,9 +302,11 @@ impl Game {
         let entry = self.near(how);
         let bytes = moves.bytes();
         let offset = match how % 16 {
-            0..3 => entry.outcomes_length(),
-            3..5 => entry.outcomes_in_slot(),
-            5..9 => entry.outcomes(),
+            0..2 => entry.outcomes_length(),
+            2 => entry.short(),
+            3 | 4 => entry.outcomes_in_slot(),
+            5 => entry.arguments(),
+            6..9 => entry.outcomes(),
             9..14 => Slot((how % 8) as u16).outcomes(),
             _ => entry.ran_ns(),
         };

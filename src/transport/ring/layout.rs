@@ -8,8 +8,9 @@
 //! ```
 //!
 //! An entry is two cache lines: the coordinator's, with the word and small arguments, and the worker's,
-//! with small outcomes. What does not fit stands in the slot that the entry names. A slot's memory is
-//! allocated when it is first used.
+//! with small outcomes. A short outcome takes the place of the arguments, which have been read by then, so that it comes
+//! with the word and the second line does not move at all. What does not fit stands in the slot that the entry names. A
+//! slot's memory is allocated when it is first used.
 
 use crate::sys::death_mark;
 
@@ -84,7 +85,12 @@ impl Entry {
         self.0 + 24
     }
 
-    /// [`ARGUMENTS_INLINE`] bytes.
+    /// `u64`: see [`Short`].
+    pub(super) fn short(self) -> usize {
+        self.0 + 32
+    }
+
+    /// [`ARGUMENTS_INLINE`] bytes, in which a short outcome stands afterwards.
     pub(super) fn arguments(self) -> usize {
         self.0 + 40
     }
@@ -110,6 +116,33 @@ impl Entry {
     }
 }
 
+/// What the worker says of the outcome of a single call, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Short(pub(super) u64);
+
+impl Short {
+    const LENGTH_BITS: u32 = 8;
+    /// The outcome is not short: what there is to know of it stands in the second line.
+    pub(super) const NONE: Self = Self(0);
+
+    /// So many bytes, of a call that took so long.
+    pub(super) fn new(length: usize, ran_ns: u64) -> Self {
+        Self(ran_ns << Self::LENGTH_BITS | length as u64)
+    }
+
+    /// How many bytes of it stand where the arguments stood, if it is short. A lie is not found out here.
+    pub(super) fn length(self) -> Option<usize> {
+        let length = self.0 & ((1 << Self::LENGTH_BITS) - 1);
+        (length != 0).then_some(length as usize)
+    }
+
+    /// Nanoseconds. Right up to two years.
+    pub(super) fn ran_ns(self) -> u64 {
+        self.0 >> Self::LENGTH_BITS
+    }
+}
+
+const _: () = assert!(ARGUMENTS_INLINE < 1 << Short::LENGTH_BITS);
 const _: () = assert!(WAITER_MARK + death_mark::WORDS * 4 <= HEADER_BYTES);
 const _: () = assert!(40 + ARGUMENTS_INLINE == 64 && 80 + OUTCOMES_INLINE == ENTRY_BYTES);
 
@@ -202,7 +235,16 @@ mod tests {
     }
 
     #[test]
+    fn a_short_outcome_is_told_from_none() {
+        let short = Short::new(ARGUMENTS_INLINE, u64::from(u32::MAX));
+        assert_eq!((short.length(), short.ran_ns()), (Some(24), u64::from(u32::MAX)));
+        assert_eq!(Short::NONE.length(), None);
+        assert_eq!(Short::new(1, 0).length(), Some(1));
+    }
+
+    #[test]
     fn nothing_overlaps() {
+        assert_eq!(Entry::at(0).short() + 8, Entry::at(0).arguments());
         let last = Entry::at(ENTRIES as u64 - 1);
         assert!(last.outcomes() + OUTCOMES_INLINE <= SLOTS_OFFSET);
         assert_eq!(Entry::at(ENTRIES as u64).word(), Entry::at(0).word());

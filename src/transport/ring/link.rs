@@ -10,15 +10,12 @@ use std::sync::{Arc, MutexGuard, Weak};
 use super::collector::Collector;
 use super::copying::{Copying, Helper};
 use super::ending::Loss;
-use super::extended;
 use super::layout::{
-    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, COLLECTOR_BELL, Entry, Form, Head, LISTENING,
-    OUTCOMES_INLINE, WAITER_BELL,
+    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, COLLECTOR_BELL, Entry, Form, Head, LISTENING, WAITER_BELL,
 };
-use super::outcomes::{PackOutcomes, check_one};
 use super::parcels::{Inbox, Parcels};
 use super::pending::OwnedCall;
-use super::records::{Record, Records, State};
+use super::records::Records;
 use super::sleep::{self, Listener};
 use super::word::{self, Word};
 use crate::shm::Segment;
@@ -155,7 +152,7 @@ impl RingLink {
         // Pairs with the store in `publish`.
         let head = Entry::of_word(self.head_word.load(Ordering::Acquire));
         let done = word::look(self.word(head.word())).is_done();
-        if done {
+        if done && self.short(head).length().is_none() {
             // Its outcome is read in a moment; the line, which the worker's core has, is on its way meanwhile.
             let _ = self.segment.u32_at(head.outcomes_length()).load(Ordering::Relaxed);
         }
@@ -260,90 +257,6 @@ impl RingLink {
         }
     }
 
-    fn deliver_committed(
-        &self,
-        state: &mut Ring,
-        partly: bool,
-        deliveries: &mut Vec<Delivery>,
-    ) -> Result<(), CorruptRing> {
-        loop {
-            let head = Entry::at(state.records.head());
-            let Ring { records, inbox, lent, .. } = &mut *state;
-            let Some(record) = records.front_mut() else { return Ok(()) };
-            let word = check_word(word::look(self.word(head.word())), record)?;
-            if !word.is_done() {
-                let finished = word.begun().saturating_sub(1);
-                if partly && record.state == State::Staged && finished > record.delivered {
-                    deliveries.push(self.deliver(head, record, inbox, finished, false)?);
-                }
-                return Ok(());
-            }
-            match record.state {
-                State::Skipped => {}
-                State::Staged => {
-                    deliveries.push(self.deliver(head, record, inbox, word.begun(), true)?);
-                }
-                State::Killed => return Err(corrupt("an outcome after its kill was won", record)),
-            }
-            extended::pop_front(records, lent);
-        }
-    }
-
-    /// The outcomes of an entry up to call number `end`.
-    pub(super) fn deliver(
-        &self,
-        entry: Entry,
-        record: &mut Record,
-        inbox: &mut Inbox,
-        end: u32,
-        last: bool,
-    ) -> Result<Delivery, CorruptRing> {
-        let count = end - record.delivered;
-        let unpack = &mut |body: &[u8]| self.unpack(inbox, body);
-        // Written when the last call of the entry has ended.
-        let ran_ns = self.segment.u64_at(entry.ran_ns()).load(Ordering::Relaxed);
-        let ran_ns = if last { ran_ns } else { 0 };
-        let broken = |error| corrupt(&format!("{error} as an outcome"), record);
-        let (place, length) = self.outcome_place(entry, record)?;
-        let outcomes = if record.pack {
-            let mut bytes = Vec::with_capacity(length);
-            self.segment.append_to(place, length, &mut bytes);
-            let outcomes = PackOutcomes::check(bytes, count, unpack).map_err(broken)?;
-            record.delivered = end;
-            record.consumed += outcomes.byte_count() as u32;
-            Outcomes::OfPack(outcomes)
-        } else if count == 1 && length <= OUTCOMES_INLINE {
-            let mut bytes = [0; OUTCOMES_INLINE];
-            self.segment.copy_out(place, &mut bytes[..length]);
-            Outcomes::OfCall(check_one(&bytes[..length], ran_ns, unpack).map_err(broken)?)
-        } else if count == 1 {
-            let mut bytes = Vec::with_capacity(length);
-            self.segment.append_to(place, length, &mut bytes);
-            Outcomes::OfCall(check_one(&bytes, ran_ns, unpack).map_err(broken)?)
-        } else {
-            return Err(corrupt("the end of a call that it has not begun", record));
-        };
-        let (pid, ticket) = (self.pid, record.ticket);
-        Ok(Delivery { pid, ticket, outcomes, ran_ns, begun: last.then_some(end) })
-    }
-
-    /// Where stands what has been written of an entry's outcomes and not been delivered, and how long it is.
-    fn outcome_place(&self, entry: Entry, record: &Record) -> Result<(usize, usize), CorruptRing> {
-        // Relaxed: the acquire of the word, which is released after these were written, came before.
-        let end = self.segment.u32_at(entry.outcomes_length()).load(Ordering::Relaxed) as usize;
-        let in_slot = self.segment.u32_at(entry.outcomes_in_slot()).load(Ordering::Relaxed) != 0;
-        let (place, room) = if in_slot {
-            (record.slot.outcomes(), AREA_BYTES)
-        } else {
-            (entry.outcomes(), OUTCOMES_INLINE)
-        };
-        let consumed = record.consumed as usize;
-        if end > room || consumed > end {
-            return Err(corrupt("an outcome that is longer than its place", record));
-        }
-        Ok((place + consumed, end - consumed))
-    }
-
     /// Put a call at the tail, or keep it until there is room. Whether the worker must be woken for it.
     pub(super) fn put_or_keep(
         &self,
@@ -435,6 +348,10 @@ impl RingLink {
         self.outstanding.store(outstanding, Ordering::Release);
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Ring> {
         self.state.lock()
     }
@@ -454,28 +371,6 @@ impl RingLink {
     pub(super) fn word(&self, offset: usize) -> &AtomicU64 {
         self.segment.u64_at(offset)
     }
-}
-
-/// What the worker can have made of the word of an entry.
-pub(super) fn check_word(word: Word, record: &Record) -> Result<Word, CorruptRing> {
-    let skipped = record.state == State::Skipped;
-    let limit = if skipped { 0 } else { record.calls };
-    let fits = word.has_generation(record.generation)
-        && word.limit() == limit
-        && word.begun() <= limit
-        && word.is_skipped() == skipped
-        && (word.is_killed() == (record.state == State::Killed));
-    let had_begun = record.delivered > 0 || (word.is_done() && !skipped);
-    let undone = had_begun && word.begun() <= record.delivered;
-    if fits && !undone {
-        Ok(word)
-    } else {
-        Err(corrupt("an entry in a state that no worker puts it in", record))
-    }
-}
-
-fn corrupt(what: &str, record: &Record) -> CorruptRing {
-    CorruptRing(format!("{what} (at task {})", record.ticket.task))
 }
 
 impl Ring {

@@ -2,7 +2,7 @@
 //! can be taken back by one compare-and-swap. README.md has the protocol.
 //!
 //! Reading order: `word` (what decides), `sleep` (waking), `layout` (where everything stands), `records`
-//! (what the coordinator knows itself), `link` and `decide` (the coordinator's end), `outcomes`,
+//! (what the coordinator knows itself), `link`, `decide` and `deliver` (the coordinator's end), `outcomes`,
 //! `worker_end` (the worker's end), `patience` (waiting), `role` (who looks after the rings) and `collector` (looking after them).
 //! Buffers and what is too large for a ring: PARCELS.md, `parcels` (both ends), `pending`, `extended` and
 //! `copying` (the coordinator's), `worker_parcels`.
@@ -10,6 +10,7 @@
 mod collector;
 mod copying;
 mod decide;
+mod deliver;
 mod ending;
 mod extended;
 #[cfg(any(test, fuzzing))]

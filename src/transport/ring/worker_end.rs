@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::layout::{
     AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_BELL, COLLECTOR_MARK, ENTRIES, Entry,
-    Form, Head, LISTENING, OUTCOMES_INLINE, RETIRED, Slot, WAITER_BELL, WAITER_MARK,
+    Form, Head, LISTENING, OUTCOMES_INLINE, RETIRED, Short, Slot, WAITER_BELL, WAITER_MARK,
 };
 use super::outcomes::{HEAD_BYTES, head};
 use super::parcels::{Inbox, Parcels};
@@ -43,6 +43,10 @@ const KILLED_WITHIN: Duration = Duration::from_secs(2);
 /// What is said where there is no room for more.
 pub(super) const NO_MEMORY: &str = "no memory for the outcome";
 
+/// A value of few bytes as an outcome.
+const FEW_BYTES: usize = HEAD_BYTES + FEW;
+
+const _: () = assert!(FEW_BYTES <= ARGUMENTS_INLINE);
 const _: () = assert!(HEAD_BYTES + 4 + NO_MEMORY.len() <= OUTCOMES_INLINE);
 
 /// The worker's end in use.
@@ -88,6 +92,11 @@ pub(super) struct Place {
     used: usize,
     /// With less room than this for further outcomes, no further call of a pack is begun.
     pub(super) room_min: usize,
+    in_slot: bool,
+    /// Whether it is that of a single call, which may be short.
+    is_single: bool,
+    /// How long the outcome is, if it is short.
+    short: usize,
 }
 
 impl RingEnd {
@@ -266,11 +275,25 @@ impl RingEnd {
         }
         let finished = Instant::now();
         let ran = finished.duration_since(started);
-        // Relaxed: published by the commit.
         let ran_ns = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
-        self.segment.u64_at(entry.ran_ns()).store(ran_ns, Ordering::Relaxed);
+        self.tell_length(entry, place, ran_ns);
         self.begins = Some(finished);
         word
+    }
+
+    /// How long all calls of the entry took, and whether its outcome is short.
+    #[inline]
+    fn tell_length(&self, entry: Entry, place: Place, ran_ns: u64) {
+        // Relaxed: published by the commit.
+        let short = self.segment.u64_at(entry.short());
+        if place.short > 0 {
+            short.store(Short::new(place.short, ran_ns).0, Ordering::Relaxed);
+            return;
+        }
+        if place.is_single {
+            short.store(Short::NONE.0, Ordering::Relaxed);
+        }
+        self.segment.u64_at(entry.ran_ns()).store(ran_ns, Ordering::Relaxed);
     }
 
     fn copy_arguments(&mut self, entry: Entry) -> Head {
@@ -287,16 +310,15 @@ impl RingEnd {
 
     /// Where the outcomes go: those of a pack into the slot, that of a single call if it must.
     fn place(&mut self, entry: Entry, head: Head) -> Place {
-        let mut place =
-            Place { offset: entry.outcomes(), room: OUTCOMES_INLINE, used: 0, room_min: ROOM_MIN };
-        let in_slot = head.form == Form::Pack && self.allocate(head.slot);
-        if in_slot {
-            place.offset = head.slot.outcomes();
-            place.room = AREA_BYTES;
-        }
-        let flag = self.segment.u32_at(entry.outcomes_in_slot());
-        flag.store(u32::from(in_slot), Ordering::Relaxed);
-        place
+        let is_pack = head.form == Form::Pack;
+        let in_slot = is_pack && self.allocate(head.slot);
+        let (offset, room) = if in_slot {
+            (head.slot.outcomes(), AREA_BYTES)
+        } else {
+            (entry.outcomes(), OUTCOMES_INLINE)
+        };
+        let (is_single, room_min) = (!is_pack, ROOM_MIN);
+        Place { offset, room, used: 0, room_min, in_slot, is_single, short: 0 }
     }
 
     fn allocate(&mut self, slot: Slot) -> bool {
@@ -310,8 +332,7 @@ impl RingEnd {
     /// Append a plain value to the outcomes of the entry.
     #[inline]
     fn write_value(&mut self, entry: Entry, place: &mut Place, slot: Slot, body: &Bytes) {
-        if !self.parcels.peer().has_notices()
-            && self.has_room(entry, place, slot, HEAD_BYTES + body.len())
+        if !self.parcels.peer().has_notices() && self.has_room(place, slot, HEAD_BYTES + body.len())
         {
             self.append_value(entry, place, body);
         } else {
@@ -334,7 +355,7 @@ impl RingEnd {
             }
         };
         let is_plain = attachments.is_empty() && !self.parcels.peer().has_notices();
-        if is_plain && self.has_room(entry, place, slot, HEAD_BYTES + body.len()) {
+        if is_plain && self.has_room(place, slot, HEAD_BYTES + body.len()) {
             self.append(entry, place, variant, &[&body]);
         } else {
             self.write_extended(entry, place, slot, variant, &body, &attachments);
@@ -343,21 +364,13 @@ impl RingEnd {
 
     /// Whether so many bytes can be appended, in the slot if they must.
     #[inline]
-    pub(super) fn has_room(
-        &mut self,
-        entry: Entry,
-        place: &mut Place,
-        slot: Slot,
-        needed: usize,
-    ) -> bool {
+    pub(super) fn has_room(&mut self, place: &mut Place, slot: Slot, needed: usize) -> bool {
         if place.used + needed > place.room
             && place.used == 0
             && needed <= AREA_BYTES
             && self.allocate(slot)
         {
-            place.offset = slot.outcomes();
-            place.room = AREA_BYTES;
-            self.segment.u32_at(entry.outcomes_in_slot()).store(1, Ordering::Relaxed);
+            (place.offset, place.room, place.in_slot) = (slot.outcomes(), AREA_BYTES, true);
         }
         place.used + needed <= place.room
     }
@@ -365,13 +378,17 @@ impl RingEnd {
     /// Append a plain value, for which there is room.
     #[inline]
     fn append_value(&self, entry: Entry, place: &mut Place, value: &Bytes) {
-        const ONE: usize = HEAD_BYTES + FEW;
         match value.few() {
             // Copying as many as there may be costs less than finding out how to copy as many as there are.
-            Some((few, count)) if place.room - place.used >= ONE => {
-                let mut one = [0; ONE];
+            Some((few, count)) if place.is_single || place.room - place.used >= FEW_BYTES => {
+                let mut one = [0; FEW_BYTES];
                 one[..HEAD_BYTES].copy_from_slice(&head(outcome::RETURNED, count));
                 one[HEAD_BYTES..].copy_from_slice(few);
+                if place.is_single {
+                    self.segment.copy_in(entry.arguments(), &one);
+                    place.short = HEAD_BYTES + count;
+                    return;
+                }
                 self.segment.copy_in(place.offset + place.used, &one);
                 self.add_used(entry, place, HEAD_BYTES + count);
             }
@@ -395,8 +412,12 @@ impl RingEnd {
 
     #[inline]
     fn add_used(&self, entry: Entry, place: &mut Place, length: usize) {
-        place.used += length;
         // Relaxed: published by the begin of the next call, or by the commit.
+        if place.used == 0 {
+            let in_slot = self.segment.u32_at(entry.outcomes_in_slot());
+            in_slot.store(u32::from(place.in_slot), Ordering::Relaxed);
+        }
+        place.used += length;
         let length = self.segment.u32_at(entry.outcomes_length());
         length.store(place.used as u32, Ordering::Relaxed);
     }

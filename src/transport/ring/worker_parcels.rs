@@ -95,8 +95,7 @@ impl RingEnd {
         let mut written = self.write_with(entry, place, slot, &mut outcome);
         if written.is_err() && said {
             // They may have been what was too much.
-            if attachments.is_empty() && self.has_room(entry, place, slot, HEAD_BYTES + body.len())
-            {
+            if attachments.is_empty() && self.has_room(place, slot, HEAD_BYTES + body.len()) {
                 return self.append(entry, place, variant, &[body]);
             }
             written = self.write_with(entry, place, slot, &mut outcome);
@@ -146,7 +145,7 @@ impl RingEnd {
     ) -> Result<(), String> {
         let mut front = vec![variant];
         header.append_to(&mut front)?;
-        if self.has_room(entry, place, slot, HEAD_BYTES + front.len() + body.len()) {
+        if self.has_room(place, slot, HEAD_BYTES + front.len() + body.len()) {
             self.append(entry, place, EXTENDED, &[&front, body]);
             return Ok(());
         }
@@ -157,7 +156,7 @@ impl RingEnd {
         header.parcel = announced.map(|announced| (announced, body.len() as u64));
         front.truncate(1);
         header.append_to(&mut front)?;
-        if !self.has_room(entry, place, slot, HEAD_BYTES + front.len()) {
+        if !self.has_room(place, slot, HEAD_BYTES + front.len()) {
             return Err(NO_MEMORY.to_owned());
         }
         self.append(entry, place, EXTENDED, &[&front]);
@@ -174,7 +173,7 @@ impl RingEnd {
     ) {
         let mut body = Vec::new();
         let mut variant = outcome::encode(&Outcome::Unencodable { message }, &mut body);
-        if !self.has_room(entry, place, slot, HEAD_BYTES + body.len()) {
+        if !self.has_room(place, slot, HEAD_BYTES + body.len()) {
             body.clear();
             let message = NO_MEMORY.to_owned();
             variant = outcome::encode(&Outcome::Unencodable { message }, &mut body);

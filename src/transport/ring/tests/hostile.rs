@@ -36,7 +36,9 @@ fn disturb() {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let entry = Entry::at(random >> 60);
                 let flags = random >> 20 & 0xf_0003_0003;
-                let _before = match random >> 50 & 3 {
+                let _before = match random >> 50 & 7 {
+                    7 => there.u64_at(entry.short()).swap(random & 0x1f, Ordering::Relaxed),
+                    6 => there.u64_at(entry.arguments()).swap(random & 0xff, Ordering::Relaxed),
                     0 => there.u64_at(entry.word()).swap(flags, Ordering::Relaxed),
                     1 => there.u64_at(entry.word()).fetch_xor(flags, Ordering::Relaxed),
                     2 => there.u64_at(entry.outcomes_length()).swap(random, Ordering::Relaxed),
@@ -48,7 +50,9 @@ fn disturb() {
         for number in (1..4000).step_by(4) {
             let _asleep = link.stage(ticket(number), pack(&packed(&vec![vec![1]; 3]), 3));
             let _any = link.split(ticket(number), 2);
+            let _asleep = link.stage(ticket(number + 3), single(b"x"));
             let drained = link.drain(true, &mut deliveries);
+            let _any = link.revoke(ticket(number + 3));
             let _any = link.revoke(ticket(number));
             let _any = link.try_kill(ticket(number));
             if drained.is_err() {

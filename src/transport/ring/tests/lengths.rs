@@ -3,11 +3,13 @@
 use super::super::layout::{AREA_BYTES, ARGUMENTS_INLINE, OUTCOMES_INLINE};
 use super::super::outcomes::HEAD_BYTES;
 use super::*;
+use crate::codec::small::FEW;
 use crate::transport::{Link, Outcomes};
 
 fn lengths() -> impl Iterator<Item = usize> {
     let around = |limit: usize| limit.saturating_sub(6)..=limit + 6;
-    around(ARGUMENTS_INLINE)
+    around(FEW)
+        .chain(around(ARGUMENTS_INLINE))
         .chain(around(OUTCOMES_INLINE))
         .chain(around(256))
         .chain(around(4096))

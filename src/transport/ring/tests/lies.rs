@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::super::layout::{AREA_BYTES, Entry, OUTCOMES_INLINE};
+use super::super::layout::{AREA_BYTES, ARGUMENTS_INLINE, Entry, OUTCOMES_INLINE, Short};
 use super::super::outcomes::head;
 use super::super::word::{self, Begin};
 use super::*;
@@ -96,6 +96,45 @@ fn no_outcome_is_longer_than_its_place_or_other_than_whole() {
     assert_found_out("of no known kind", false, with(8, 0, b"\x01\0\0\0\x0f\0\0\0"));
     assert_found_out("longer than the rest", false, with(8, 0, b"\x01\0\0\0\xf1\0\0\0"));
     assert_found_out("no text", false, with(13, 0, b"\x01\0\0\0\x55\0\0\0\x01\0\0\0\xff"));
+}
+
+#[test]
+fn no_short_outcome_is_longer_than_its_place_or_other_than_whole() {
+    let drained = |short: u64, bytes: &[u8]| {
+        let (here, there) = mappings();
+        let link = link_of(here);
+        let _asleep = link.stage(ticket(1), single(b"as long as it may be"));
+        let at = there.u64_at(Entry::at(0).word());
+        let Begin::Begun(_) = word::begin(at, word::look(at)) else { panic!("it was staged") };
+        there.copy_in(Entry::at(0).arguments(), bytes);
+        there.u64_at(Entry::at(0).short()).store(short, Ordering::Relaxed);
+        change(&there, 0, |word| word | DONE);
+        let mut deliveries = Vec::new();
+        link.drain(false, &mut deliveries).map(|()| deliveries)
+    };
+    let whole = [&head(outcome::RETURNED, 20)[..], &[7; 20]].concat();
+    let deliveries = drained(Short::new(whole.len(), 5).0, &whole).expect("it is no lie");
+    assert!(matches!(deliveries[..], [Delivery { ran_ns: 5, begun: Some(1), .. }]));
+    let empty = &head(outcome::RETURNED, 0);
+    for (what, length, bytes) in [
+        ("longer than its place", ARGUMENTS_INLINE + 1, &whole[..]),
+        ("as long as can be", 255, &whole),
+        ("not even a head", 3, &whole),
+        ("one too few", whole.len() - 1, &whole),
+        ("one too many", 5, empty),
+        ("of no known kind", 4, b"\x0f\0\0\0"),
+    ] {
+        assert!(drained(Short::new(length, 5).0, bytes).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_pack_has_no_short_outcome() {
+    let (link, there) = begun_pack();
+    there.u64_at(Entry::at(0).short()).store(u64::MAX, Ordering::Relaxed);
+    let mut deliveries = Vec::new();
+    link.drain(true, &mut deliveries).expect("nobody looks at it");
+    assert_eq!(deliveries.len(), 1);
 }
 
 #[test]
