@@ -7,7 +7,7 @@ use crate::task::pack::PackBuilder;
 use crate::transport::PackOutcomes;
 
 /// How long a pack may run, as far as can be predicted.
-const PACK_RUNS_NS: u64 = 250_000;
+const PACK_RUNS_NS: u64 = 1_000_000;
 /// How much predicted work is on its way for each place.
 const AHEAD_NS: u64 = 20_000_000;
 /// However quick the calls are, no more than this many are on their way for each place.

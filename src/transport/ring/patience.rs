@@ -111,6 +111,23 @@ mod tests {
     }
 
     #[test]
+    fn who_looks_knows_when_it_was_there() {
+        let before = Instant::now();
+        let seen = Patience::NEW.look_until(false, || true).expect("it is there");
+        assert!(before <= seen && seen <= Instant::now());
+        let mut hopeless = Patience::NEW;
+        hopeless.learn(us(5000));
+        for crowded in [false, true] {
+            assert_eq!(hopeless.look_until(crowded, || false), None);
+            assert!(hopeless.look_until(crowded, || true).is_some());
+            let looks = std::cell::Cell::new(0);
+            let third = || looks.replace(looks.get() + 1) == 2;
+            let seen = Patience::NEW.look_until(crowded, third).expect("it comes");
+            assert!(before < seen && seen <= Instant::now());
+        }
+    }
+
+    #[test]
     fn long_waits_end_looking_and_short_ones_prolong_it() {
         let mut waiter = Patience::up_to(YIELDING_FOR_A_WAKE);
         waiter.learn(us(120));
