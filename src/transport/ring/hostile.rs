@@ -257,7 +257,7 @@ impl Game {
         let length = (bytes.len() as u32).to_le_bytes();
         self.there.copy_in(entry.outcomes_length(), &length);
         self.there.copy_in(entry.outcomes_in_slot(), &u32::from(!fits).to_le_bytes());
-        let is_short = how % 2 == 0 && bytes.len() <= ARGUMENTS_INLINE;
+        let is_short = how.is_multiple_of(2) && bytes.len() <= ARGUMENTS_INLINE;
         let short = if is_short { Short::new(bytes.len(), 1) } else { Short::NONE };
         self.there.copy_in(entry.short(), &short.0.to_le_bytes());
         if is_short {
