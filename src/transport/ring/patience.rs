@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How long to look with nothing in between but a look at the clock, which takes about as long as a pause. More than what the
 /// other side does between two calls that are waited for, since one yield takes as long as many looks.
-const LOOKING: Duration = Duration::from_micros(4);
+const LOOKING: Duration = Duration::from_micros(3);
 /// How long to look with yields in between.
 const YIELDING: Duration = Duration::from_micros(50);
 /// The same for who knows that another process has to be woken for the answer.
