@@ -35,6 +35,11 @@ impl Bytes {
         Self { few: [0; FEW], used: 0, many: None }
     }
 
+    /// With memory for so many, of which more than few are sure to come.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self { many: Some(Box::new(Vec::with_capacity(bytes))), ..Self::new() }
+    }
+
     #[inline]
     pub(crate) fn from_slice(bytes: &[u8]) -> Self {
         let mut few = [0; FEW];

@@ -186,6 +186,10 @@ fn collected<T>(
     let id = attachment.id();
     let known = attachments.iter().position(|known| known.id() == id);
     let number = known.unwrap_or_else(|| {
+        if attachments.is_empty() {
+            // Mostly it is the only one.
+            attachments.reserve_exact(1);
+        }
         attachments.push(attachment.clone());
         attachments.len() - 1
     });

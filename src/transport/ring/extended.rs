@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::layout::{ANSWERING, CALLING, Form};
 use super::link::{Ring, RingLink};
-use super::parcels::{Fault, Header, Inbox, Taken, is_crowded, is_gone};
+use super::parcels::{Fault, HEADER_BYTES_USUAL, Header, Inbox, Taken, is_crowded, is_gone};
 use super::pending::{Need, OwnedCall, take_wish};
 use super::records::Records;
 use crate::codec::Bytes;
@@ -20,8 +20,6 @@ use crate::transport::{Staged, outcome};
 const FETCHED_AT_ONCE_MAX: usize = 1 << 20;
 /// Longer arguments take milliseconds to copy.
 const COPIED_HERE_MAX: usize = 4 << 20;
-/// What a header with a few buffers takes.
-const HEADER_BYTES_USUAL: usize = 256;
 
 /// Whether a call could be put into the ring.
 enum Put {

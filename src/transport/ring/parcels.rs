@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::codec::encoded::ATTACHMENTS_MAX;
-use crate::codec::{self, CodecId};
+use crate::codec::{self, Bytes, CodecId};
 use crate::shm::attachment::Attachment;
 use crate::shm::buffer::{Announced, BufferId};
 use crate::shm::peer::{Notice, Peer, Trust};
@@ -29,6 +29,8 @@ const LOST_MAX: usize = 1024;
 /// What a header takes, at most: for each announcement a grade and three numbers of at most ten bytes, for each
 /// notice one of them, and a few bytes besides.
 pub(super) const HEADER_BYTES_MAX: usize = (ATTACHMENTS_MAX + 1) * 31 + NOTICES_MAX * 11 + 32;
+/// What a header with a few buffers takes.
+pub(super) const HEADER_BYTES_USUAL: usize = 256;
 
 const _: () = assert!(HEADER_BYTES_MAX < super::layout::AREA_BYTES / 2);
 const _: () = assert!(NOTICES_MAX * 11 + 16 < MESSAGE_BYTES_MAX);
@@ -100,7 +102,8 @@ pub(super) struct Parcels {
 impl Header {
     /// Append it, behind its length.
     pub(super) fn append_to(&self, bytes: &mut Vec<u8>) -> Result<(), String> {
-        let header = codec::encode(CodecId::BINARY, self).map_err(|error| error.to_string())?;
+        let mut header = Bytes::with_room(HEADER_BYTES_USUAL);
+        codec::encode_to(CodecId::BINARY, self, &mut header).map_err(|error| error.to_string())?;
         let length = u16::try_from(header.len()).map_err(|_| "too many buffers".to_owned())?;
         bytes.extend(length.to_le_bytes());
         bytes.extend_from_slice(&header);
