@@ -10,7 +10,7 @@
 //! Whoever has the role may have to sleep: it sets the flags of all rings, looks once more, and sleeps on
 //! all their bells at once. The first such sleep is limited to [`TICK`], because a worker with more to do
 //! announces no more often than that; once it has passed without a bell, the next completion is surely
-//! announced, and the sleep needs no limit.
+//! announced, and the sleep needs no limit but that of mistrust, [`UNRUNG_MAX`].
 //!
 //! What is outstanding while nobody has the role, and nobody is known to wait for it, may be awaited in a
 //! moment or never. As long as threads keep coming by, to submit or to wait, no bell is asked for: every bell
@@ -34,6 +34,10 @@ use crate::task::id::WorkerId;
 
 /// Not shorter than what a worker takes to announce: `worker_end::ANNOUNCED_WITHIN`.
 const TICK: Duration = Duration::from_millis(3);
+
+/// Who waits for a bell looks after this time anyway, as long as anything is outstanding: a worker gone mad may commit without
+/// ringing.
+const UNRUNG_MAX: Duration = Duration::from_secs(1);
 
 /// How often a waiter gives its core away to somebody who delivers, before it waits as if that one had the role.
 const TRIES_MAX: u32 = 1000;
@@ -275,9 +279,10 @@ impl Collector {
         self.nudge.on_falling_asleep();
         let ready = (wish.is_done)() || view.has_news();
         let waited = (!ready).then(|| {
-            let tick = (limited || !covered || view.runs_packs()).then_some(TICK);
+            let ticks = limited || !covered || view.runs_packs();
+            let at_most = if ticks { TICK } else { UNRUNG_MAX };
             let left = wish.until.map(|until| until.saturating_duration_since(Instant::now()));
-            futex::wait_any(&words, tick.into_iter().chain(left).min())
+            futex::wait_any(&words, left.into_iter().chain([at_most]).min())
         });
         self.nudge.on_awake();
         waited
@@ -326,7 +331,11 @@ impl Collector {
             }
             // Where it can't hear every bell it may be rung at any time, whoever asked for that.
             let watches = !covered || (delivers && view.runs_packs());
-            let timeout = (limited || watches || ticks).then_some(TICK);
+            let timeout = if limited || watches || ticks {
+                Some(TICK)
+            } else {
+                view.is_outstanding().then_some(UNRUNG_MAX)
+            };
             tick = timeout.map(|_| tick.unwrap_or_else(Instant::now));
             let waited = futex::wait_any(&words, timeout);
             limited = waited != Waited::TimedOut;
@@ -397,6 +406,10 @@ impl View {
 
     fn has_news(&self) -> bool {
         self.links.iter().any(|link| link.has_news())
+    }
+
+    fn is_outstanding(&self) -> bool {
+        self.links.iter().any(|link| link.is_outstanding())
     }
 
     fn has_losses(&self) -> bool {
