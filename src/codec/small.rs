@@ -35,9 +35,11 @@ impl Bytes {
         Self { few: [0; FEW], used: 0, many: None }
     }
 
-    /// With memory for so many, of which more than few are sure to come.
+    /// With memory for so many, of which more than few are sure to come. Should there be none, whoever appends learns of it.
     pub(crate) fn with_room(bytes: usize) -> Self {
-        Self { many: Some(Box::new(Vec::with_capacity(bytes))), ..Self::new() }
+        let mut many = Vec::new();
+        let _ = many.try_reserve_exact(bytes);
+        Self { many: Some(Box::new(many)), ..Self::new() }
     }
 
     #[inline]

@@ -43,8 +43,10 @@ impl<P: Clone> Core<P> {
         let worker = workers.take_idle().expect("it was seen to be idle");
         let progress =
             if workers.config.staged_is_begun { Progress::Sure } else { Progress::Presumed };
+        // It has not waited for as long as it is not known since when.
+        let since = Time::NEVER;
         let mut record =
-            Record::new(number, PoolId::Processes, options, Time::ZERO, submission.payload, 1);
+            Record::new(number, PoolId::Processes, options, since, submission.payload, 1);
         (record.state, record.issue, record.attempts) = (State::Begun, 1, 1);
         record.progress = progress;
         record.set_worker(Some(worker));
@@ -52,7 +54,7 @@ impl<P: Clone> Core<P> {
         Ok((worker, self.tasks.ticket(slot)))
     }
 
-    /// It is in the worker's queue.
+    /// It is in the worker's queue, or will be before anything else is.
     #[inline]
     pub(crate) fn on_begun_on_idle(&mut self, now: Time, ticket: Ticket, out: &mut Vec<Effect<P>>) {
         let slot = ticket.task.slot;
@@ -109,6 +111,13 @@ impl<P: Clone> Core<P> {
         Some((payload, history))
     }
 
+    /// Whether nothing is to begin in a worker that has not been given to one, whoever ends.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        let pool = self.pool(PoolId::Processes);
+        self.stop.is_none() && pool.workers.is_some() && pool.is_calm()
+    }
+
     /// It has come, and begins, now.
     fn set_limits_from(&mut self, slot: u32, now: Time) -> Time {
         let record = &mut self.tasks[slot];
@@ -123,7 +132,6 @@ impl Pool {
     fn has_only_idle(&self, class: Priority) -> bool {
         self.admission.busy() == 0
             && class != Priority::Critical
-            && !self.failed
             && self.shortage.is_none()
             && self.admission.has_place(class)
             && self.workers.as_ref().is_some_and(|workers| !workers.idle().is_empty())

@@ -32,8 +32,9 @@ impl<P: Clone> Core<P> {
                 State::Vacant | State::Detached => {}
                 _ if record.begun() => {
                     record.mark = record.mark + lost;
-                    // It may turn out that it has not begun, and waited all the time.
-                    record.queue_timeout = record.queue_timeout + lost;
+                    // It may turn out that it has not begun, and waited all the time since it came.
+                    let waited = now.since(record.queued_from.max(seen));
+                    record.queue_timeout = record.queue_timeout + waited;
                     if let Some(rare) = &mut record.rare {
                         rare.soft_due = rare.soft_due + lost;
                     }

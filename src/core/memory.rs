@@ -26,7 +26,7 @@ pub(crate) struct Weighed {
 pub(super) const WEIGH_EVERY: Duration = Duration::from_millis(20);
 
 impl<P: Clone> Core<P> {
-    /// A task has been given to a worker, before the worker is told.
+    /// A task is given to a worker. One that is weighed for its own limit is told of it after this.
     #[cold]
     pub(super) fn watch_memory(
         &mut self,

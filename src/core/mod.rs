@@ -1,6 +1,7 @@
 //! The life of every task and every worker, as one state machine. Events go in (`on_…`), effects come out,
 //! and the shell performs them in their order: those that only change a ring while it still holds the lock
-//! that guards the [`Core`], all others after it has released it.
+//! that guards the [`Core`], all others after it has released it. What a caller waits for alone is an answer instead,
+//! which comes before them (`at_once`).
 //!
 //! Pure: it must not know clocks, threads, processes, transports, bytes or user code. A task's payload is
 //! opaque, is cloned into the effects that need it, and is moved out by the last one, so that nothing of

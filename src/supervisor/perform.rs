@@ -66,6 +66,15 @@ impl Arrivals {
     }
 }
 
+/// Those who sleep and have got something to do. Comes before everything that is the user's.
+#[inline]
+pub(super) fn wake_workers(effects: &mut Effects) {
+    for link in effects.wakes.drain(..) {
+        // Who submits has time; others are waited for.
+        link.wake(context::is_submitting());
+    }
+}
+
 impl Shared {
     /// Perform `effects` in their order. `arrived`: what the event brought. `next`: given by a pool's thread
     /// that would go on with one item itself; the first goes there.
@@ -85,10 +94,7 @@ impl Shared {
         arrived: &mut Arrivals,
         next: &mut Next,
     ) {
-        for link in &effects.wakes {
-            // Who submits has time; others are waited for.
-            link.wake(context::is_submitting());
-        }
+        wake_workers(effects);
         if effects.leaves_more() {
             self.perform_rest(effects, arrived, next);
         } else if effects.placed {

@@ -4,7 +4,7 @@ use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use super::info::Counters;
-use super::perform::Arrivals;
+use super::perform::{Arrivals, wake_workers};
 use super::run::{Judged, judge};
 use super::shared::{Effects, Next, Shared};
 use crate::core::{Finish, Finished};
@@ -43,13 +43,18 @@ impl Desk {
     /// What the deliveries are, if they are no more than the outcome of one call.
     #[inline]
     fn take_only_call(&mut self) -> Option<OfCall> {
-        if self.deliveries.len() != 1 || matches!(self.deliveries[0].outcomes, Outcomes::OfPack(_))
-        {
+        if self.deliveries.len() != 1 {
             return None;
         }
-        let Delivery { pid, ticket, outcomes, ran_ns, begun: _ } = self.deliveries.pop()?;
-        let Outcomes::OfCall(frame) = outcomes else { return None };
-        Some(OfCall { pid, ticket, frame, ran: Duration::from_nanos(ran_ns) })
+        match self.deliveries.pop()? {
+            Delivery { pid, ticket, outcomes: Outcomes::OfCall(frame), ran_ns, begun: _ } => {
+                Some(OfCall { pid, ticket, frame, ran: Duration::from_nanos(ran_ns) })
+            }
+            of_pack => {
+                self.deliveries.push(of_pack);
+                None
+            }
+        }
     }
 
     /// What the deliveries are to the core, and what they bring for the handles.
@@ -110,7 +115,7 @@ impl Shared {
             return false;
         }
         let mut effects = Effects::default();
-        let any = self.tell_seen(source.seen(), &mut effects, |driven, now, told| {
+        let any = self.tell_driven(&mut effects, |driven, now, told| {
             if has_begun {
                 source.begun(&mut desk.deliveries);
                 desk.sort_all(&mut arrivals);
@@ -156,6 +161,7 @@ impl Shared {
             ended
         });
         drop(desk);
+        wake_workers(&mut effects);
         let mut arrivals = Arrivals::NONE;
         match ended {
             Some((cell, history)) => {

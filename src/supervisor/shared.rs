@@ -142,7 +142,8 @@ impl Shared {
         })
     }
 
-    /// The same for what was seen in the rings, at that time if it is known.
+    /// The same for what was seen in the rings, at that time if it is known, and if nothing can begin by it: the time of that
+    /// would be too early by whatever has passed since.
     pub(crate) fn tell_seen<R>(
         &self,
         seen: Option<Instant>,
@@ -151,8 +152,8 @@ impl Shared {
     ) -> R {
         let now = |driven: &mut Driven, _: &mut Effects| match seen {
             // Others may have come since then.
-            Some(seen) => (driven.not_before(self.timer.at(seen)), ()),
-            None => (self.timer.now(), ()),
+            Some(seen) if driven.is_calm() => (driven.not_before(self.timer.at(seen)), ()),
+            _ => (self.timer.now(), ()),
         };
         self.tell_at(now, effects, |driven, now, (), effects| {
             driven.step(now, effects, |driven, told| event(driven, now, told))

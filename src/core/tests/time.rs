@@ -134,3 +134,27 @@ fn what_runs_in_a_slot_is_given_the_time_again_too() {
     story.wait(ms(15)).suspend(ms(1000)).wait(ms(4)).is("").wait(ms(1));
     story.is("ask a to end, a timed out");
 }
+
+/// It has not waited, and nothing of its time has passed.
+#[test]
+fn what_comes_as_it_is_noticed_that_the_host_was_suspended_is_given_none_of_that_time() {
+    let mut story = Story::workers(Limits::new(1), RINGS);
+    let options =
+        Options { queue_timeout: Some(ms(100)), timeout: Some(ms(50)), ..Options::DEFAULT };
+    let (mut staged, hour) = (None, Duration::from_hours(1));
+    story.now = story.now + hour;
+    story.event(|core, now, out| {
+        let submission = Submission::single(PoolId::Processes, &options, "a");
+        let (worker, ticket) = core.begin_on_idle(submission).expect("a worker is idle");
+        assert_eq!(core.payload_of(ticket), Some(&"a"));
+        core.on_late(now, Time::ZERO);
+        core.on_begun_on_idle(now, ticket, out);
+        staged = Some((worker, ticket));
+    });
+    let (worker, ticket) = staged.expect("it was staged");
+    story.tasks.insert("a", ticket.task);
+    // It never began, and waits in the line for its queue timeout, no longer.
+    story.event(|core, now, out| core.on_worker_exited(now, worker, &[], out));
+    story.wait(ms(99)).is("");
+    story.wait(ms(1)).is("a expired");
+}

@@ -21,7 +21,7 @@ use crate::transport::{OutcomeFrame, PackOutcomes, Read};
 
 /// The iterator of [`Supervisor::map`](crate::Supervisor::map).
 ///
-/// Small calls of one function travel together, in *packs* of as many as are predicted to run for a quarter of a
+/// Small calls of one function travel together, in *packs* of as many as are predicted to run for a
 /// millisecond, so that each costs a fraction of what it does alone. Nothing is changed by that: each has its
 /// own number and its own result, a crash costs the call that ran, and a pack is taken apart for more urgent
 /// tasks and for workers that have nothing to do. Calls of which more is declared or said than a priority

@@ -156,7 +156,7 @@ impl Role {
     }
 
     /// Somebody comes by, and is about to deliver what there is. Where bells are cheaper than ticks, nobody is spared any
-    /// by that, unless there are ticks anyway, for packs: to end those and start them anew costs two wakes instead of one.
+    /// by that, unless there are ticks anyway, as for packs: to end those and start them anew costs two wakes instead of one.
     #[inline]
     pub(crate) fn visit(&self) {
         if !self.slow.load(Ordering::Relaxed) || self.ticking.load(Ordering::Relaxed) {

@@ -67,7 +67,7 @@ pub(crate) struct RingEnd {
     /// When each kind of listener was rung last. What one was told tells the other nothing.
     announced: [Option<Instant>; 2],
     unannounced: u32,
-    /// When the next entry begins, if that is known: with the end of the last, or when it was seen.
+    /// When the next entry begins, if that is known: with the end of the last, or just before the look that saw it.
     begins: Option<Instant>,
 }
 
@@ -180,8 +180,8 @@ impl RingEnd {
         seen
     }
 
-    /// Have the line that the next outcome goes to, which the coordinator's core has read last, while there is nothing
-    /// else to do. What stands in it stays.
+    /// Have the line that the next outcome goes to if it is not short, which the coordinator's core has read last, while there is
+    /// nothing else to do. What stands in it stays.
     fn fetch_outcome_line(&self, entry: Entry) {
         let flag = self.segment.u32_at(entry.outcomes_in_slot());
         let seen = flag.load(Ordering::Relaxed);
@@ -288,12 +288,10 @@ impl RingEnd {
         let short = self.segment.u64_at(entry.short());
         if place.short > 0 {
             short.store(Short::new(place.short, ran_ns).0, Ordering::Relaxed);
-            return;
-        }
-        if place.is_single {
+        } else {
             short.store(Short::NONE.0, Ordering::Relaxed);
+            self.segment.u64_at(entry.ran_ns()).store(ran_ns, Ordering::Relaxed);
         }
-        self.segment.u64_at(entry.ran_ns()).store(ran_ns, Ordering::Relaxed);
     }
 
     fn copy_arguments(&mut self, entry: Entry) -> Head {
