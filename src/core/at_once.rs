@@ -58,9 +58,11 @@ impl<P: Clone> Core<P> {
     #[inline]
     pub(crate) fn on_begun_on_idle(&mut self, now: Time, ticket: Ticket, out: &mut Vec<Effect<P>>) {
         let slot = ticket.task.slot;
-        let due = self.set_limits_from(slot, now);
-        self.nodes.ensure(slot);
         let record = &mut self.tasks[slot];
+        (record.queued_from, record.mark) = (now, now);
+        let due = self.set_limits(slot, now);
+        self.nodes.ensure(slot);
+        let record = &self.tasks[slot];
         let worker = record.worker().expect("it is with a worker");
         let pool = &mut self.pools[PoolId::Processes as usize];
         pool.unresolved += 1;
@@ -105,10 +107,10 @@ impl<P: Clone> Core<P> {
         let workers = self.workers_mut();
         workers.failures = Failures::NONE;
         workers.forget_late(worker);
-        let (_task, payload, history) = self.end_task(slot, now);
+        let ended = self.end_task(slot, now);
         self.tasks.vacate(slot);
         self.schedule_in(PoolId::Processes, now, out);
-        Some((payload, history))
+        Some(ended)
     }
 
     /// Whether nothing is to begin in a worker that has not been given to one, whoever ends.
@@ -116,13 +118,6 @@ impl<P: Clone> Core<P> {
     pub(crate) fn is_calm(&self) -> bool {
         let pool = self.pool(PoolId::Processes);
         self.stop.is_none() && pool.workers.is_some() && pool.is_calm()
-    }
-
-    /// It has come, and begins, now.
-    fn set_limits_from(&mut self, slot: u32, now: Time) -> Time {
-        let record = &mut self.tasks[slot];
-        (record.queued_from, record.mark) = (now, now);
-        self.set_limits(slot, now)
     }
 }
 

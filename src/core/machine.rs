@@ -8,7 +8,7 @@ use super::shortage::Shortage;
 use super::task::{Progress, Revoke, State, Tasks};
 use super::workers::{WorkerState, Workers};
 use crate::admission::{Admission, AdmissionConfig, Nodes, Span, Time, WARN_LEVELS, ZeroPoolSize};
-use crate::task::id::{TaskId, WorkerId};
+use crate::task::id::WorkerId;
 use crate::task::options::{Priority, RetryOn};
 
 /// What a timer is for. Each task has at most one of each.
@@ -389,22 +389,22 @@ impl<P: Clone> Core<P> {
 
     #[inline]
     fn tell_ending(&mut self, slot: u32, ending: Ending, now: Time, out: &mut Vec<Effect<P>>) {
-        let (task, payload, history) = self.end_task(slot, now);
+        let task = self.tasks.id(slot);
+        let (payload, history) = self.end_task(slot, now);
         out.push(Effect::Resolve { task, payload, ending, history });
     }
 
     /// A task comes to its terminal state: what there is to tell of it.
     #[inline]
-    pub(super) fn end_task(&mut self, slot: u32, now: Time) -> (TaskId, P, History) {
+    pub(super) fn end_task(&mut self, slot: u32, now: Time) -> (P, History) {
         self.set_alarm(slot, Time::NEVER);
         self.clear_warn_timer(slot);
-        let task = self.tasks.id(slot);
         let record = &mut self.tasks[slot];
         let payload = record.payload.take().expect("a task is resolved once");
         let history = history(record, now);
         let (pool, calls) = (record.pool, record.calls);
         self.pool_mut(pool).unresolved -= calls as usize;
-        (task, payload, history)
+        (payload, history)
     }
 
     /// The worker is sent SIGKILL: it holds no place any more, and what it has not begun is taken back.

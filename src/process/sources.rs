@@ -7,7 +7,7 @@ use crate::task::id::WorkerId;
 use crate::transport::ring::{CorruptRing, RingLink};
 use crate::transport::{Delivery, Fate};
 
-/// Where [`Owner::collect`] gets deliveries from.
+/// Where [`Owner::collect`](super::Owner::collect) gets deliveries from.
 pub(crate) trait Source {
     /// Entries that are done, which no kill can win any more.
     fn committed(&mut self, deliveries: &mut Vec<Delivery>);

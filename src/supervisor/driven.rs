@@ -111,7 +111,8 @@ impl Driven {
         now.max(self.seen)
     }
 
-    /// Must precede every event but the staging of what comes [at once](Self::begin_at_once): if nobody has come when something was due, the host was suspended.
+    /// Must precede every event but the staging of what comes [at once](Self::begin_at_once): if nobody has come when
+    /// something was due, the host was suspended.
     #[inline]
     pub(crate) fn look_at_clock(&mut self, now: Time, effects: &mut Effects) {
         if now > self.late {

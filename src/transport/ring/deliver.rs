@@ -1,4 +1,5 @@
-//! Reading what the worker has committed. Every value that it can write is checked against [`Records`]; see `link`.
+//! Reading what the worker has committed. Every value that it can write is checked against
+//! [`Records`](super::records::Records); see `link`.
 
 use std::sync::atomic::Ordering;
 
