@@ -13,6 +13,8 @@ mod sync {
     }
 }
 
+#[path = "../../src/transport/ring/bell.rs"]
+mod bell;
 #[path = "../../src/transport/ring/role.rs"]
 mod role;
 #[path = "../../src/transport/ring/sleep.rs"]

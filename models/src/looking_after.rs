@@ -8,6 +8,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use loom::thread;
 
+use crate::bell;
 use crate::futex::Futex;
 use crate::role::{Nudge, Remains, Role, Turn, Watched};
 use crate::sleep::{self, Listener};
@@ -118,7 +119,7 @@ impl Pool {
         if sleep::who_listens(listening).is_some()
             && let Some(listener) = sleep::answer(listening)
         {
-            self.ring().bell(listener).fetch_add(1, Ordering::Release);
+            bell::ring(self.ring().bell(listener));
             match listener {
                 Listener::Collector => self.collector.wake(),
                 Listener::Waiter => self.waiter.wake(),

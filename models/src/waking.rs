@@ -3,7 +3,9 @@
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use loom::thread;
 
+use crate::bell;
 use crate::futex::Futex;
 use crate::sleep::{self, Listener};
 use crate::threads::spawn;
@@ -70,7 +72,7 @@ impl Sides {
         if sleep::who_listens(listening).is_none() || sleep::answer(listening).is_none() {
             return;
         }
-        bell.fetch_add(1, Ordering::Release);
+        bell::ring(bell);
         self.coordinator.wake();
     }
 
@@ -86,6 +88,70 @@ impl Sides {
             self.coordinator.wait(&[(bell, heard)]);
         }
     }
+}
+
+/// A worker that commits several entries, and rings for some.
+struct Silent {
+    words: [AtomicU64; 2],
+    listening: AtomicU32,
+    bell: AtomicU32,
+    coordinator: Futex,
+}
+
+impl Silent {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            words: std::array::from_fn(|_| AtomicU64::new(0)),
+            listening: AtomicU32::new(0),
+            bell: AtomicU32::new(0),
+            coordinator: Futex::new(),
+        })
+    }
+
+    /// As `RingEnd::announce`, where all commits come early.
+    fn run(&self) {
+        let mut silent = false;
+        for word in &self.words {
+            let Begin::Begun(now) = word::begin(word, word::look(word)) else {
+                panic!("it is staged")
+            };
+            assert_eq!(word::commit(word, now), Commit::Done);
+            if silent || sleep::answer(&self.listening).is_none() {
+                continue;
+            }
+            bell::ring_and_say(&self.bell, true);
+            self.coordinator.wake();
+            silent = true;
+        }
+    }
+
+    /// Sleep, as a listener does, until all outcomes are there.
+    fn await_outcomes(&self) {
+        let mut seen = 0;
+        while seen < self.words.len() {
+            let heard = self.bell.load(Ordering::Acquire);
+            sleep::listen(&self.listening, Listener::Waiter);
+            if word::look(&self.words[seen]).is_done() {
+                seen += 1;
+            } else if bell::is_silent(heard) {
+                // A tick.
+                thread::yield_now();
+            } else {
+                self.coordinator.wait(&[(&self.bell, heard)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_was_not_told_of_silence_is_rung() {
+    loom::model(|| {
+        let sides = Silent::new();
+        sides.words.iter().for_each(|word| word::stage(word, Word::staged(1, 1)));
+        let worker = spawn(&sides, Silent::run);
+        sides.await_outcomes();
+        worker.join().expect("it does not panic");
+    });
 }
 
 #[test]

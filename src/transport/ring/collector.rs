@@ -8,9 +8,10 @@
 //! By which flags it is decided who has it stands in `role`; here stand the lock, the sleeping, and the thread.
 //!
 //! Whoever has the role may have to sleep: it sets the flags of all rings, looks once more, and sleeps on
-//! all their bells at once. The first such sleep is limited to [`TICK`], because a worker with more to do
-//! announces no more often than that; once it has passed without a bell, the next completion is surely
-//! announced, and the sleep needs no limit but that of mistrust, [`UNRUNG_MAX`].
+//! all their bells at once. Where a worker has said with its bell that it may commit without ringing, because outcomes
+//! come one upon the other, the first such sleep is limited to [`TICK`], since it announces no less often than that; once
+//! it has passed without a bell, the next completion is surely announced, and the sleep needs no limit but that of
+//! mistrust, [`UNRUNG_MAX`].
 //!
 //! What is outstanding while nobody has the role, and nobody is known to wait for it, may be awaited in a
 //! moment or never. As long as threads keep coming by, to submit or to wait, no bell is asked for: every bell
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
+use super::bell;
 use super::link::RingLink;
 use super::patience::{Patience, YIELDING_FOR_A_WAKE};
 use super::role::{Nudge, Remains, Role, Turn, Watched};
@@ -66,6 +68,15 @@ pub(crate) struct Collector {
 struct Holder {
     view: View,
     patience: Patience,
+}
+
+/// What to sleep on.
+struct Heard<'a> {
+    words: Vec<(&'a AtomicU32, u32)>,
+    /// Whether that covers every link.
+    covers: bool,
+    /// Whether any of the workers may commit without ringing.
+    silent: bool,
 }
 
 /// The links, as they were when somebody looked.
@@ -273,16 +284,16 @@ impl Collector {
         if !(wish.wake_when_done)(&Waker::from(Arc::clone(self))) {
             return None;
         }
-        let (mut words, covered) = view.bells(Listener::Waiter, &self.version)?;
-        words.push(nudge);
+        let mut heard = view.bells(Listener::Waiter, &self.version)?;
+        heard.words.push(nudge);
         view.links.iter().for_each(|link| sleep::listen(link.listening(), Listener::Waiter));
         self.nudge.on_falling_asleep();
         let ready = (wish.is_done)() || view.has_news();
         let waited = (!ready).then(|| {
-            let ticks = limited || !covered || view.runs_packs();
+            let ticks = heard.must_tick(limited) || view.runs_packs();
             let at_most = if ticks { TICK } else { UNRUNG_MAX };
             let left = wish.until.map(|until| until.saturating_duration_since(Instant::now()));
-            futex::wait_any(&words, left.into_iter().chain([at_most]).min())
+            futex::wait_any(&heard.words, left.into_iter().chain([at_most]).min())
         });
         self.nudge.on_awake();
         waited
@@ -313,9 +324,7 @@ impl Collector {
             let rung = bells.replace(view.bell_sum(Listener::Collector));
             limited |= rung.is_some() && rung != bells;
             // Read before the look, so that a bell rung in between is not slept through.
-            let Some((words, covered)) = view.bells(Listener::Collector, &self.version) else {
-                continue;
-            };
+            let Some(heard) = view.bells(Listener::Collector, &self.version) else { continue };
             let Turn { delivers, ticks } = self.role.take_turn(&view.links);
             // A death is dealt with, whoever waits for what.
             let bereft = view.has_losses() && !self.role.is_held();
@@ -329,15 +338,14 @@ impl Collector {
                 (limited, curious) = (true, false);
                 continue;
             }
-            // Where it can't hear every bell it may be rung at any time, whoever asked for that.
-            let watches = !covered || (delivers && view.runs_packs());
-            let timeout = if limited || watches || ticks {
+            let watches = delivers && view.runs_packs();
+            let timeout = if heard.must_tick(limited) || watches || ticks {
                 Some(TICK)
             } else {
                 view.is_outstanding().then_some(UNRUNG_MAX)
             };
             tick = timeout.map(|_| tick.unwrap_or_else(Instant::now));
-            let waited = futex::wait_any(&words, timeout);
+            let waited = futex::wait_any(&heard.words, timeout);
             limited = waited != Waited::TimedOut;
             curious = true;
             // By the clock, too: a bell may ring without end, and older kernels can't wait for several words.
@@ -394,6 +402,14 @@ impl Watched for RingLink {
     }
 }
 
+impl Heard<'_> {
+    /// Whether a sleep is to end after a tick. `limited`: somebody has rung in the last one. A listener that can't hear every bell
+    /// may be rung at any time, whoever asked for that.
+    fn must_tick(&self, limited: bool) -> bool {
+        !self.covers || (limited && self.silent)
+    }
+}
+
 impl View {
     fn refresh(&mut self, collector: &Collector) {
         let version = collector.version.load(Ordering::Acquire);
@@ -431,12 +447,8 @@ impl View {
         self.links.iter().for_each(|link| sleep::stop_listening(link.listening()));
     }
 
-    /// What to sleep on, and whether that covers every link. `None`: the links have changed.
-    fn bells<'a>(
-        &'a self,
-        who: Listener,
-        version: &'a AtomicU32,
-    ) -> Option<(Vec<(&'a AtomicU32, u32)>, bool)> {
+    /// `None`: the links have changed.
+    fn bells<'a>(&'a self, who: Listener, version: &'a AtomicU32) -> Option<Heard<'a>> {
         let seen = self.version?;
         if version.load(Ordering::SeqCst) != seen {
             return None;
@@ -449,8 +461,11 @@ impl View {
         let heard = bells.chain(marks).take(places);
         // Acquire: pairs with the release of the ringing.
         let mut words: Vec<_> = heard.map(|word| (word, word.load(Ordering::Acquire))).collect();
+        let covers = self.links.len() <= places;
+        let bells = words.iter().take(self.links.len());
+        let silent = bells.map(|&(_, heard)| heard).any(bell::is_silent);
         words.push((version, seen));
-        Some((words, self.links.len() <= places))
+        Some(Heard { words, covers, silent })
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, Weak};
 
+use super::bell;
 use super::collector::Collector;
 use super::copying::{Copying, Helper};
 use super::ending::Loss;
@@ -329,8 +330,7 @@ impl RingLink {
         // No worker will ring for it.
         for who in [Listener::Collector, Listener::Waiter] {
             let bell = self.bell(who);
-            // Release: pairs with the load of the bell before a listener sleeps.
-            bell.fetch_add(1, Ordering::Release);
+            bell::ring(bell);
             futex::wake_all(bell);
         }
     }

@@ -1,12 +1,13 @@
 //! Calls and outcomes over shared memory: a ring of entries for each worker, in which what is staged ahead
 //! can be taken back by one compare-and-swap. README.md has the protocol.
 //!
-//! Reading order: `word` (what decides), `sleep` (waking), `layout` (where everything stands), `records`
+//! Reading order: `word` (what decides), `sleep` and `bell` (waking), `layout` (where everything stands), `records`
 //! (what the coordinator knows itself), `link`, `decide` and `deliver` (the coordinator's end), `outcomes`,
 //! `worker_end` (the worker's end), `patience` (waiting), `role` (who looks after the rings) and `collector` (looking after them).
 //! Buffers and what is too large for a ring: PARCELS.md, `parcels` (both ends), `pending`, `extended` and
 //! `copying` (the coordinator's), `worker_parcels`.
 
+mod bell;
 mod collector;
 mod copying;
 mod decide;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::bell;
 use super::layout::{
     AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_BELL, COLLECTOR_MARK, ENTRIES, Entry,
     Form, Head, LISTENING, OUTCOMES_INLINE, RETIRED, Short, Slot, WAITER_BELL, WAITER_MARK,
@@ -64,8 +65,8 @@ pub(crate) struct RingEnd {
     body: Bytes,
     /// Slots whose half for outcomes has memory.
     allocated: [bool; ENTRIES],
-    /// When each kind of listener was rung last. What one was told tells the other nothing.
-    announced: [Option<Instant>; 2],
+    /// When each kind of listener was rung last, and what it was told. What one was told tells the other nothing.
+    announced: [Announced; 2],
     unannounced: u32,
     /// When the next entry begins, if that is known: with the end of the last, or just before the look that saw it.
     begins: Option<Instant>,
@@ -82,6 +83,14 @@ pub(crate) struct RingCall<'a> {
     pub(crate) arguments: &'a [u8],
     /// The buffers in them. To be taken.
     pub(crate) attachments: &'a mut Vec<Attachment>,
+}
+
+/// What a listener was told last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Announced {
+    at: Option<Instant>,
+    /// That commits may go unannounced.
+    silent: bool,
 }
 
 /// Where the outcomes of the present entry go.
@@ -112,7 +121,7 @@ impl RingEnd {
             arguments: Vec::new(),
             body: Bytes::new(),
             allocated: [false; ENTRIES],
-            announced: [None; 2],
+            announced: [Announced::default(); 2],
             unannounced: 0,
             begins: None,
         }
@@ -428,9 +437,9 @@ impl RingEnd {
         // Taken before the bell rings: who sleeps again after it counts its patience from a later time.
         let now = Instant::now();
         let last = self.announced[expected as usize - 1];
-        let since = last.map_or(ANNOUNCED_WITHIN, |last| now.duration_since(last));
+        let since = last.at.map_or(ANNOUNCED_WITHIN, |at| now.duration_since(at));
         let early = since < ANNOUNCED_WITHIN_IF_LOW || (since < ANNOUNCED_WITHIN && !self.is_low());
-        if !dry && early && self.unannounced < ANNOUNCED_TOGETHER_MAX {
+        if last.silent && !dry && early && self.unannounced < ANNOUNCED_TOGETHER_MAX {
             return;
         }
         let Some(listener) = sleep::answer(listening) else { return };
@@ -442,10 +451,11 @@ impl RingEnd {
             Listener::Collector => COLLECTOR_BELL,
             Listener::Waiter => WAITER_BELL,
         });
-        // Release: pairs with the load of the bell before a listener sleeps, and only makes it look again.
-        bell.fetch_add(1, Ordering::Release);
+        // As it was: what came early, or together, is followed by more of the kind.
+        let silent = !dry && (early || self.unannounced > 1);
+        bell::ring_and_say(bell, silent);
         futex::wake_all(bell);
-        self.announced[listener as usize - 1] = Some(now);
+        self.announced[listener as usize - 1] = Announced { at: Some(now), silent };
         self.unannounced = 0;
     }
 

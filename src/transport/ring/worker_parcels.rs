@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::bell;
 use super::layout::{ANSWERING, CALLING, COLLECTOR_BELL, Entry, Slot};
 use super::outcomes::{EXTENDED, HEAD_BYTES};
 use super::parcels::{Fault, Header, Taken, is_crowded};
@@ -71,8 +72,7 @@ impl RingEnd {
             self.segment.u32_at(ANSWERING).store(1, Ordering::SeqCst);
             // It may have nothing else to do, and memory to give back.
             let bell = self.segment.u32_at(COLLECTOR_BELL);
-            // Pairs with the load of the bell before the collector sleeps.
-            bell.fetch_add(1, Ordering::Release);
+            bell::ring(bell);
             futex::wake_all(bell);
         }
     }

@@ -1,5 +1,6 @@
 //! Both ends of a ring in one process, each with a mapping of its own.
 
+mod bells;
 mod ends;
 mod hostile;
 mod lengths;
