@@ -1,8 +1,8 @@
 //! The word that a listener sleeps on, and a worker rings.
 //!
 //! It counts, in steps of two, so that whoever has read it before a ring does not sleep. The lowest bit is the worker's
-//! promise: where it is not set, the worker rings at the next commit that finds somebody listening, so nobody need look in
-//! between. Both change in one step: who has read the one knows the other. Knows flags only, so that a model can run it.
+//! promise: where it is not set, the worker rings at the next commit that finds this bell's listener listening, so that one
+//! need not look in between. Both change in one step: who has read the one knows the other. Knows flags only, so that a model can run it.
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 

@@ -75,8 +75,19 @@ struct Heard<'a> {
     words: Vec<(&'a AtomicU32, u32)>,
     /// Whether that covers every link.
     covers: bool,
-    /// Whether any of the workers may commit without ringing.
-    silent: bool,
+    /// The sum of the bells, which changes with every ring.
+    rings: u32,
+    /// Whether more may happen than the words tell: a worker may commit without ringing, or has left no mark yet.
+    misses: bool,
+}
+
+/// What a listener takes care of between two sleeps.
+#[derive(Default)]
+struct Caution {
+    /// The next sleep is limited if more may happen than it hears of: somebody may have rung since the last tick began.
+    limited: bool,
+    /// The sum of the bells before the last sleep.
+    rings: Option<u32>,
 }
 
 /// The links, as they were when somebody looked.
@@ -234,8 +245,8 @@ impl Collector {
     }
 
     fn look_after(self: &Arc<Self>, holder: &mut Holder, wish: &Wish<'_>, gather: &Gather<'_>) {
-        let mut limited = true;
-        let (mut bells, mut seen) = (None, None);
+        let mut caution = Caution { limited: true, rings: None };
+        let mut seen = None;
         holder.view.refresh(self);
         holder.view.stop_listening();
         loop {
@@ -248,7 +259,7 @@ impl Collector {
                 if !gather(&holder.view.links, false, seen.take()) {
                     std::thread::yield_now();
                 }
-                limited = true;
+                caution.limited = true;
                 continue;
             }
             let links = &holder.view.links;
@@ -258,18 +269,15 @@ impl Collector {
                 holder.patience.succeeded();
                 continue;
             }
-            // Whoever has rung since may be silent for a while.
-            let rung = bells.replace(holder.view.bell_sum(Listener::Waiter));
-            limited |= rung.is_some() && rung != bells;
             let start = Instant::now();
-            match self.sleep(&holder.view, wish, limited) {
-                None => {}
+            match self.sleep(&holder.view, wish, &mut caution) {
+                None => caution.limited = true,
                 Some(Waited::TimedOut) => {
-                    limited = false;
+                    caution.limited = false;
                     gather(&holder.view.links, true, None);
                 }
                 Some(Waited::Woken | Waited::Changed) => {
-                    limited = true;
+                    caution.limited = true;
                     gather(&holder.view.links, true, None);
                 }
             }
@@ -279,18 +287,23 @@ impl Collector {
     }
 
     /// Sleep until a bell rings or the wish is done. `None`: there is something to do already.
-    fn sleep(self: &Arc<Self>, view: &View, wish: &Wish<'_>, limited: bool) -> Option<Waited> {
+    fn sleep(
+        self: &Arc<Self>,
+        view: &View,
+        wish: &Wish<'_>,
+        caution: &mut Caution,
+    ) -> Option<Waited> {
         let nudge = self.nudge.word();
         if !(wish.wake_when_done)(&Waker::from(Arc::clone(self))) {
             return None;
         }
         let mut heard = view.bells(Listener::Waiter, &self.version)?;
         heard.words.push(nudge);
+        let ticks = caution.must_tick(&heard) || view.runs_packs();
         view.links.iter().for_each(|link| sleep::listen(link.listening(), Listener::Waiter));
         self.nudge.on_falling_asleep();
         let ready = (wish.is_done)() || view.has_news();
         let waited = (!ready).then(|| {
-            let ticks = heard.must_tick(limited) || view.runs_packs();
             let at_most = if ticks { TICK } else { UNRUNG_MAX };
             let left = wish.until.map(|until| until.saturating_duration_since(Instant::now()));
             futex::wait_any(&heard.words, left.into_iter().chain([at_most]).min())
@@ -314,17 +327,18 @@ impl Collector {
     /// The body of the collector's thread.
     pub(crate) fn run(&self, gather: &Gather<'_>) {
         let mut view = View::default();
-        let (mut limited, mut curious) = (false, false);
-        let mut bells = None;
+        let mut caution = Caution::default();
+        let mut curious = false;
         // When the present tick began.
         let mut tick = None;
         while !self.stopping.load(Ordering::SeqCst) {
             view.refresh(self);
-            // Whoever has rung since may be silent for a while. Counted before the words are read.
-            let rung = bells.replace(view.bell_sum(Listener::Collector));
-            limited |= rung.is_some() && rung != bells;
             // Read before the look, so that a bell rung in between is not slept through.
-            let Some(heard) = view.bells(Listener::Collector, &self.version) else { continue };
+            let Some(heard) = view.bells(Listener::Collector, &self.version) else {
+                caution.limited = true;
+                continue;
+            };
+            let is_cautious = caution.must_tick(&heard);
             let Turn { delivers, ticks } = self.role.take_turn(&view.links);
             // A death is dealt with, whoever waits for what.
             let bereft = view.has_losses() && !self.role.is_held();
@@ -335,21 +349,21 @@ impl Collector {
                     _ if view.has_news() => std::thread::yield_now(),
                     _ => {}
                 }
-                (limited, curious) = (true, false);
+                (caution.limited, curious) = (true, false);
                 continue;
             }
             let watches = delivers && view.runs_packs();
-            let timeout = if heard.must_tick(limited) || watches || ticks {
+            let timeout = if is_cautious || watches || ticks {
                 Some(TICK)
             } else {
                 view.is_outstanding().then_some(UNRUNG_MAX)
             };
             tick = timeout.map(|_| tick.unwrap_or_else(Instant::now));
             let waited = futex::wait_any(&heard.words, timeout);
-            limited = waited != Waited::TimedOut;
+            caution.limited = waited != Waited::TimedOut;
             curious = true;
             // By the clock, too: a bell may ring without end, and older kernels can't wait for several words.
-            if !limited || tick.is_some_and(|began| began.elapsed() >= TICK) {
+            if !caution.limited || tick.is_some_and(|began| began.elapsed() >= TICK) {
                 self.role.on_tick();
                 tick = None;
             }
@@ -402,11 +416,14 @@ impl Watched for RingLink {
     }
 }
 
-impl Heard<'_> {
-    /// Whether a sleep is to end after a tick. `limited`: somebody has rung in the last one. A listener that can't hear every bell
-    /// may be rung at any time, whoever asked for that.
-    fn must_tick(&self, limited: bool) -> bool {
-        !self.covers || (limited && self.silent)
+impl Caution {
+    /// Whether a sleep on this is to end after a tick. Who can't hear every bell may be rung at any time, whoever asked for
+    /// that.
+    fn must_tick(&mut self, heard: &Heard<'_>) -> bool {
+        // Whoever has rung since may be silent for a while.
+        let before = self.rings.replace(heard.rings);
+        self.limited |= before.is_some_and(|before| before != heard.rings);
+        !heard.covers || (self.limited && heard.misses)
     }
 }
 
@@ -436,13 +453,6 @@ impl View {
         self.links.iter().any(|link| link.runs_pack())
     }
 
-    /// Changes with every ring of a bell.
-    fn bell_sum(&self, who: Listener) -> u32 {
-        // Acquire: pairs with the release of the ringing.
-        let rings = self.links.iter().map(|link| link.bell(who).load(Ordering::Acquire));
-        rings.fold(0, u32::wrapping_add)
-    }
-
     fn stop_listening(&self) {
         self.links.iter().for_each(|link| sleep::stop_listening(link.listening()));
     }
@@ -463,9 +473,14 @@ impl View {
         let mut words: Vec<_> = heard.map(|word| (word, word.load(Ordering::Acquire))).collect();
         let covers = self.links.len() <= places;
         let bells = words.iter().take(self.links.len());
-        let silent = bells.map(|&(_, heard)| heard).any(bell::is_silent);
+        let mut rings = 0u32;
+        let mut misses = self.links.iter().any(|link| link.mark(who).is_none());
+        for &(_, heard) in bells {
+            rings = rings.wrapping_add(heard);
+            misses |= bell::is_silent(heard);
+        }
         words.push((version, seen));
-        Some(Heard { words, covers, silent })
+        Some(Heard { words, covers, rings, misses })
     }
 }
 

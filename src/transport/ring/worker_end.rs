@@ -68,6 +68,8 @@ pub(crate) struct RingEnd {
     /// When each kind of listener was rung last, and what it was told. What one was told tells the other nothing.
     announced: [Announced; 2],
     unannounced: u32,
+    /// Somebody who listened has not been rung since the last ring.
+    put_off: bool,
     /// When the next entry begins, if that is known: with the end of the last, or just before the look that saw it.
     begins: Option<Instant>,
 }
@@ -123,6 +125,7 @@ impl RingEnd {
             allocated: [false; ENTRIES],
             announced: [Announced::default(); 2],
             unannounced: 0,
+            put_off: false,
             begins: None,
         }
     }
@@ -440,6 +443,7 @@ impl RingEnd {
         let since = last.at.map_or(ANNOUNCED_WITHIN, |at| now.duration_since(at));
         let early = since < ANNOUNCED_WITHIN_IF_LOW || (since < ANNOUNCED_WITHIN && !self.is_low());
         if last.silent && !dry && early && self.unannounced < ANNOUNCED_TOGETHER_MAX {
+            self.put_off = true;
             return;
         }
         let Some(listener) = sleep::answer(listening) else { return };
@@ -451,12 +455,13 @@ impl RingEnd {
             Listener::Collector => COLLECTOR_BELL,
             Listener::Waiter => WAITER_BELL,
         });
-        // As it was: what came early, or together, is followed by more of the kind.
-        let silent = !dry && (early || self.unannounced > 1);
+        // What came early is followed by more of the kind, mostly.
+        let silent = early || self.put_off;
         bell::ring_and_say(bell, silent);
         futex::wake_all(bell);
         self.announced[listener as usize - 1] = Announced { at: Some(now), silent };
         self.unannounced = 0;
+        self.put_off = false;
     }
 
     /// Whether no more than one entry is left. A hint.
