@@ -4,10 +4,9 @@ use std::sync::Condvar;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, Timespec};
-
 use crate::core::Time;
 use crate::sync::{Mutex, wait_on};
+use crate::sys::clock::monotonic_ns;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -91,11 +90,4 @@ impl Timer {
         *self.state.lock() = true;
         self.changed.notify_all();
     }
-}
-
-/// It counts from about the machine's start, so that they last for centuries.
-#[inline]
-fn monotonic_ns() -> u64 {
-    let Timespec { tv_sec, tv_nsec } = rustix::time::clock_gettime(ClockId::Monotonic);
-    tv_sec.cast_unsigned() * 1_000_000_000 + tv_nsec.cast_unsigned()
 }

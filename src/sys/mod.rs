@@ -4,6 +4,7 @@
 //! Knows nothing of workers or tasks. What `rustix` offers safely is used from where it is needed; here
 //! stands what takes several steps, or what only `libc` has.
 
+pub(crate) mod clock;
 pub(crate) mod crash;
 pub(crate) mod death_mark;
 pub(crate) mod descriptors;

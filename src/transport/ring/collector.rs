@@ -20,22 +20,26 @@
 //! the bell is asked for: whoever has left is mostly back before it is rung.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::bell;
+use super::announce::ANNOUNCED_WITHIN;
 use super::link::RingLink;
 use super::patience::{Patience, YIELDING_FOR_A_WAKE};
 use super::role::{Nudge, Remains, Role, Turn, Watched};
-use super::sleep::{self, Listener};
-use super::worker_end::ANNOUNCED_WITHIN;
+use super::sleep::Listener;
+use super::view::{Caution, Rings, View};
 use crate::sync::Wish;
 use crate::sys::futex::{self, Waited};
 use crate::task::id::WorkerId;
 
-/// Not shorter than what a worker takes to announce: `worker_end::ANNOUNCED_WITHIN`.
+/// Not shorter than what a worker takes to announce: `announce::ANNOUNCED_WITHIN`.
 const TICK: Duration = Duration::from_millis(3);
+
+/// While a waiter has the role, which arranges what follows when it leaves, the collector looks after this time. A worker has
+/// more than that staged ahead, should nobody come any more.
+const TICK_IF_HELD: Duration = Duration::from_millis(12);
 
 /// Who waits for a bell looks after this time anyway, as long as anything is outstanding: a worker gone mad may commit without
 /// ringing.
@@ -52,9 +56,7 @@ pub(crate) type Gather<'a> = dyn Fn(&[Arc<RingLink>], bool, Option<Instant>) -> 
 
 #[derive(Debug)]
 pub(crate) struct Collector {
-    links: RwLock<Vec<Arc<RingLink>>>,
-    /// Changed with the links and at the end: a futex of this process.
-    version: AtomicU32,
+    rings: Rings,
     nudge: Nudge,
     role: Role,
     /// Whoever has this has the role, a waiter or somebody who delivers just now.
@@ -70,38 +72,10 @@ struct Holder {
     patience: Patience,
 }
 
-/// What to sleep on.
-struct Heard<'a> {
-    words: Vec<(&'a AtomicU32, u32)>,
-    /// Whether that covers every link.
-    covers: bool,
-    /// The sum of the bells, which changes with every ring.
-    rings: u32,
-    /// Whether more may happen than the words tell: a worker may commit without ringing, or has left no mark yet.
-    misses: bool,
-}
-
-/// What a listener takes care of between two sleeps.
-#[derive(Default)]
-struct Caution {
-    /// The next sleep is limited if more may happen than it hears of: somebody may have rung since the last tick began.
-    limited: bool,
-    /// The sum of the bells before the last sleep.
-    rings: Option<u32>,
-}
-
-/// The links, as they were when somebody looked.
-#[derive(Debug, Default)]
-struct View {
-    links: Vec<Arc<RingLink>>,
-    version: Option<u32>,
-}
-
 impl Collector {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            links: RwLock::default(),
-            version: AtomicU32::new(0),
+            rings: Rings::default(),
             nudge: Nudge::default(),
             role: Role::default(),
             lock: Mutex::new(Holder {
@@ -114,8 +88,7 @@ impl Collector {
     }
 
     pub(crate) fn add(&self, link: Arc<RingLink>) {
-        self.links.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&link));
-        self.on_changed();
+        self.rings.add(Arc::clone(&link));
         // Its worker may have died just before, and `remove` have come too early.
         if link.is_ended() {
             self.remove(link.worker());
@@ -123,30 +96,22 @@ impl Collector {
     }
 
     pub(crate) fn remove(&self, worker: WorkerId) {
-        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|link| link.worker() != worker);
-        drop(links);
-        self.on_changed();
+        self.rings.remove(worker);
         // Whoever has the role looks for changes itself.
         if let Some(mut holder) = self.try_role() {
-            holder.view.refresh(self);
+            holder.view.refresh(&self.rings);
         }
     }
 
     /// Have whoever sleeps over the rings look at them once more.
     pub(crate) fn look_again(&self) {
-        self.on_changed();
+        self.rings.on_changed();
     }
 
     /// End the collector's thread.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.on_changed();
-    }
-
-    fn on_changed(&self) {
-        self.version.fetch_add(1, Ordering::SeqCst);
-        futex::wake_all(&self.version);
+        self.rings.on_changed();
     }
 
     /// Something was staged. `asleep`: for a worker that sleeps and is woken after this.
@@ -154,7 +119,7 @@ impl Collector {
     pub(crate) fn on_staged(&self, link: &RingLink, asleep: bool) {
         match self.role.on_staged(link, asleep) {
             Remains::Nothing => {}
-            Remains::WakeCollector | Remains::Look => self.on_changed(),
+            Remains::WakeCollector | Remains::Look => self.rings.on_changed(),
         }
         // Nobody may sleep without a limit while a pack runs, for it rings nobody before its last call.
         if self.nudge.is_wanted() && link.runs_pack() {
@@ -164,8 +129,7 @@ impl Collector {
 
     /// Nobody will come to wait for what is outstanding: have the collector rung.
     pub(crate) fn attend(&self, gather: &Gather<'_>) {
-        let links = || self.links.read().unwrap_or_else(PoisonError::into_inner).clone();
-        self.finish(self.role.attend(links), gather);
+        self.finish(self.role.attend(|| self.rings.all()), gather);
     }
 
     /// Deliver what there is, if nobody has the role.
@@ -177,7 +141,7 @@ impl Collector {
     fn deliver(&self, gather: &Gather<'_>) {
         let all = self.try_role().is_some_and(|mut holder| {
             let Holder { view, patience } = &mut *holder;
-            view.refresh(self);
+            view.refresh(&self.rings);
             let has_news = view.has_news();
             if has_news {
                 patience.found();
@@ -188,7 +152,7 @@ impl Collector {
             !missed && !view.runs_packs()
         });
         if !all && self.role.on_missed() == Remains::WakeCollector {
-            self.on_changed();
+            self.rings.on_changed();
         }
     }
 
@@ -196,7 +160,7 @@ impl Collector {
     fn finish(&self, remains: Remains, gather: &Gather<'_>) {
         match remains {
             Remains::Nothing => {}
-            Remains::WakeCollector => self.on_changed(),
+            Remains::WakeCollector => self.rings.on_changed(),
             Remains::Look => self.deliver(gather),
         }
     }
@@ -233,7 +197,7 @@ impl Collector {
             let held = Held(self);
             self.look_after(&mut holder, wish, gather);
             drop(held);
-            holder.view.refresh(self);
+            holder.view.refresh(&self.rings);
             self.role.set_slow(holder.patience.is_slow());
             let remains = self.role.arrange(&holder.view.links);
             drop(holder);
@@ -245,12 +209,12 @@ impl Collector {
     }
 
     fn look_after(self: &Arc<Self>, holder: &mut Holder, wish: &Wish<'_>, gather: &Gather<'_>) {
-        let mut caution = Caution { limited: true, rings: None };
+        let mut caution = Caution::LIMITED;
         let mut seen = None;
-        holder.view.refresh(self);
+        holder.view.refresh(&self.rings);
         holder.view.stop_listening();
         loop {
-            holder.view.refresh(self);
+            holder.view.refresh(&self.rings);
             if (wish.is_done)() || is_past(wish.until) {
                 return;
             }
@@ -297,10 +261,13 @@ impl Collector {
         if !(wish.wake_when_done)(&Waker::from(Arc::clone(self))) {
             return None;
         }
-        let mut heard = view.bells(Listener::Waiter, &self.version)?;
+        let mut heard = view.bells(Listener::Waiter, &self.rings)?;
         heard.words.push(nudge);
         let ticks = caution.must_tick(&heard) || view.runs_packs();
-        view.links.iter().for_each(|link| sleep::listen(link.listening(), Listener::Waiter));
+        if caution.limited {
+            view.say_taken(Listener::Waiter);
+        }
+        view.listen(Listener::Waiter);
         self.nudge.on_falling_asleep();
         let ready = (wish.is_done)() || view.has_news();
         let waited = (!ready).then(|| {
@@ -332,14 +299,17 @@ impl Collector {
         // When the present tick began.
         let mut tick = None;
         while !self.stopping.load(Ordering::SeqCst) {
-            view.refresh(self);
+            view.refresh(&self.rings);
             // Read before the look, so that a bell rung in between is not slept through.
-            let Some(heard) = view.bells(Listener::Collector, &self.version) else {
+            let Some(heard) = view.bells(Listener::Collector, &self.rings) else {
                 caution.limited = true;
                 continue;
             };
             let is_cautious = caution.must_tick(&heard);
             let Turn { delivers, ticks } = self.role.take_turn(&view.links);
+            if delivers && caution.limited {
+                view.say_taken(Listener::Collector);
+            }
             // A death is dealt with, whoever waits for what.
             let bereft = view.has_losses() && !self.role.is_held();
             if bereft || (delivers && (view.has_news() || (curious && view.runs_packs()))) {
@@ -353,8 +323,10 @@ impl Collector {
                 continue;
             }
             let watches = delivers && view.runs_packs();
-            let timeout = if is_cautious || watches || ticks {
+            let timeout = if is_cautious || watches {
                 Some(TICK)
+            } else if ticks {
+                Some(if self.role.is_held() { TICK_IF_HELD } else { TICK })
             } else {
                 view.is_outstanding().then_some(UNRUNG_MAX)
             };
@@ -382,7 +354,7 @@ impl Drop for Held<'_> {
         self.0.role.give_up();
         // Then nobody arranges what the rings are to do without.
         if std::thread::panicking() && self.0.role.on_missed() == Remains::WakeCollector {
-            self.0.on_changed();
+            self.0.rings.on_changed();
         }
     }
 }
@@ -413,74 +385,6 @@ impl Watched for RingLink {
 
     fn listening(&self) -> &AtomicU32 {
         self.listening()
-    }
-}
-
-impl Caution {
-    /// Whether a sleep on this is to end after a tick. Who can't hear every bell may be rung at any time, whoever asked for
-    /// that.
-    fn must_tick(&mut self, heard: &Heard<'_>) -> bool {
-        // Whoever has rung since may be silent for a while.
-        let before = self.rings.replace(heard.rings);
-        self.limited |= before.is_some_and(|before| before != heard.rings);
-        !heard.covers || (self.limited && heard.misses)
-    }
-}
-
-impl View {
-    fn refresh(&mut self, collector: &Collector) {
-        let version = collector.version.load(Ordering::Acquire);
-        if self.version != Some(version) {
-            let links = collector.links.read().unwrap_or_else(PoisonError::into_inner);
-            self.links.clone_from(&links);
-            self.version = Some(version);
-        }
-    }
-
-    fn has_news(&self) -> bool {
-        self.links.iter().any(|link| link.has_news())
-    }
-
-    fn is_outstanding(&self) -> bool {
-        self.links.iter().any(|link| link.is_outstanding())
-    }
-
-    fn has_losses(&self) -> bool {
-        self.links.iter().any(|link| link.has_loss())
-    }
-
-    fn runs_packs(&self) -> bool {
-        self.links.iter().any(|link| link.runs_pack())
-    }
-
-    fn stop_listening(&self) {
-        self.links.iter().for_each(|link| sleep::stop_listening(link.listening()));
-    }
-
-    /// `None`: the links have changed.
-    fn bells<'a>(&'a self, who: Listener, version: &'a AtomicU32) -> Option<Heard<'a>> {
-        let seen = self.version?;
-        if version.load(Ordering::SeqCst) != seen {
-            return None;
-        }
-        // Two places for the words that are neither bells nor marks.
-        let places = futex::WAIT_ANY_MAX - 2;
-        let bells = self.links.iter().take(places).map(|link| link.bell(who));
-        // A death that is not heard of in this way is seen by the monitor, if later.
-        let marks = self.links.iter().filter_map(|link| link.mark(who));
-        let heard = bells.chain(marks).take(places);
-        // Acquire: pairs with the release of the ringing.
-        let mut words: Vec<_> = heard.map(|word| (word, word.load(Ordering::Acquire))).collect();
-        let covers = self.links.len() <= places;
-        let bells = words.iter().take(self.links.len());
-        let mut rings = 0u32;
-        let mut misses = self.links.iter().any(|link| link.mark(who).is_none());
-        for &(_, heard) in bells {
-            rings = rings.wrapping_add(heard);
-            misses |= bell::is_silent(heard);
-        }
-        words.push((version, seen));
-        Some(Heard { words, covers, rings, misses })
     }
 }
 

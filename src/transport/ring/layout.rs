@@ -35,6 +35,9 @@ pub(super) const LISTENING: usize = 128;
 /// The futexes that are rung.
 pub(super) const COLLECTOR_BELL: usize = 132;
 pub(super) const WAITER_BELL: usize = 136;
+/// When who sleeps on them had taken everything, in nanoseconds: `u64`.
+pub(super) const COLLECTOR_TAKEN: usize = 144;
+pub(super) const WAITER_TAKEN: usize = 152;
 /// No more calls will come: `u32`.
 pub(super) const RETIRED: usize = 192;
 /// There is something for the worker to read from the parcels' socket: `u32`.

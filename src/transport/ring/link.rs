@@ -12,7 +12,8 @@ use super::collector::Collector;
 use super::copying::{Copying, Helper};
 use super::ending::Loss;
 use super::layout::{
-    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, COLLECTOR_BELL, Entry, Form, Head, LISTENING, WAITER_BELL,
+    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, COLLECTOR_BELL, COLLECTOR_TAKEN, Entry, Form, Head,
+    LISTENING, WAITER_BELL, WAITER_TAKEN,
 };
 use super::parcels::{Inbox, Parcels};
 use super::pending::OwnedCall;
@@ -180,6 +181,16 @@ impl RingLink {
             Listener::Collector => COLLECTOR_BELL,
             Listener::Waiter => WAITER_BELL,
         })
+    }
+
+    /// A listener has taken everything, and sleeps now. To be said before a limited sleep only, see README.md.
+    pub(crate) fn say_taken(&self, who: Listener, now_ns: u64) {
+        let taken = match who {
+            Listener::Collector => COLLECTOR_TAKEN,
+            Listener::Waiter => WAITER_TAKEN,
+        };
+        // Relaxed: late only makes the worker ring early.
+        self.segment.u64_at(taken).store(now_ns, Ordering::Relaxed);
     }
 
     /// Deliver what was committed. `partly`: of a pack that is not done yet, too.

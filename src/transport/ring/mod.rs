@@ -3,10 +3,11 @@
 //!
 //! Reading order: `word` (what decides), `sleep` and `bell` (waking), `layout` (where everything stands), `records`
 //! (what the coordinator knows itself), `link`, `decide` and `deliver` (the coordinator's end), `outcomes`,
-//! `worker_end` (the worker's end), `patience` (waiting), `role` (who looks after the rings) and `collector` (looking after them).
-//! Buffers and what is too large for a ring: PARCELS.md, `parcels` (both ends), `pending`, `extended` and
-//! `copying` (the coordinator's), `worker_parcels`.
+//! `worker_end` and `announce` (the worker's end), `patience` (waiting), `role` (who looks after the rings), `view`
+//! (which there are) and `collector` (looking after them). Buffers and what is too large for a ring: PARCELS.md,
+//! `parcels` (both ends), `pending`, `extended` and `copying` (the coordinator's), `worker_parcels`.
 
+mod announce;
 mod bell;
 mod collector;
 mod copying;
@@ -25,6 +26,7 @@ mod pending;
 mod records;
 mod role;
 mod sleep;
+mod view;
 mod word;
 mod worker_end;
 mod worker_parcels;

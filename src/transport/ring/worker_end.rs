@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::announce::{Announcer, Occasion};
 use super::bell;
 use super::layout::{
-    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_BELL, COLLECTOR_MARK, ENTRIES, Entry,
-    Form, Head, LISTENING, OUTCOMES_INLINE, RETIRED, Short, Slot, WAITER_BELL, WAITER_MARK,
+    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_BELL, COLLECTOR_MARK, COLLECTOR_TAKEN,
+    ENTRIES, Entry, Form, Head, LISTENING, OUTCOMES_INLINE, RETIRED, Short, Slot, WAITER_BELL,
+    WAITER_MARK, WAITER_TAKEN,
 };
 use super::outcomes::{HEAD_BYTES, head};
 use super::parcels::{Inbox, Parcels};
@@ -23,18 +25,12 @@ use crate::sabotage::{self, Bug};
 use crate::shm::Segment;
 use crate::shm::attachment::Attachment;
 use crate::shm::peer::Trust;
+use crate::sys::clock;
 use crate::sys::death_mark::DeathMark;
 use crate::sys::futex;
 use crate::transport::frame::{Outcome, Ran};
 use crate::transport::outcome;
 
-/// With more to do, outcomes are announced together after this time: an announcement costs a wake, for which a worker loses
-/// its core for a while, here or elsewhere …
-pub(super) const ANNOUNCED_WITHIN: Duration = Duration::from_millis(3);
-/// … or after this time, if it has so little left that it might run dry meanwhile …
-const ANNOUNCED_WITHIN_IF_LOW: Duration = Duration::from_millis(1);
-/// … or this many entries, so that the coordinator can fill up the ring before it is empty.
-const ANNOUNCED_TOGETHER_MAX: u32 = ENTRIES as u32 / 4;
 /// So much room is enough for most outcomes, those with some buffers in them included.
 const ROOM_MIN: usize = 1024;
 /// No more memory than this is kept for arguments and results to come.
@@ -65,11 +61,9 @@ pub(crate) struct RingEnd {
     body: Bytes,
     /// Slots whose half for outcomes has memory.
     allocated: [bool; ENTRIES],
-    /// When each kind of listener was rung last, and what it was told. What one was told tells the other nothing.
-    announced: [Announced; 2],
-    unannounced: u32,
-    /// Somebody who listened has not been rung since the last ring.
-    put_off: bool,
+    announcer: Announcer,
+    /// How long the last entry ran.
+    ran_ns: u64,
     /// When the next entry begins, if that is known: with the end of the last, or just before the look that saw it.
     begins: Option<Instant>,
 }
@@ -85,14 +79,6 @@ pub(crate) struct RingCall<'a> {
     pub(crate) arguments: &'a [u8],
     /// The buffers in them. To be taken.
     pub(crate) attachments: &'a mut Vec<Attachment>,
-}
-
-/// What a listener was told last.
-#[derive(Clone, Copy, Debug, Default)]
-struct Announced {
-    at: Option<Instant>,
-    /// That commits may go unannounced.
-    silent: bool,
 }
 
 /// Where the outcomes of the present entry go.
@@ -123,9 +109,8 @@ impl RingEnd {
             arguments: Vec::new(),
             body: Bytes::new(),
             allocated: [false; ENTRIES],
-            announced: [Announced::default(); 2],
-            unannounced: 0,
-            put_off: false,
+            announcer: Announcer::default(),
+            ran_ns: 0,
             begins: None,
         }
     }
@@ -217,7 +202,7 @@ impl RingEnd {
         match word::commit(self.word(entry), begun) {
             Commit::Done => {
                 self.position += 1;
-                self.unannounced += 1;
+                self.announcer.on_commit();
                 self.announce(false);
             }
             Commit::Gone => {}
@@ -289,6 +274,7 @@ impl RingEnd {
         let ran = finished.duration_since(started);
         let ran_ns = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
         self.tell_length(entry, place, ran_ns);
+        self.ran_ns = ran_ns;
         self.begins = Some(finished);
         word
     }
@@ -437,13 +423,22 @@ impl RingEnd {
     pub(super) fn announce(&mut self, dry: bool) {
         let listening = self.segment.u32_at(LISTENING);
         let Some(expected) = sleep::who_listens(listening) else { return };
-        // Taken before the bell rings: who sleeps again after it counts its patience from a later time.
-        let now = Instant::now();
-        let last = self.announced[expected as usize - 1];
-        let since = last.at.map_or(ANNOUNCED_WITHIN, |at| now.duration_since(at));
-        let early = since < ANNOUNCED_WITHIN_IF_LOW || (since < ANNOUNCED_WITHIN && !self.is_low());
-        if last.silent && !dry && early && self.unannounced < ANNOUNCED_TOGETHER_MAX {
-            self.put_off = true;
+        let taken = match expected {
+            Listener::Collector => COLLECTOR_TAKEN,
+            Listener::Waiter => WAITER_TAKEN,
+        };
+        let at = Occasion {
+            // Taken before the bell rings: who sleeps again after it counts its patience from a later time.
+            now_ns: clock::monotonic_ns(),
+            // Relaxed: late only makes a ring early.
+            taken_ns: self.segment.u64_at(taken).load(Ordering::Relaxed),
+            ran_ns: self.ran_ns,
+            is_dry: dry,
+        };
+        let after = Entry::at(self.position + 1);
+        let segment = &self.segment;
+        let is_low = || !word::look(segment.u64_at(after.word())).is_staged();
+        if !self.announcer.is_due(expected, at, is_low) {
             return;
         }
         let Some(listener) = sleep::answer(listening) else { return };
@@ -455,18 +450,8 @@ impl RingEnd {
             Listener::Collector => COLLECTOR_BELL,
             Listener::Waiter => WAITER_BELL,
         });
-        // What came early is followed by more of the kind, mostly.
-        let silent = early || self.put_off;
-        bell::ring_and_say(bell, silent);
+        bell::ring_and_say(bell, self.announcer.on_rung(listener, at));
         futex::wake_all(bell);
-        self.announced[listener as usize - 1] = Announced { at: Some(now), silent };
-        self.unannounced = 0;
-        self.put_off = false;
-    }
-
-    /// Whether no more than one entry is left. A hint.
-    fn is_low(&self) -> bool {
-        !word::look(self.word(Entry::at(self.position + 1))).is_staged()
     }
 
     fn word(&self, entry: Entry) -> &AtomicU64 {
