@@ -2,7 +2,7 @@
 //!
 //! An announcement costs a wake, for which some worker loses its core for a while. So with more to do, outcomes are announced
 //! together. And whoever was woken by one worker takes what all have: what it says of that counts as if each had rung it,
-//! so that many workers wake it no more often than one. Knows numbers only.
+//! so that many workers wake it hardly more often than one. Knows numbers only.
 
 use std::time::Duration;
 
@@ -70,6 +70,7 @@ impl Announcer {
         if at.taken_ns > told.taken_ns && at.taken_ns <= at.now_ns {
             told.taken_ns = at.taken_ns;
             self.unannounced = self.unannounced.min(1);
+            self.put_off = false;
         }
         let since = at.now_ns.saturating_sub(told.rung_ns.max(told.taken_ns));
         let puts_off = told.silent

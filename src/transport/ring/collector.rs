@@ -37,10 +37,6 @@ use crate::task::id::WorkerId;
 /// Not shorter than what a worker takes to announce: `announce::ANNOUNCED_WITHIN`.
 const TICK: Duration = Duration::from_millis(3);
 
-/// While a waiter has the role, which arranges what follows when it leaves, the collector looks after this time. A worker has
-/// more than that staged ahead, should nobody come any more.
-const TICK_IF_HELD: Duration = Duration::from_millis(12);
-
 /// Who waits for a bell looks after this time anyway, as long as anything is outstanding: a worker gone mad may commit without
 /// ringing.
 const UNRUNG_MAX: Duration = Duration::from_secs(1);
@@ -214,7 +210,7 @@ impl Collector {
         holder.view.refresh(&self.rings);
         holder.view.stop_listening();
         loop {
-            holder.view.refresh(&self.rings);
+            caution.limited |= holder.view.refresh(&self.rings);
             if (wish.is_done)() || is_past(wish.until) {
                 return;
             }
@@ -263,8 +259,9 @@ impl Collector {
         }
         let mut heard = view.bells(Listener::Waiter, &self.rings)?;
         heard.words.push(nudge);
-        let ticks = caution.must_tick(&heard) || view.runs_packs();
-        if caution.limited {
+        let is_cautious = caution.must_tick(&heard);
+        let ticks = is_cautious || view.runs_packs();
+        if is_cautious && caution.limited {
             view.say_taken(Listener::Waiter);
         }
         view.listen(Listener::Waiter);
@@ -294,12 +291,12 @@ impl Collector {
     /// The body of the collector's thread.
     pub(crate) fn run(&self, gather: &Gather<'_>) {
         let mut view = View::default();
-        let mut caution = Caution::default();
+        let mut caution = Caution::LIMITED;
         let mut curious = false;
         // When the present tick began.
         let mut tick = None;
         while !self.stopping.load(Ordering::SeqCst) {
-            view.refresh(&self.rings);
+            caution.limited |= view.refresh(&self.rings);
             // Read before the look, so that a bell rung in between is not slept through.
             let Some(heard) = view.bells(Listener::Collector, &self.rings) else {
                 caution.limited = true;
@@ -307,9 +304,6 @@ impl Collector {
             };
             let is_cautious = caution.must_tick(&heard);
             let Turn { delivers, ticks } = self.role.take_turn(&view.links);
-            if delivers && caution.limited {
-                view.say_taken(Listener::Collector);
-            }
             // A death is dealt with, whoever waits for what.
             let bereft = view.has_losses() && !self.role.is_held();
             if bereft || (delivers && (view.has_news() || (curious && view.runs_packs()))) {
@@ -323,13 +317,14 @@ impl Collector {
                 continue;
             }
             let watches = delivers && view.runs_packs();
-            let timeout = if is_cautious || watches {
+            let timeout = if is_cautious || watches || ticks {
                 Some(TICK)
-            } else if ticks {
-                Some(if self.role.is_held() { TICK_IF_HELD } else { TICK })
             } else {
                 view.is_outstanding().then_some(UNRUNG_MAX)
             };
+            if delivers && is_cautious && caution.limited {
+                view.say_taken(Listener::Collector);
+            }
             tick = timeout.map(|_| tick.unwrap_or_else(Instant::now));
             let waited = futex::wait_any(&heard.words, timeout);
             caution.limited = waited != Waited::TimedOut;

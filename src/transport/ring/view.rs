@@ -36,7 +36,6 @@ pub(super) struct Heard<'a> {
 }
 
 /// What a listener takes care of between two sleeps.
-#[derive(Default)]
 pub(super) struct Caution {
     /// The next sleep is limited if more may happen than it hears of: somebody may have rung since the last tick began.
     pub(super) limited: bool,
@@ -83,13 +82,16 @@ impl Caution {
 }
 
 impl View {
-    pub(super) fn refresh(&mut self, rings: &Rings) {
+    /// Whether they have changed, so that the sum of their bells tells nothing.
+    pub(super) fn refresh(&mut self, rings: &Rings) -> bool {
         let version = rings.version.load(Ordering::Acquire);
-        if self.version != Some(version) {
+        let has_changed = self.version != Some(version);
+        if has_changed {
             let links = rings.links.read().unwrap_or_else(PoisonError::into_inner);
             self.links.clone_from(&links);
             self.version = Some(version);
         }
+        has_changed
     }
 
     pub(super) fn has_news(&self) -> bool {
