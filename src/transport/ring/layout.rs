@@ -12,6 +12,7 @@
 //! with the word and the second line does not move at all. What does not fit stands in the slot that the entry names. A
 //! slot's memory is allocated when it is first used.
 
+use super::sleep::Listener;
 use crate::sys::death_mark;
 
 /// How many entries a ring has.
@@ -33,11 +34,11 @@ pub(super) const ASLEEP: usize = 64;
 /// Who is to be rung at the next outcome: `u32`.
 pub(super) const LISTENING: usize = 128;
 /// The futexes that are rung.
-pub(super) const COLLECTOR_BELL: usize = 132;
-pub(super) const WAITER_BELL: usize = 136;
+const COLLECTOR_BELL: usize = 132;
+const WAITER_BELL: usize = 136;
 /// When who sleeps on them had taken everything, in nanoseconds: `u64`.
-pub(super) const COLLECTOR_TAKEN: usize = 144;
-pub(super) const WAITER_TAKEN: usize = 152;
+const COLLECTOR_TAKEN: usize = 144;
+const WAITER_TAKEN: usize = 152;
 /// No more calls will come: `u32`.
 pub(super) const RETIRED: usize = 192;
 /// There is something for the worker to read from the parcels' socket: `u32`.
@@ -53,6 +54,22 @@ pub(super) const WAITER_MARK: usize = COLLECTOR_MARK + death_mark::WORDS * 4;
 pub(super) const ARGUMENTS_INLINE: usize = 24;
 /// Outcomes up to this length stand in the entry.
 pub(super) const OUTCOMES_INLINE: usize = 48;
+
+/// The bell of a listener.
+pub(super) const fn bell(who: Listener) -> usize {
+    match who {
+        Listener::Collector => COLLECTOR_BELL,
+        Listener::Waiter => WAITER_BELL,
+    }
+}
+
+/// When a listener had taken everything.
+pub(super) const fn taken(who: Listener) -> usize {
+    match who {
+        Listener::Collector => COLLECTOR_TAKEN,
+        Listener::Waiter => WAITER_TAKEN,
+    }
+}
 
 /// Where the parts of entry `position` stand.
 #[derive(Clone, Copy, Debug)]

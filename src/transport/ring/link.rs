@@ -11,10 +11,7 @@ use super::bell;
 use super::collector::Collector;
 use super::copying::{Copying, Helper};
 use super::ending::Loss;
-use super::layout::{
-    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, COLLECTOR_BELL, COLLECTOR_TAKEN, Entry, Form, Head,
-    LISTENING, WAITER_BELL, WAITER_TAKEN,
-};
+use super::layout::{self, AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, Entry, Form, Head, LISTENING};
 use super::parcels::{Inbox, Parcels};
 use super::pending::OwnedCall;
 use super::records::Records;
@@ -177,20 +174,13 @@ impl RingLink {
     }
 
     pub(crate) fn bell(&self, who: Listener) -> &AtomicU32 {
-        self.segment.u32_at(match who {
-            Listener::Collector => COLLECTOR_BELL,
-            Listener::Waiter => WAITER_BELL,
-        })
+        self.segment.u32_at(layout::bell(who))
     }
 
     /// A listener has taken everything, and sleeps now. To be said before a limited sleep only, see README.md.
     pub(crate) fn say_taken(&self, who: Listener, now_ns: u64) {
-        let taken = match who {
-            Listener::Collector => COLLECTOR_TAKEN,
-            Listener::Waiter => WAITER_TAKEN,
-        };
         // Relaxed: late only makes the worker ring early.
-        self.segment.u64_at(taken).store(now_ns, Ordering::Relaxed);
+        self.segment.u64_at(layout::taken(who)).store(now_ns, Ordering::Relaxed);
     }
 
     /// Deliver what was committed. `partly`: of a pack that is not done yet, too.

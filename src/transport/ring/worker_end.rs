@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use super::announce::{Announcer, Occasion};
 use super::bell;
 use super::layout::{
-    AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_BELL, COLLECTOR_MARK, COLLECTOR_TAKEN,
-    ENTRIES, Entry, Form, Head, LISTENING, OUTCOMES_INLINE, RETIRED, Short, Slot, WAITER_BELL,
-    WAITER_MARK, WAITER_TAKEN,
+    self, AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, CALLING, COLLECTOR_MARK, ENTRIES, Entry, Form,
+    Head, LISTENING, OUTCOMES_INLINE, RETIRED, Short, Slot, WAITER_MARK,
 };
 use super::outcomes::{HEAD_BYTES, head};
 use super::parcels::{Inbox, Parcels};
 use super::patience::Patience;
-use super::sleep::{self, Listener};
+use super::sleep;
 use super::word::{self, Begin, Commit, Word};
 use crate::codec::Bytes;
 use crate::codec::small::FEW;
@@ -423,15 +422,11 @@ impl RingEnd {
     pub(super) fn announce(&mut self, dry: bool) {
         let listening = self.segment.u32_at(LISTENING);
         let Some(expected) = sleep::who_listens(listening) else { return };
-        let taken = match expected {
-            Listener::Collector => COLLECTOR_TAKEN,
-            Listener::Waiter => WAITER_TAKEN,
-        };
         let at = Occasion {
             // Taken before the bell rings: who sleeps again after it counts its patience from a later time.
             now_ns: clock::monotonic_ns(),
             // Relaxed: late only makes a ring early.
-            taken_ns: self.segment.u64_at(taken).load(Ordering::Relaxed),
+            taken_ns: self.segment.u64_at(layout::taken(expected)).load(Ordering::Relaxed),
             ran_ns: self.ran_ns,
             is_dry: dry,
         };
@@ -446,10 +441,7 @@ impl RingEnd {
         if sabotage::strikes(Bug::BellDropped, 30) {
             return;
         }
-        let bell = self.segment.u32_at(match listener {
-            Listener::Collector => COLLECTOR_BELL,
-            Listener::Waiter => WAITER_BELL,
-        });
+        let bell = self.segment.u32_at(layout::bell(listener));
         bell::ring_and_say(bell, self.announcer.on_rung(listener, at));
         futex::wake_all(bell);
     }

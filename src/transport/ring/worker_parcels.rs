@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::bell;
-use super::layout::{ANSWERING, CALLING, COLLECTOR_BELL, Entry, Slot};
+use super::layout::{self, ANSWERING, CALLING, Entry, Slot};
 use super::outcomes::{EXTENDED, HEAD_BYTES};
 use super::parcels::{Fault, Header, Taken, is_crowded};
+use super::sleep::Listener;
 use super::worker_end::{NO_MEMORY, Place, RingEnd};
 use crate::codec::encoded::fetch_into;
 use crate::shm::attachment::{Attachment, Parcel};
@@ -71,7 +72,7 @@ impl RingEnd {
         if self.parcels.tell() {
             self.segment.u32_at(ANSWERING).store(1, Ordering::SeqCst);
             // It may have nothing else to do, and memory to give back.
-            let bell = self.segment.u32_at(COLLECTOR_BELL);
+            let bell = self.segment.u32_at(layout::bell(Listener::Collector));
             bell::ring(bell);
             futex::wake_all(bell);
         }
