@@ -407,6 +407,10 @@ impl<'a> Lane<'a> {
 impl UnderWay {
     pub(crate) fn settle(self, shared: &Shared) -> Told {
         let Self { number, id, submitted_ns, pending, cancelled, .. } = self;
+        if shared.is_wrong() {
+            // Nobody asks any more what became of it.
+            pending.cancel();
+        }
         let observed = pending.settle();
         shared.on_settled(number, &observed);
         Told { number, id: Some(id.number()), submitted_ns, cancelled, observed }

@@ -13,7 +13,7 @@ use crate::lane::{Lane, LaneEnd};
 use crate::memory::Flat;
 use crate::mischief::Stopped;
 use crate::pending::Observed;
-use crate::plan::{End, LifePlan};
+use crate::plan::{End, LifePlan, MUCH_TOO_LATE};
 use crate::record::Record;
 use crate::report::Violation;
 use crate::staff;
@@ -83,12 +83,17 @@ impl Shared {
     pub(crate) fn wants_more(&self) -> bool {
         self.submitted.load(Ordering::Relaxed) < self.goal.load(Ordering::Relaxed)
             && self.has_time()
-            && self.complaints.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+            && !self.is_wrong()
     }
 
     pub(crate) fn owes_kill(&self) -> bool {
         let owed = self.submitted.load(Ordering::Relaxed) / self.plan.tasks_per_kill;
         self.kills.load(Ordering::Relaxed) < owed
+    }
+
+    /// Whether something is known to be wrong.
+    pub(crate) fn is_wrong(&self) -> bool {
+        !self.complaints.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Something that is wrong without any oracle.
@@ -111,6 +116,10 @@ impl Shared {
         self.progress.fetch_add(1, Ordering::Relaxed);
         if crate::plan::is_in_map(number) && matches!(observed, Observed::Value) {
             return;
+        }
+        if observed.timed_out() && self.plan.task(number).timeout == Some(MUCH_TOO_LATE) {
+            let what = "it ran until its timeout, though it should have been ended before";
+            self.complain(number, what.to_owned());
         }
         self.trace.note_of(number, Happened::Ended { how: format!("{observed:?}") });
         self.outstanding.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use atasker::{TaskError, TaskHandle, TaskId};
+use atasker::{TaskError, TaskErrorKind, TaskHandle, TaskId, TimeLimit};
 
 use crate::plan::Way;
 
@@ -26,6 +26,14 @@ pub(crate) enum Observed {
     Nothing,
     /// Its callback was dropped uncalled.
     Silence,
+}
+
+impl Observed {
+    /// Whether its timeout has ended it.
+    pub(crate) fn timed_out(&self) -> bool {
+        let Self::Failed(error) = self else { return false };
+        matches!(error.kind(), TaskErrorKind::TimedOut { limit: TimeLimit::Timeout, .. })
+    }
 }
 
 /// Whether a value is the right one.

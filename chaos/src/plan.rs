@@ -287,8 +287,12 @@ impl TaskPlan {
                 plan.timeout = Some(MUCH_TOO_LATE);
             }
             Deed::Heed => {
-                plan.soft_timeout = Some(dice.micros(100, 30_000));
+                plan.soft_timeout = Some(dice.micros(100, 8_000));
                 plan.timeout = Some(MUCH_TOO_LATE);
+                if let Some(retries) = &mut plan.retries {
+                    // That it needs one is to be seen at once.
+                    retries.on.retain(|on| *on != RetryOn::Timeout);
+                }
             }
             _ => {}
         }
@@ -360,12 +364,12 @@ fn deed(dice: &mut Dice, work: Work) -> Deed {
         830..=839 => Deed::SleepMicros(dice.between(3_000, 15_000)),
         840..=889 if work == Work::Fallible => Deed::Fail,
         890..=894 => Deed::HangAtExit,
+        895..=909 => Deed::Heed,
         910..=939 => Deed::Panic,
         940..=964 => deadly(dice),
         965..=979 => Deed::HangWithMib(dice.pick(&[0, 0, 0, 30, 100])),
         980..=989 => Deed::HogMib(dice.between(1, 20)),
-        990..=994 => Deed::Burn,
-        995..=999 => Deed::Heed,
+        990..=999 => Deed::Burn,
         _ => Deed::Return,
     }
 }
