@@ -253,7 +253,7 @@ impl AsyncLoop {
     /// A loop's own thread ends, and with it everything else that was spawned in its runtime. A runtime that was
     /// wrapped goes on, without the tasks and jobs of this loop. May be called again with a harder
     /// [`LoopStop`] while another thread waits in a softer one. Within the loop itself it only begins the stop and
-    /// returns at once.
+    /// returns at once, and nothing is cancelled when the time of `WaitFor` is up.
     pub fn stop(&self, how: LoopStop) {
         if sys::fork::is_forked_child() {
             return;

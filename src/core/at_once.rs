@@ -106,7 +106,7 @@ impl<P: Clone> Core<P> {
         self.leave_worker(slot, now);
         let workers = self.workers_mut();
         workers.failures = Failures::NONE;
-        workers.forget_late(worker);
+        workers.note_taken_up(worker);
         let ended = self.end_task(slot, now);
         self.tasks.vacate(slot);
         self.schedule_in(PoolId::Processes, now, out);

@@ -118,7 +118,7 @@ impl<P: Clone> Core<P> {
         self.leave_worker(slot, now);
         let workers = self.workers_mut();
         workers.failures = Failures::NONE;
-        workers.forget_late(worker);
+        workers.note_taken_up(worker);
         self.wear(worker, self.tasks[slot].calls, finish, now, out);
         self.finish(slot, finish, now, out);
     }
@@ -176,7 +176,7 @@ impl<P: Clone> Core<P> {
             let slot = ticket.task.slot;
             self.begin(slot, now);
             self.tasks[slot].progress = Progress::Sure;
-            self.workers_mut().forget_late(worker);
+            self.workers_mut().note_taken_up(worker);
         }
     }
 

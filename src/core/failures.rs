@@ -1,9 +1,20 @@
 //! Workers that die before they have run anything: whether any will start again.
 
+use std::time::Duration;
+
 use super::workers::{Worker, WorkerState};
+use crate::admission::Time;
 use crate::task::id::WorkerId;
 
-/// Deaths in a row with nothing begun.
+/// A worker that was ready for so long has started well, though nothing was there to be run.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Whether its death says nothing of whether others can start.
+pub(super) fn has_proven_itself(worker: &Worker, now: Time) -> bool {
+    worker.has_served || worker.ready_since + STEADY <= now
+}
+
+/// Deaths in a row of workers that have not proven themselves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failures {
     in_a_row: u32,

@@ -1,7 +1,7 @@
 //! Workers come and go.
 
 use super::effect::{Effect, Ending, PoolId, SignalReason};
-use super::failures::Failures;
+use super::failures::{self, Failures};
 use super::machine::Core;
 #[cfg(any(test, atasker_sabotage))]
 use super::sabotage::Sabotage;
@@ -62,6 +62,7 @@ impl<P: Clone> Core<P> {
         let worker = self.workers_mut().get(worker_id).expect("it has a state");
         let entries: Vec<u32> = worker.entries.iter().copied().collect();
         let was_busy = worker.is_busy();
+        let has_proven_itself = failures::has_proven_itself(worker, now);
         if !state.is_dying() {
             // It is counted here, and not once more when it exits.
             let counted = WorkerState::Dying { on_its_own_fault: false };
@@ -78,7 +79,7 @@ impl<P: Clone> Core<P> {
         }
         self.workers_mut().calm_until = now + CALM;
         if !state.is_dying() {
-            self.count_death(state, !begun.is_empty(), now, out);
+            self.count_death(state, has_proven_itself || !begun.is_empty(), now, out);
         }
         self.schedule(now, out);
     }
@@ -148,15 +149,15 @@ impl<P: Clone> Core<P> {
         if worker.is_busy() {
             self.pool_mut(PoolId::Processes).admission.vacate();
         }
-        let mut any_begun = false;
+        let mut has_proven_itself = failures::has_proven_itself(&worker, now);
         for slot in worker.entries {
             let ticket = self.tasks.ticket(slot);
             let has_begun =
                 staged_is_begun || self.tasks[slot].surely_begun() || begun.contains(&ticket);
-            any_begun |= has_begun;
+            has_proven_itself |= has_begun;
             self.on_entry_lost(slot, has_begun, worker_id, now, out);
         }
-        self.count_death(worker.state, any_begun, now, out);
+        self.count_death(worker.state, has_proven_itself, now, out);
         self.schedule(now, out);
     }
 
@@ -205,7 +206,7 @@ impl<P: Clone> Core<P> {
     fn count_death(
         &mut self,
         state: WorkerState,
-        any_begun: bool,
+        has_proven_itself: bool,
         now: Time,
         out: &mut Vec<Effect<P>>,
     ) {
@@ -216,7 +217,7 @@ impl<P: Clone> Core<P> {
             WorkerState::Retiring => true,
             WorkerState::Dying { on_its_own_fault } => !on_its_own_fault,
         };
-        if any_begun {
+        if has_proven_itself {
             workers.failures = Failures::NONE;
         } else if !was_asked_to {
             workers.failures.count(last_worker);

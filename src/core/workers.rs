@@ -8,7 +8,7 @@ use super::effect::MemoryExcess;
 use super::event::WorkersConfig;
 use super::failures::Failures;
 use super::prediction::Prediction;
-use crate::admission::Time;
+use crate::admission::{Span, Time};
 use crate::task::id::WorkerId;
 
 /// So long after a death was told no worker is started that nobody waits for. A start has a core for half a millisecond,
@@ -49,8 +49,10 @@ pub(super) struct Worker {
     pub(super) worn: bool,
     /// How many calls it may still finish before it is worn.
     calls_left: u32,
-    /// From when on it is worn once it has finished something.
-    old_from: Time,
+    /// Since when it is ready; `NEVER` before.
+    pub(super) ready_since: Time,
+    /// Whether it has ever taken up a task.
+    pub(super) has_served: bool,
     /// Whether it was given something since it was weighed.
     pub(super) has_run: bool,
     /// Why what it runs is to be killed because of its memory.
@@ -107,8 +109,6 @@ pub(super) struct Workers {
     pub(super) overrun_check: Time,
     /// When to look again whether an idle worker is of use after all; `NEVER` if there is no need.
     pub(super) balance_check: Time,
-    /// Whether any may be late.
-    any_late: bool,
     /// The end of [`CALM`] after the last death.
     pub(super) calm_until: Time,
 }
@@ -142,7 +142,6 @@ impl Workers {
             memory_check: Time::NEVER,
             balance_check: Time::NEVER,
             overrun_check: Time::NEVER,
-            any_late: false,
             calm_until: Time::ZERO,
         }
     }
@@ -156,7 +155,8 @@ impl Workers {
             entries: VecDeque::new(),
             worn: false,
             calls_left: self.config.calls_of(id),
-            old_from: Time::NEVER,
+            ready_since: Time::NEVER,
+            has_served: false,
             has_run: false,
             excess: None,
             late_since: Time::NEVER,
@@ -300,7 +300,6 @@ impl Workers {
 
     /// It did not take up within the task's timeout what it was given at that time. Since when it is late.
     pub(super) fn note_late(&mut self, id: WorkerId, given: Time) -> Time {
-        self.any_late = true;
         self.change(id, |worker| {
             worker.late_since = worker.late_since.min(given);
             worker.late_since
@@ -316,17 +315,14 @@ impl Workers {
 
     /// It has taken something up.
     #[inline]
-    pub(super) fn forget_late(&mut self, id: WorkerId) {
-        if self.any_late
-            && let Some(at) = self.at(id)
-        {
-            self.all[at].late_since = Time::NEVER;
+    pub(super) fn note_taken_up(&mut self, id: WorkerId) {
+        if let Some(at) = self.at(id) {
+            (self.all[at].late_since, self.all[at].has_served) = (Time::NEVER, true);
         }
     }
 
     /// None of them could have been in time.
     pub(super) fn forget_all_late(&mut self) {
-        self.any_late = false;
         for worker in &mut self.all {
             (worker.late_since, worker.lingers) = (Time::NEVER, false);
         }
@@ -394,9 +390,7 @@ impl Workers {
     /// It has become ready, and ages from now on.
     pub(super) fn set_ready(&mut self, id: WorkerId, now: Time) {
         self.set_state(id, WorkerState::Ready);
-        if let Some(age) = self.config.age_of(id) {
-            self.change(id, |worker| worker.old_from = now + age);
-        }
+        self.change(id, |worker| worker.ready_since = now);
     }
 
     /// It is to be replaced, if it is of any use at all.
@@ -409,9 +403,10 @@ impl Workers {
 
     /// It has finished so many calls. Whether it is worn by that, or by its age.
     pub(super) fn wear(&mut self, id: WorkerId, calls: u32, now: Time) -> bool {
+        let age = Span::from(self.config.age_of(id));
         self.change(id, |worker| {
             worker.calls_left = worker.calls_left.saturating_sub(calls);
-            worker.calls_left == 0 || worker.old_from <= now
+            worker.calls_left == 0 || worker.ready_since + age <= now
         })
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context::{self, Context};
 use crate::registry::panics;
@@ -60,21 +60,21 @@ impl Callbacks {
         }
     }
 
-    /// Run what is queued, then end the thread; wait for that at most `timeout`.
-    pub(crate) fn stop(&self, timeout: Duration) {
+    /// Run what is queued, then end the thread; wait for that at most `timeout`, if there is any.
+    pub(crate) fn stop(&self, timeout: Option<Duration>) {
         let mut state = self.shared.state.lock();
         state.stopping = true;
         if !state.started {
             state.ended = true;
         }
         self.shared.changed.notify_all();
-        let deadline = std::time::Instant::now() + timeout;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         while !state.ended && !context::is_callback() {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
                 return;
             }
-            state = wait_on(&self.shared.changed, state, Some(left));
+            state = wait_on(&self.shared.changed, state, left);
         }
     }
 

@@ -343,7 +343,8 @@ impl Supervisor {
     /// accepted. What becomes of the tasks is said by `how`.
     ///
     /// May be called again with a harder [`Stop`] while another thread waits in a softer one. In a callback
-    /// or a task of this supervisor it only begins the stop and returns at once.
+    /// or a task of this supervisor it only begins the stop and returns at once. Callbacks that are due are waited for; after
+    /// [`Stop::KillNow`] and [`Stop::DrainFor`] for a second at most.
     pub fn stop(&self, how: Stop) {
         self.shared.stop(how);
     }

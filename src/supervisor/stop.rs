@@ -9,7 +9,8 @@ use crate::core::StopMode;
 use crate::say::say;
 use crate::sys;
 
-/// How long a hard stop waits for what it can't kill: threads and callbacks.
+/// How long a hard stop waits for what it can't kill: threads and callbacks; and any stop for loops that have
+/// nothing left to do.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a stop does with the tasks that have not ended.
@@ -45,6 +46,14 @@ impl Stop {
         }
     }
 
+    /// When it is to become a hard one.
+    fn until(self) -> Option<Instant> {
+        match self {
+            Self::DrainFor(patience) => Instant::now().checked_add(patience),
+            _ => None,
+        }
+    }
+
     /// How long to wait for code of the user's that can't be killed.
     fn patience(self) -> Option<Duration> {
         match self {
@@ -60,10 +69,7 @@ impl Shared {
         if sys::fork::is_forked_child() {
             return;
         }
-        let until = match how {
-            Stop::DrainFor(patience) => Instant::now().checked_add(patience),
-            _ => None,
-        };
+        let until = how.until();
         let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
         if self.is_within() {
             return self.stop_from_within(how);
@@ -75,18 +81,21 @@ impl Shared {
             self.background.wait(left());
         }
         self.begin_stop(how.mode());
-        match how {
-            Stop::DrainFor(_) if !self.drained.wait(left()) => {
-                self.begin_stop(StopMode::KillNow);
-            }
-            _ => {}
-        }
+        self.harden(how, until);
         self.drained.wait(None);
         let hard = matches!(how, Stop::KillNow | Stop::DrainFor(_));
         let until = hard.then(|| Instant::now() + PATIENCE);
         // Where the core was stopped first, what ends them goes past it.
         self.background.wait(hard.then_some(PATIENCE));
         self.finish_stop(until);
+    }
+
+    /// Wait until a stop that has begun is to become a hard one, or everything has ended.
+    fn harden(&self, how: Stop, until: Option<Instant>) {
+        let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
+        if matches!(how, Stop::DrainFor(_)) && !self.drained.wait(left()) {
+            self.begin_stop(StopMode::KillNow);
+        }
     }
 
     /// Whether this thread works for the supervisor, so that it must not wait for its end.
@@ -100,16 +109,20 @@ impl Shared {
 
     /// Begin to stop, without waiting for what may be waiting for the caller.
     fn stop_from_within(&self, how: Stop) {
-        match self.this.upgrade().filter(|_| self.schedulers.are_any()) {
-            None => {
-                self.close();
-                self.begin_stop(how.mode());
-            }
-            Some(shared) => self.on_a_thread("stop", move || {
+        let until = how.until();
+        let has_schedulers = self.schedulers.are_any();
+        if !has_schedulers {
+            self.close();
+            self.begin_stop(how.mode());
+        }
+        let takes_time = has_schedulers || matches!(how, Stop::DrainFor(_));
+        if let Some(shared) = self.this.upgrade().filter(|_| takes_time) {
+            self.on_a_thread("stop", move || {
                 shared.stop_schedulers(how, how.patience());
                 shared.close();
                 shared.begin_stop(how.mode());
-            }),
+                shared.harden(how, until);
+            });
         }
     }
 
@@ -138,7 +151,7 @@ impl Shared {
         if let Some(threads) = self.threads.get() {
             threads.stop(left());
         }
-        self.callbacks.stop(left().unwrap_or(PATIENCE));
+        self.callbacks.stop(left());
         self.timer.stop();
         say!(debug, target: "atasker::supervisor", supervisor = %self.settings.name, "stopped");
     }
@@ -163,7 +176,7 @@ impl Shared {
             threads.stop(Some(Duration::ZERO));
         }
         let left = until.saturating_duration_since(Instant::now());
-        self.callbacks.stop(if context::is_callback() { Duration::ZERO } else { left });
+        self.callbacks.stop(Some(if context::is_callback() { Duration::ZERO } else { left }));
         self.timer.stop();
     }
 }

@@ -230,10 +230,10 @@ impl SupervisorBuilder {
         self
     }
 
-    /// How many deaths in a row, of workers that had not run anything, are borne, with growing pauses; five unless said.
-    /// With one more (zero: with the first) the process pool gives up, and what waits is rejected with the cause: but not
-    /// while a worker serves that is older than these deaths. Then others are tried, with pauses of two seconds, until they
-    /// start again.
+    /// How many deaths in a row, of workers that had not run anything and were ready for less than ten seconds, are borne,
+    /// with growing pauses; five unless said. With one more (zero: with the first) the process pool gives up, and what waits
+    /// is rejected with the cause: but not while a worker serves that is older than these deaths. Then others are tried,
+    /// with pauses of two seconds, until they start again.
     pub fn restart_limit(mut self, deaths: u32) -> Self {
         self.workers.restart_limit = deaths;
         self

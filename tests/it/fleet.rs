@@ -1,13 +1,16 @@
 //! Spare workers, and workers that are replaced while the pool goes on serving.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use atasker::{Call, Limits, Priority, Stop, Supervisor, TaskErrorKind};
 
 use crate::tasks;
-use crate::watch::{Held, TRANSPORTS, alone, eventually, is_alive, long_enough, watched};
+use crate::watch::{
+    Held, TRANSPORTS, alone, eventually, is_alive, long_enough, send_signal, watched,
+};
 
 /// Wait until so many workers are ready, and say which.
 fn ready(supervisor: &Supervisor, count: usize) -> Vec<u32> {
@@ -118,6 +121,33 @@ fn workers_are_replaced_at_an_age() {
         let supervisor = supervisor.expect("workers start");
         ready(&supervisor, 2);
         serve_until(&supervisor, 10, 2);
+    });
+}
+
+#[test]
+fn all_workers_killed_at_once_while_idle_are_replaced() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files: Vec<_> = (0..3).map(|n| folder.path().join(n.to_string())).collect();
+        for transport in TRANSPORTS {
+            let limits = Limits::new(3).reserve_normal(0).reserve_high(0);
+            let builder = Supervisor::builder().transport(transport).processes(limits);
+            let supervisor = builder.restart_limit(0).start().expect("workers start");
+            for _ in 0..5 {
+                let pids = ready(&supervisor, 3);
+                let hold =
+                    |file: &PathBuf| supervisor.submit(tasks::hold::call(file)).expect("accepted");
+                let held: Vec<_> = files.iter().map(hold).collect();
+                eventually("each of them serves", || files.iter().all(|file| file.exists()));
+                files.iter().for_each(|file| std::fs::remove_file(file).expect("it is there"));
+                held.into_iter().for_each(|task| task.wait().expect("it runs"));
+                pids.iter().for_each(|pid| send_signal(*pid, libc::SIGKILL));
+                eventually("they are missed", || {
+                    let info = supervisor.info();
+                    !info.workers.iter().any(|it| it.pid.is_some_and(|pid| pids.contains(&pid)))
+                });
+            }
+        }
     });
 }
 

@@ -102,6 +102,43 @@ fn a_stop_from_inside_a_task_does_not_wait_for_itself() {
 }
 
 #[test]
+fn draining_for_a_time_ends_also_if_it_is_begun_from_inside() {
+    watched(|| {
+        let supervisor = Arc::new(supervisor());
+        let hanging = supervisor.submit(tasks::die::call("hang")).expect("accepted");
+        let inner = Arc::clone(&supervisor);
+        let task = supervisor
+            .spawn_blocking(move || inner.stop(Stop::DrainFor(Duration::from_millis(50))));
+        task.expect("accepted").wait().expect("it does not wait for itself");
+        supervisor.join();
+        let error = hanging.wait().unwrap_err();
+        assert!(matches!(error.kind(), TaskErrorKind::Stopped), "{error}");
+        supervisor.stop(Stop::Drain);
+    });
+}
+
+#[test]
+fn a_soft_stop_waits_for_every_callback() {
+    watched(|| {
+        for stop in [Stop::Drain, Stop::CancelQueued] {
+            let supervisor = supervisor();
+            let (send, receive) = mpsc::channel();
+            for _ in 0..4 {
+                let send = send.clone();
+                let task = supervisor.spawn_blocking(|| ()).expect("accepted");
+                eventually("it has ended", || task.is_done());
+                task.on_complete(move |_| {
+                    std::thread::sleep(Duration::from_millis(400));
+                    send.send(()).expect("somebody listens");
+                });
+            }
+            supervisor.stop(stop);
+            assert_eq!(receive.try_iter().count(), 4, "{stop:?}");
+        }
+    });
+}
+
+#[test]
 fn two_supervisors_do_not_meet() {
     watched(|| {
         let (one, two) = (supervisor(), supervisor());

@@ -344,7 +344,25 @@ fn failures_count_only_in_a_row() {
     story.submit("a", Options::DEFAULT).exited(3, &["a"]).is("a crashed in 3, spawn 4");
     story.exited(4, &[]).is("spawn 5").exited(5, &[]).is("spawn 6");
     story.ready(6).submit("b", Options::DEFAULT).done("b").exited(6, &[]).is("spawn 7");
-    story.exited(7, &[]).is("spawn 8").exited(8, &[]).is("pool failed");
+    story
+        .exited(7, &[])
+        .is("spawn 8")
+        .exited(8, &[])
+        .is("spawn 9")
+        .exited(9, &[])
+        .is("pool failed");
+}
+
+#[test]
+fn who_has_served_or_stood_for_long_was_no_failed_start() {
+    let config = WorkersConfig { restart_limit: 0, ..WORKERS };
+    let mut story = Story::workers(Limits::new(2), config);
+    story.submit("a", Options::DEFAULT).submit("b", Options::DEFAULT).done("a").done("b");
+    // Both at once, and the second early.
+    story.is("b finished").exited(1, &[]).is("spawn 3").doomed(2, &[]).is("spawn 4");
+    story.exited(2, &[]).ready(3).ready(4).wait(ms(10_000)).exited(3, &[]).is("spawn 5");
+    story.exited(4, &[]).is("spawn 6").ready(5).ready(6).wait(ms(9_999)).is("");
+    story.exited(5, &[]).is("spawn 7").exited(6, &[]).is("pool failed, retire 7");
 }
 
 #[test]
