@@ -3,6 +3,7 @@
 use std::sync::Weak;
 
 use super::shared::Shared;
+use crate::sys;
 use crate::task::cell::Returned;
 use crate::task::id::Ticket;
 
@@ -20,6 +21,10 @@ impl Slot {
 
     fn finish(&mut self, outcome: Result<Returned, ExternalFailure>) {
         self.open = false;
+        if sys::fork::is_forked_child() {
+            // It is the parent's task.
+            return;
+        }
         if let Some(shared) = self.shared.upgrade() {
             shared.on_external_ended(self.ticket, outcome);
         }
@@ -51,7 +56,7 @@ impl Drop for Slot {
 ///
 /// Given to the closure of [`Supervisor::external_task`](crate::Supervisor::external_task). The task holds
 /// its place until the completer is used or dropped; dropped without a value, the task ends as
-/// [`Cancelled`](crate::TaskErrorKind::Cancelled).
+/// [`Cancelled`](crate::TaskErrorKind::Cancelled). In a forked child neither does anything.
 #[must_use = "dropping it cancels the task"]
 pub struct Completer<T> {
     slot: Slot,

@@ -2,7 +2,7 @@
 //! tasks run. Each in a process of its own.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use atasker::{
@@ -203,6 +203,37 @@ fn one_whose_child_drops_a_sealed_buffer() {
         for _ in 0..10 {
             assert_eq!(sum().expect("it has it still"), LENGTH);
         }
+    });
+}
+
+/// The task is the parent's, and what waits behind it too.
+#[test]
+#[expect(unsafe_code, reason = "only a fork makes a forked child")]
+fn one_whose_child_ends_an_external_task() {
+    alone("host::one_whose_child_ends_an_external_task", || {
+        let one = Limits::new(1).reserve_normal(0).reserve_high(0);
+        let supervisor = Supervisor::builder().threads(one).start().expect("it starts");
+        let (pass, completers) = mpsc::channel();
+        let external = supervisor
+            .external_task::<u32, _>("elsewhere", move |completer| drop(pass.send(completer)));
+        let external = external.expect("accepted");
+        let completer = completers.recv().expect("it is admitted");
+        let behind = supervisor.spawn_blocking(std::process::id).expect("accepted");
+        // SAFETY: the child ends its copy of the task, and leaves by _exit.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: this child does not use it again.
+            unsafe { std::ptr::read(&raw const completer) }.complete(1);
+            let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+            let code = i32::from(external.is_done() || threads != 1);
+            // SAFETY: it has no preconditions.
+            unsafe { libc::_exit(code) };
+        }
+        assert_eq!(exit_code_of(child), 0, "nothing ends or begins there");
+        assert!(!external.is_done());
+        completer.complete(2);
+        assert_eq!(external.wait().expect("it ends"), 2);
+        assert_eq!(behind.wait().expect("it runs"), std::process::id());
     });
 }
 
