@@ -253,7 +253,7 @@ impl AsyncLoop {
     /// A loop's own thread ends, and with it everything else that was spawned in its runtime. A runtime that was
     /// wrapped goes on, without the tasks and jobs of this loop. May be called again with a harder
     /// [`LoopStop`] while another thread waits in a softer one. Within the loop itself it only begins the stop and
-    /// returns at once, and nothing is cancelled when the time of `WaitFor` is up.
+    /// returns at once.
     pub fn stop(&self, how: LoopStop) {
         if sys::fork::is_forked_child() {
             return;
@@ -261,6 +261,9 @@ impl AsyncLoop {
         let cancels = how == LoopStop::Cancel;
         self.close(if cancels { Phase::Cancelling } else { Phase::Closing });
         if self.would_wait_for_itself() {
+            if let LoopStop::WaitFor(patience) = how {
+                self.cancel_after(patience);
+            }
             return;
         }
         match how {
@@ -272,6 +275,21 @@ impl AsyncLoop {
                 }
             }
             LoopStop::Cancel => _ = self.wait_ended(Some(PATIENCE)),
+        }
+    }
+
+    /// Cancel what there is then, which nobody waits for.
+    fn cancel_after(&self, patience: Duration) {
+        let it = self.clone();
+        let thread =
+            std::thread::Builder::new().name(format!("{}-stop", self.0.name.replace('\0', "")));
+        let spawned = thread.spawn(move || {
+            if !it.wait_ended(Some(patience)) {
+                it.close(Phase::Cancelling);
+            }
+        });
+        if let Err(error) = spawned {
+            say!(error, target: "atasker::loops", %error, "no thread to cancel what does not end");
         }
     }
 

@@ -114,6 +114,14 @@ fn loops_and_supervisors_are_stopped_from_within() {
         }
         let supervisor = Arc::new(start());
         let devices = supervisor.create_loop("devices").expect("created");
+        let (inner, hanging) = (devices.clone(), devices.spawn(pending::<()>()));
+        let task =
+            devices.spawn(async move { inner.stop(LoopStop::WaitFor(Duration::from_millis(20))) });
+        task.expect("accepted").wait().expect("it does not wait for itself");
+        let hanging = hanging.expect("accepted").wait();
+        assert_eq!(hanging.unwrap_err().status(), TaskStatus::Cancelled);
+        devices.stop(LoopStop::Wait);
+        let devices = supervisor.create_loop("devices").expect("its name is free");
         let inner = Arc::clone(&supervisor);
         let task = devices.spawn(async move { inner.stop(Stop::Drain) }).expect("accepted");
         task.wait().expect("it does not wait for itself");
