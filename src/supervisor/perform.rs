@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::context;
 use super::shared::{Effects, Next, Shared, ThreadItem};
-use crate::core::{CancelReason, Effect, Ending, History, Killed, PoolId, WarnLevel};
+use crate::core::{CancelReason, Effect, Ending, History, Killed, WarnLevel};
 use crate::registry::panics;
 use crate::say::say;
 use crate::task::cell::{Farewell, Payload, TaskCell, Work};
@@ -168,7 +168,7 @@ impl Shared {
             Effect::Run { pool, ticket, payload } => {
                 let item = ThreadItem { pool, ticket, cell: payload };
                 match next {
-                    Next::Wanted if pool == PoolId::Threads => *next = Next::Given(item),
+                    Next::Wanted(wanted) if pool == *wanted => *next = Next::Given(item),
                     _ => self.run_item(item),
                 }
             }

@@ -1,6 +1,5 @@
 //! Running an attempt on a thread of this process.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::context::{self, Context, Place};
@@ -39,12 +38,31 @@ impl Shared {
                 });
             }
             (PoolId::Processes, Executor::Inline) if context::is_submitting() => {
-                self.run_here(item, &mut Next::Unwanted);
+                self.run_all_here(item);
             }
             #[cfg(feature = "async")]
             (PoolId::Loops, _) => self.run_on_loop(item),
             _ => self.threads.get().expect("threads start with the supervisor").execute(item),
         }
+    }
+
+    /// Run an attempt in this thread, and what follows from its end: in turn, so that no number of retries fills the stack.
+    fn run_all_here(&self, item: ThreadItem) {
+        let mut due = Some(item);
+        while let Some(item) = due {
+            due = self.run_one_here(item);
+        }
+    }
+
+    /// Run an attempt in this thread. What is next on it.
+    fn run_one_here(&self, item: ThreadItem) -> Option<ThreadItem> {
+        let mut next = Next::Wanted(item.pool);
+        // Whatever else panics, the thread and what is next go on.
+        if let Err(panicked) = panics::catch(|| self.run_here(item, &mut next)) {
+            say!(error, target: "atasker::supervisor", panic = panicked.message,
+                    "a thread panicked outside a task");
+        }
+        next.given()
     }
 
     /// Run an attempt in this thread, and report how it ended.
@@ -218,17 +236,5 @@ fn failed(finish: Finish, kind: TaskErrorKind) -> Judged {
 pub(crate) fn thread_body(
     shared: std::sync::Weak<Shared>,
 ) -> impl Fn(ThreadItem) -> Option<ThreadItem> + Send + Sync {
-    move |item| {
-        let shared: Arc<Shared> = shared.upgrade()?;
-        let mut next = Next::Wanted;
-        // Whatever else panics, the thread and what is next go on.
-        if let Err(panicked) = panics::catch(|| shared.run_here(item, &mut next)) {
-            say!(error, target: "atasker::supervisor", panic = panicked.message,
-                    "a thread of the pool panicked outside a task");
-        }
-        match next {
-            Next::Given(item) => Some(item),
-            Next::Wanted | Next::Unwanted => None,
-        }
-    }
+    move |item| shared.upgrade()?.run_one_here(item)
 }

@@ -77,11 +77,21 @@ pub(crate) struct ThreadItem {
     pub(crate) cell: Arc<TaskCell>,
 }
 
-/// Whether a thread of the pool would go on with the next attempt itself, without a hop through the queue.
+/// Whether this thread would go on with the next attempt itself, without a hop through the queue.
 pub(crate) enum Next {
     Unwanted,
-    Wanted,
+    /// If it is of this pool.
+    Wanted(PoolId),
     Given(ThreadItem),
+}
+
+impl Next {
+    pub(crate) fn given(self) -> Option<ThreadItem> {
+        match self {
+            Self::Given(item) => Some(item),
+            Self::Wanted(_) | Self::Unwanted => None,
+        }
+    }
 }
 
 /// All that the public face, the pools' threads and the timer work on.

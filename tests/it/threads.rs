@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use atasker::{Call, Limits, Pool, Priority, Supervisor, TaskErrorKind, TaskStatus};
+use atasker::{Call, Limits, Pool, Priority, RetryOn, Supervisor, TaskErrorKind, TaskStatus};
 
 use crate::tasks;
 use crate::watch::{eventually, long_enough, watched};
@@ -171,6 +171,16 @@ fn the_same_tasks_run_inline() {
         task.wait().expect("it ran");
         let delayed = tasks::add::call(1, 1).delay(Duration::from_millis(5));
         assert_eq!(supervisor.submit(delayed).expect("accepted").wait().expect("it runs"), 2);
+    });
+}
+
+#[test]
+fn no_number_of_retries_fills_the_stack_inline() {
+    watched(|| {
+        let supervisor = Supervisor::builder().inline().start().expect("starts");
+        let call = tasks::fail::call("again").retries(20_000).retry_on([RetryOn::Error]);
+        let outcome = supervisor.submit(call).expect("accepted").wait().expect("it returns");
+        assert_eq!(outcome, Err("again".to_owned()));
     });
 }
 
