@@ -126,12 +126,16 @@ fn what_runs_when_a_pool_gives_up_runs_to_its_end() {
     running.send(PRIMES);
     assert_eq!(running.result()["status"], "completed");
     wait_until("both have started", || children_of(running.pid()).len() == 2);
-    // Then none is older than the first death.
-    let first = children_of(running.pid());
-    for worker in &first {
-        kill_process(*worker, Signal::KILL).expect("it waits for work");
+    // Then none is older than the first death that counts, of one that had run nothing.
+    let mut killed = Vec::new();
+    for _ in 0..2 {
+        let living = others(&running, &killed);
+        for worker in &living {
+            kill_process(*worker, Signal::KILL).expect("it waits for work");
+        }
+        killed.extend(living);
+        wait_until("others have started", || others(&running, &killed).len() == 2);
     }
-    wait_until("others have started", || others(&running, &first).len() == 2);
     let held = Held::new(directory.path(), "pipe");
     running.send(&held.line());
     let begun = held.wait_for_its_begin();
@@ -141,7 +145,7 @@ fn what_runs_when_a_pool_gives_up_runs_to_its_end() {
         let mut targets = files.into_iter().flatten().flatten().map(|it| it.path().read_link());
         targets.any(|target| target.is_ok_and(|target| target == directory.path().join("pipe")))
     };
-    let idle = others(&running, &first).into_iter().find(|worker| !runs(worker));
+    let idle = others(&running, &killed).into_iter().find(|worker| !runs(worker));
     kill_process(idle.expect("the other one"), Signal::KILL).expect("it waits for work");
     // The first waits until the pool gives up, the second comes afterwards.
     for _ in 0..2 {
