@@ -186,7 +186,13 @@ fn a_pool_that_gives_up_because_of_a_stopped_worker_says_so() {
         let builder = Supervisor::builder().processes(Limits::new(1)).restart_limit(0);
         let builder = builder.claim_deadline(Duration::from_secs(1));
         let supervisor = builder.start().expect("workers start");
-        let pid = supervisor.submit(tasks::pid::call()).expect("accepted").wait().expect("it runs");
+        // One that has run something is replaced as often as that happens.
+        let mut pid = None;
+        eventually("it is ready", || {
+            pid = supervisor.info().workers.first().and_then(|worker| worker.pid);
+            pid.is_some()
+        });
+        let pid = pid.expect("it is ready");
         send_signal(pid, libc::SIGSTOP);
         eventually("it stands still", || state_of(pid) == Some('T'));
         let error = supervisor.submit(tasks::pid::call()).expect("accepted").wait();
