@@ -290,7 +290,7 @@ impl TaskPlan {
                 plan.soft_timeout = Some(dice.micros(100, 8_000));
                 plan.timeout = Some(MUCH_TOO_LATE);
                 if let Some(retries) = &mut plan.retries {
-                    // That it needs one is to be seen at once.
+                    // It never needs its timeout; if it does, that is to be seen, not tried again.
                     retries.on.retain(|on| *on != RetryOn::Timeout);
                 }
             }

@@ -64,7 +64,7 @@ pub(crate) struct WorkersConfig {
     pub(crate) cores: u32,
     /// Whether what was staged counts as begun. Needs `entries_per_worker` to be 1.
     pub(crate) staged_is_begun: bool,
-    /// How many deaths in a row with nothing begun are borne.
+    /// How many deaths in a row are borne of workers that have not proven themselves, see `failures`.
     pub(crate) restart_limit: u32,
     pub(crate) restart_backoff: Backoff,
     pub(crate) recycle_on_panic: bool,

@@ -60,7 +60,7 @@ impl Shared {
         // Whatever else panics, the thread and what is next go on.
         if let Err(panicked) = panics::catch(|| self.run_here(item, &mut next)) {
             say!(error, target: "atasker::supervisor", panic = panicked.message,
-                    "a thread panicked outside a task");
+                "a thread panicked outside a task");
         }
         next.given()
     }
