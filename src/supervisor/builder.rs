@@ -16,7 +16,7 @@ use super::info::Counters;
 use super::loops::Loops;
 use super::paces::Paces;
 use super::schedulers::Schedulers;
-use super::shared::{Drained, Shared, Space};
+use super::shared::{Drained, Shared};
 use super::timer::Timer;
 use super::worker_settings::WorkerSettings;
 use crate::background::registry::Registry;
@@ -352,7 +352,7 @@ impl SupervisorBuilder {
             executor,
             callbacks: Callbacks::new(&format!("{}-callbacks", settings.name)),
             background: Registry::default(),
-            space: Space::default(),
+            space: Arc::default(),
             drained: Drained::default(),
             chosen: Mutex::new(HashMap::new()),
             counters,

@@ -29,6 +29,7 @@ pub(crate) mod receive;
 pub(crate) mod run;
 pub(crate) mod schedulers;
 pub(crate) mod shared;
+mod space;
 pub(crate) mod stop;
 pub(crate) mod submit;
 pub(crate) mod timer;

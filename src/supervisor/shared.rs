@@ -5,9 +5,8 @@
 //! code runs under the lock.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
-use std::task::Waker;
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -24,10 +23,10 @@ use super::paces::Paces;
 use super::perform::Arrivals;
 use super::receive::Desk;
 use super::schedulers::Schedulers;
+use super::space::Space;
 use super::timer::Timer;
 use crate::background::registry::Registry;
 use crate::core::{Core, Effect, PoolId, Refused, Time};
-use crate::registry::panics;
 use crate::sync::{Mutex, Wish, wait_on};
 use crate::task::cell::{Callback, Function, TaskCell};
 use crate::task::handle::TaskOwner;
@@ -107,7 +106,7 @@ pub(crate) struct Shared {
     pub(crate) executor: Executor,
     pub(crate) callbacks: Callbacks,
     pub(crate) background: Registry,
-    pub(crate) space: Space,
+    pub(crate) space: Arc<Space>,
     pub(crate) drained: Drained,
     /// Chosen ids of outstanding tasks.
     pub(crate) chosen: Mutex<HashMap<Box<str>, TaskId>>,
@@ -270,74 +269,6 @@ impl TaskOwner for Shared {
 
     fn run_callback(&self, callback: Callback) {
         Self::run_callback(self, callback);
-    }
-}
-
-/// Where submitters wait for a place in a bounded queue.
-#[derive(Default)]
-pub(crate) struct Space {
-    /// Who might wait. Raised before a submitter looks at the queue, so that whoever frees a place after
-    /// that look sees it: both sides take the core's lock in between.
-    waiting: AtomicUsize,
-    state: Mutex<SpaceState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct SpaceState {
-    /// Counts the times that a place may have become free.
-    generation: u64,
-    wakers: Vec<Waker>,
-}
-
-impl Space {
-    /// Call `attempt` until it gives a value, waiting for a place to become free in between.
-    pub(crate) fn wait<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> R {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut seen = self.state.lock().generation;
-        let answer = loop {
-            if let Some(answer) = attempt() {
-                break answer;
-            }
-            let mut state = self.state.lock();
-            while state.generation == seen {
-                state = wait_on(&self.changed, state, None);
-            }
-            seen = state.generation;
-        };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        answer
-    }
-
-    /// The same for a future: `None` means that `waker` will be woken.
-    pub(crate) fn poll<R>(&self, waker: &Waker, attempt: impl FnOnce() -> Option<R>) -> Option<R> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        // Registered before the look, so that no place that becomes free after it is missed.
-        self.state.lock().wakers.push(waker.clone());
-        let answer = attempt();
-        if answer.is_some() {
-            let mut state = self.state.lock();
-            if let Some(at) = state.wakers.iter().position(|other| other.will_wake(waker)) {
-                state.wakers.swap_remove(at);
-                drop(state);
-                self.waiting.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        answer
-    }
-
-    /// A place may have become free.
-    pub(crate) fn freed(&self) {
-        if self.waiting.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let mut state = self.state.lock();
-        state.generation += 1;
-        let wakers = std::mem::take(&mut state.wakers);
-        drop(state);
-        self.waiting.fetch_sub(wakers.len(), Ordering::SeqCst);
-        self.changed.notify_all();
-        wakers.into_iter().for_each(panics::wake);
     }
 }
 

@@ -10,6 +10,7 @@ use super::context::{self, Place};
 use super::error::StartError;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
+use super::space::Waiting;
 use crate::core::{PoolId, RefuseReason, Submission};
 use crate::say::say;
 use crate::sys;
@@ -73,9 +74,14 @@ impl Shared {
         self: &Arc<Self>,
         call: Call<T>,
     ) -> Result<TaskHandle<T>, SubmitError> {
-        let mut call = Some(call);
+        let mut call = match self.try_submit(call) {
+            Ok(handle) => return Ok(handle),
+            Err(NotTaken::Refused(error)) => return Err(error),
+            Err(NotTaken::Full(call)) => Some(call),
+        };
+        let mut waiting = Waiting::new(&self.space);
         poll_fn(|context| {
-            let answer = self.space.poll(context.waker(), || {
+            let answer = waiting.poll(context.waker(), || {
                 match self.try_submit(call.take().expect("it comes back while full")) {
                     Ok(handle) => Some(Ok(handle)),
                     Err(NotTaken::Refused(error)) => Some(Err(error)),

@@ -9,6 +9,7 @@ use futures_core::Stream;
 
 use super::source::{Source, Taken, window};
 use crate::supervisor::shared::Shared;
+use crate::supervisor::space::Waiting;
 use crate::task::call::Call;
 use crate::task::error::TaskError;
 use crate::task::handle::TaskHandle;
@@ -33,6 +34,7 @@ pub struct MapStream<I, T> {
     source: Source<I, T>,
     slots: VecDeque<Slot<T>>,
     window: usize,
+    waiting: Waiting,
 }
 
 impl<I: Iterator<Item = Call<T>>, T> MapStream<I, T> {
@@ -41,6 +43,7 @@ impl<I: Iterator<Item = Call<T>>, T> MapStream<I, T> {
             window: window(shared),
             source: Source { calls: calls.fuse(), held: None, shared: Arc::clone(shared) },
             slots: VecDeque::new(),
+            waiting: Waiting::new(&shared.space),
         }
     }
 
@@ -72,8 +75,8 @@ impl<I: Iterator<Item = Call<T>> + Unpin, T> Stream for MapStream<I, T> {
                 Taken::End => false,
             };
             if full && this.slots.is_empty() {
-                let shared = Arc::clone(&this.source.shared);
-                let taken = shared.space.poll(context.waker(), || match this.source.take(false) {
+                let Self { source, waiting, .. } = this;
+                let taken = waiting.poll(context.waker(), || match source.take(false) {
                     Taken::Full => None,
                     taken => Some(taken),
                 });
