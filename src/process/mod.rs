@@ -22,6 +22,7 @@ mod monitor;
 mod output;
 mod processes;
 pub(crate) mod protocol;
+mod roster;
 mod sources;
 mod spawn;
 mod start_failure;

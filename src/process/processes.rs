@@ -1,9 +1,8 @@
 //! The worker processes of one pool, as the supervisor sees them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::config::{Launch, ProcessConfig};
@@ -13,6 +12,7 @@ use super::incarnation::{Incarnation, Way};
 use super::memory_kills::Ledger;
 use super::monitor::Monitor;
 use super::output::Outputs;
+use super::roster::Roster;
 use super::sources::{EndedRing, RingEnd, Rings, Source};
 use super::spawn::Ring;
 use super::threads::Threads;
@@ -79,7 +79,7 @@ pub(crate) struct Processes {
 pub(super) struct Shared {
     launch: Launch,
     owner: Weak<dyn Owner>,
-    workers: RwLock<BTreeMap<WorkerId, Arc<Incarnation>>>,
+    roster: RwLock<Roster>,
     commands: Mutex<Commands>,
     /// Wakes the monitor.
     wake: Wake,
@@ -120,7 +120,7 @@ impl Processes {
         let shared = Arc::new(Shared {
             launch,
             owner,
-            workers: RwLock::default(),
+            roster: RwLock::default(),
             commands: Mutex::default(),
             wake,
             outputs,
@@ -142,15 +142,16 @@ impl Processes {
         Ok(Self { shared })
     }
 
-    /// Start a worker after `delay`. Answered by `on_ready` or `on_exited`.
+    /// Start a worker after `delay`, unless it was [signalled](Self::signal) or [retired](Self::retire) before this. Answered
+    /// by `on_ready` or `on_exited`.
     pub(crate) fn spawn(&self, worker: WorkerId, delay: Duration) {
-        let Shared { owner, workers, commands, .. } = &*self.shared;
+        let Shared { owner, commands, .. } = &*self.shared;
         let incarnation =
             Arc::new(Incarnation::new(worker, owner.clone(), Arc::downgrade(&self.shared)));
-        workers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(worker, Arc::clone(&incarnation));
+        let doomed = self.shared.roster_mut().add(Arc::clone(&incarnation));
+        if let Some(why) = doomed {
+            incarnation.signal(why);
+        }
         let ended = {
             let mut commands = commands.lock();
             commands.spawns.push((Instant::now() + delay, Arc::clone(&incarnation)));
@@ -160,7 +161,7 @@ impl Processes {
             incarnation.signal(SignalReason::Stopping);
             incarnation.on_never_spawned(None);
         } else {
-            self.shared.wake().within(delay);
+            self.shared.wake().within(if doomed.is_some() { Duration::ZERO } else { delay });
         }
     }
 
@@ -234,21 +235,21 @@ impl Processes {
         self.with_link(worker, |link| link.try_kill(ticket)).unwrap_or(gone)
     }
 
-    /// SIGKILL to the worker's process group. Its exit follows.
+    /// SIGKILL to the worker's process group. Its exit follows. One that is yet to be spawned never is.
     pub(crate) fn signal(&self, worker: WorkerId, why: SignalReason) {
-        if let Some(incarnation) = self.shared.find(worker) {
+        let found = self.shared.find(worker);
+        if let Some(incarnation) = found.or_else(|| self.shared.roster_mut().doom(worker, why)) {
             incarnation.signal(why);
             self.shared.wake().now();
         }
     }
 
     /// The worker gets no more calls, and ends when it has done what it has. One that was never ready is
-    /// killed. Its exit follows.
+    /// killed, and one that is yet to be spawned never is. Its exit follows.
     pub(crate) fn retire(&self, worker: WorkerId) {
-        let Some(incarnation) = self.shared.find(worker) else {
-            return;
-        };
-        match incarnation.way().filter(|_| !incarnation.is_starting()) {
+        let incarnation = self.shared.find(worker);
+        let ready = incarnation.as_ref().filter(|incarnation| !incarnation.is_starting());
+        match ready.and_then(|incarnation| incarnation.way()) {
             Some(way) => way.link().retire(),
             None => self.signal(worker, SignalReason::Stopping),
         }
@@ -416,11 +417,21 @@ impl Shared {
 
     /// The worker's last word has been said.
     pub(super) fn forget(&self, worker: WorkerId) {
-        self.workers.write().unwrap_or_else(PoisonError::into_inner).remove(&worker);
+        self.roster_mut().remove(worker);
         self.wake().now();
     }
 
     pub(super) fn find(&self, worker: WorkerId) -> Option<Arc<Incarnation>> {
-        self.workers.read().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned()
+        self.roster.read().unwrap_or_else(PoisonError::into_inner).find(worker)
+    }
+
+    /// Whether anybody is to end who is yet to come.
+    #[cfg(test)]
+    pub(super) fn expects_any(&self) -> bool {
+        self.roster_mut().expects_any()
+    }
+
+    fn roster_mut(&self) -> RwLockWriteGuard<'_, Roster> {
+        self.roster.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

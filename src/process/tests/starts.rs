@@ -194,6 +194,22 @@ fn a_start_that_is_no_longer_wanted_ends(transport: Transport) {
         pool.kill(worker);
         assert!(pool.exit(worker).start_error.is_none());
     }
+    // Two threads perform what one decided after the other.
+    for (worker, delay) in [(40, 0), (50, 3600), (60, 0)] {
+        let (worker, delay) = (WorkerId(worker), Duration::from_secs(delay));
+        let why = if worker.0 == 60 { SignalReason::Stopping } else { SignalReason::Lingering };
+        match why {
+            SignalReason::Stopping => pool.processes.retire(worker),
+            _ => pool.processes.signal(worker, why),
+        }
+        pool.processes.spawn(worker, delay);
+        let exit = pool.exit(worker);
+        assert_eq!((exit.pid, exit.started, exit.signalled), (None, false, Some(why)));
+        // Once is enough, and it is not kept for ever.
+        pool.processes.signal(worker, why);
+        assert!(pool.processes.shared.find(worker).is_none());
+    }
+    assert!(!pool.processes.shared.expects_any(), "nobody is waited for");
     pool.processes.spawn(WorkerId(1001), Duration::from_hours(1));
     pool.processes.shut_down();
     pool.exit(WorkerId(1001));
