@@ -6,10 +6,14 @@ use std::time::Duration;
 use atasker::{Call, Limits, Stop, SubmitError, Supervisor, TaskErrorKind};
 
 use crate::tasks;
-use crate::watch::{eventually, is_alive, watched};
+use crate::watch::{alone, eventually, is_alive, watched};
 
 fn supervisor() -> Supervisor {
     Supervisor::builder().processes(Limits::new(2)).start().expect("workers start")
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("procfs").count()
 }
 
 #[test]
@@ -149,6 +153,39 @@ fn two_supervisors_do_not_meet() {
         drop(one);
         assert!(is_alive(pid(&two)));
     });
+}
+
+/// Whoever waits for tasks of both looks after the rings of one of them, which has long ended while the other runs on.
+#[test]
+fn whoever_waits_for_tasks_of_two_does_not_keep_the_one_that_is_stopped() {
+    alone(
+        "lifecycle::whoever_waits_for_tasks_of_two_does_not_keep_the_one_that_is_stopped",
+        || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let long = supervisor();
+            let file = folder.path().join("long");
+            let lasting = long.submit(tasks::hold::call(&file)).expect("accepted");
+            eventually("it runs", || file.exists());
+            // One of its two workers is held, and some threads of it end when the other is ready.
+            long.submit(tasks::nothing::call()).expect("accepted").wait().expect("runs");
+            let before = threads();
+            let short = supervisor();
+            let brief = folder.path().join("brief");
+            let ending = short.submit(tasks::hold::call(&brief)).expect("accepted");
+            eventually("it runs", || brief.exists());
+            let waiting = std::thread::spawn(move || {
+                atasker::wait_all([ending, lasting], Duration::from_hours(1)).expect("both end")
+            });
+            // Until it looks after the rings, of which nobody tells.
+            std::thread::sleep(Duration::from_millis(100));
+            std::fs::remove_file(&brief).expect("it is there");
+            short.stop(Stop::Drain);
+            eventually("only the one that waits is left", || threads() <= before + 1);
+            assert!(!waiting.is_finished());
+            std::fs::remove_file(&file).expect("it is there");
+            assert!(waiting.join().expect("no panic").iter().all(Result::is_ok));
+        },
+    );
 }
 
 #[test]

@@ -99,6 +99,10 @@ impl Collector {
         }
     }
 
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
     /// Have whoever sleeps over the rings look at them once more.
     pub(crate) fn look_again(&self) {
         self.rings.on_changed();
@@ -169,11 +173,15 @@ impl Collector {
         }
     }
 
-    /// Look after the rings until the wish is done or its time is up. `false`: somebody else does; wait
-    /// otherwise.
+    /// Look after the rings until the wish is done or its time is up. `false`: somebody else does, or there will be nothing
+    /// to look after; wait otherwise.
     pub(crate) fn wait_for(self: &Arc<Self>, wish: &Wish<'_>, gather: &Gather<'_>) -> bool {
         let mut tries = TRIES_MAX;
         loop {
+            // What is waited for may be another pool's, too.
+            if self.is_stopping() {
+                return false;
+            }
             let Some(mut holder) = self.try_role() else {
                 if self.role.is_held() {
                     return false;
@@ -211,7 +219,7 @@ impl Collector {
         holder.view.stop_listening();
         loop {
             caution.limited |= holder.view.refresh(&self.rings);
-            if (wish.is_done)() || is_past(wish.until) {
+            if (wish.is_done)() || is_past(wish.until) || self.is_stopping() {
                 return;
             }
             if holder.view.has_news() {
@@ -295,7 +303,7 @@ impl Collector {
         let mut curious = false;
         // When the present tick began.
         let mut tick = None;
-        while !self.stopping.load(Ordering::SeqCst) {
+        while !self.is_stopping() {
             caution.limited |= view.refresh(&self.rings);
             // Read before the look, so that a bell rung in between is not slept through.
             let Some(heard) = view.bells(Listener::Collector, &self.rings) else {
@@ -335,8 +343,8 @@ impl Collector {
                 tick = None;
             }
         }
-        // What it has seen last would keep the rings, which keep this, for ever. Who has the role has nothing
-        // to wait for any more.
+        // What it has seen last would keep the rings, which keep this, for ever. Who has the role was woken, too, and
+        // leaves.
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).view = View::default();
     }
 }
