@@ -66,6 +66,20 @@ impl Death {
 }
 
 impl Exit {
+    /// Of a worker that had never been started.
+    #[cfg(test)]
+    pub(crate) fn of_none(worker: WorkerId) -> Self {
+        Self {
+            worker,
+            pid: None,
+            started: false,
+            start_error: None,
+            signalled: None,
+            lived: Duration::ZERO,
+            death: Death::of_none(),
+        }
+    }
+
     /// Why it is gone, in words.
     pub(crate) fn cause(&self) -> String {
         if let Some(error) = &self.start_error {

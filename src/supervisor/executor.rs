@@ -1,12 +1,13 @@
 //! Where process tasks run: in worker processes, or, by a builder line, on a rayon pool or in the caller.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, OnceLock, Weak};
 use std::time::Duration;
 
 use super::crash::{Draft, log_kill, why_killed};
 use super::error::StartError;
+use super::exits::Exits;
 use super::shared::Shared;
 use crate::codec::Encoded;
 use crate::core::{Core, SignalReason};
@@ -47,8 +48,7 @@ pub(crate) struct Workers {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) live: BTreeMap<WorkerId, u32>,
-    /// Why workers died, in the order of their deaths. Kept as long as a task may still ask.
-    pub(super) exits: VecDeque<Arc<Exit>>,
+    pub(super) exits: Exits,
     /// Reports that wait for an exit.
     pub(super) drafts: Vec<Draft>,
     pub(super) was_ready: bool,
@@ -68,15 +68,6 @@ pub(crate) struct Admitted {
     pub(crate) index: u32,
     /// Options and label, if the call could not know them.
     pub(crate) declared: Option<Box<(Options, Option<String>)>>,
-}
-
-/// How many reports of dead workers are kept.
-pub(super) const EXITS_MAX: usize = 64;
-
-impl State {
-    fn exit_of(&self, worker: WorkerId) -> Option<&Arc<Exit>> {
-        self.exits.iter().rev().find(|exit| exit.worker == worker)
-    }
 }
 
 impl Workers {
@@ -334,20 +325,24 @@ impl Executor {
             return None;
         };
         let state = workers.state.lock();
-        state.live.get(&worker).copied().or_else(|| state.exit_of(worker).and_then(|exit| exit.pid))
+        state
+            .live
+            .get(&worker)
+            .copied()
+            .or_else(|| state.exits.find(worker).and_then(|exit| exit.pid))
     }
 
     /// How a worker ended that has ended lately.
     pub(super) fn exit(&self, worker: WorkerId) -> Option<Arc<Exit>> {
         let Self::Workers(workers) = self else { return None };
-        workers.state.lock().exit_of(worker).cloned()
+        workers.state.lock().exits.find(worker).cloned()
     }
 
     /// Finish the draft, now or when its worker's exit is told.
     pub(super) fn report(&self, draft: Draft) {
         let Self::Workers(workers) = self else { return };
         let mut state = workers.state.lock();
-        match state.exit_of(draft.worker).cloned() {
+        match state.exits.find(draft.worker).cloned() {
             Some(exit) => {
                 drop(state);
                 draft.finish(&exit);

@@ -12,6 +12,7 @@ pub(crate) mod default;
 pub(crate) mod driven;
 pub(crate) mod error;
 pub(crate) mod executor;
+mod exits;
 pub(crate) mod external;
 mod gather;
 pub(crate) mod info;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::executor::{EXITS_MAX, Executor};
+use super::executor::Executor;
 use super::perform::Arrivals;
 use super::shared::{Effects, Next, Shared};
 use crate::process::{Exit, Owner, Source};
@@ -92,10 +92,7 @@ impl Owner for Shared {
         if exit.signalled.is_none() && !state.failed {
             state.last_failure = Some(exit.cause());
         }
-        state.exits.push_back(Arc::clone(&exit));
-        if state.exits.len() > EXITS_MAX {
-            state.exits.pop_front();
-        }
+        state.exits.add(Arc::clone(&exit));
         let drafts: Vec<_> = state.drafts.extract_if(.., |draft| draft.worker == worker).collect();
         drop(state);
         for draft in drafts {
@@ -110,5 +107,6 @@ impl Owner for Shared {
             driven.on_worker_exited(now, worker, &begun, told);
         });
         self.perform(effects, Arrivals::NONE, &mut Next::Unwanted);
+        workers.state.lock().exits.on_told(worker);
     }
 }
