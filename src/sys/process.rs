@@ -135,12 +135,7 @@ impl Child {
     /// Whether the kernel has begun to end the child because of a signal, one of whose threads is known to have ended. To
     /// be called before `reap` only.
     pub(crate) fn dies_of_signal(&self) -> bool {
-        // `exit_code`, the last field, which stands before the thread gives anything up (`do_exit` in the kernel).
-        let code =
-            self.stat().rsplit(' ').next().and_then(|code| code.trim_end().parse::<i32>().ok());
-        // Of a process that is stopped it is the signal which did that. None of these ends anything.
-        let stops = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-        code.map(|code| code & 0x7f).is_some_and(|signal| signal != 0 && !stops.contains(&signal))
+        dies_of_signal(&self.stat())
     }
 
     /// `proc_pid_stat(5)`. Empty if it can't be read.
@@ -396,6 +391,26 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// The flag of a thread that a signal ends (`PF_SIGNALED` in the kernel).
+const SIGNALED: u32 = 0x400;
+
+/// Whether the process that this is the `proc_pid_stat(5)` of is being ended by a signal.
+fn dies_of_signal(stat: &str) -> bool {
+    // After the name, which may have anything in it.
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
+    let flags = fields.get(6).and_then(|flags| flags.parse::<u32>().ok());
+    // `exit_code`, the last field. Both stand before the thread gives anything up (`get_signal` and `do_exit` in the
+    // kernel). The code is of the whole process, but only for those who might trace it; the flags are of the first thread.
+    let code = fields.last().and_then(|code| code.parse::<i32>().ok());
+    // Of a process that is stopped it is the signal which did that. None of these ends anything.
+    let stops = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+    flags.is_some_and(|flags| flags & SIGNALED != 0)
+        || code
+            .map(|code| code & 0x7f)
+            .is_some_and(|signal| signal != 0 && !stops.contains(&signal))
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -415,11 +430,16 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(!child.dies_of_signal(), "it is stopped");
+        assert!(!dies_of_signal(""), "it can't be read");
         send(Signal::KILL);
         while !child.stat().contains(") Z ") {
             std::thread::yield_now();
         }
         assert!(child.dies_of_signal());
+        // What is seen by who may not trace it.
+        let stat = child.stat();
+        let (fields, _code) = stat.trim_end().rsplit_once(' ').expect("there are many");
+        assert!(dies_of_signal(&format!("{fields} 0\n")), "{stat}");
         command.wait().expect("it was killed");
     }
 }
