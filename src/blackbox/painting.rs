@@ -89,8 +89,8 @@ impl StackBytes {
 }
 
 impl Painting {
-    /// The picture there, if there is one. `of`: only if it is of this task.
-    pub(super) fn read(board: &Board, picture: &Picture, of: Option<u64>) -> Option<Self> {
+    /// The picture there, if there is one. `of`: only if it is of this task and attempt.
+    pub(super) fn read(board: &Board, picture: &Picture, of: Option<(u64, u32)>) -> Option<Self> {
         let head: &[AtomicU64; HEAD_WORDS] = board.words(picture.head);
         // Acquire: pairs with the release in `Canvas::paint`.
         let is_painted = || head[STATE].load(Ordering::Acquire) == PAINTED;
@@ -100,7 +100,7 @@ impl Painting {
             return None;
         }
         let whose = (word(BESIDE), word(BESIDE + 1) as u32);
-        if of.is_some_and(|of| of != whose.0) {
+        if of.is_some_and(|of| of != whose) {
             return None;
         }
         let copy = |at, length: usize, max: usize| {

@@ -115,9 +115,9 @@ impl BlackBox {
         is_one.then_some((number, attempt, Progress { done, total }))
     }
 
-    /// Where the serving thread was when it was last asked, if that was in this task.
-    pub(crate) fn inquiry(&self, number: u64) -> Option<Arc<Painting>> {
-        Painting::read(&self.board, &INQUIRY, Some(number)).map(Arc::new)
+    /// Where the serving thread was when it was last asked, if that was in this attempt.
+    pub(crate) fn inquiry(&self, number: u64, attempt: u32) -> Option<Arc<Painting>> {
+        Painting::read(&self.board, &INQUIRY, Some((number, attempt))).map(Arc::new)
     }
 
     /// All that a dead worker has left.

@@ -316,7 +316,8 @@ impl<P: Clone> Core<P> {
     ) {
         let (signal, ending) = match why {
             Kill::TimedOut(limit) => {
-                (SignalReason::TimedOut, Ending::TimedOut { worker: Some(worker), limit })
+                let at = Some((worker, self.tasks.ticket(slot).attempt));
+                (SignalReason::TimedOut, Ending::TimedOut { at, limit })
             }
             Kill::Cancel(CancelReason::Requested) => {
                 (SignalReason::Cancelled, Ending::Cancelled { why: CancelReason::Requested })

@@ -141,9 +141,9 @@ pub(crate) enum Ending {
     Quarantined {
         worker: WorkerId,
     },
-    /// It ran longer than a limit allows. `worker`: where, if in a process.
+    /// It ran longer than a limit allows. `at`: where, if in a process, and the attempt of its ticket.
     TimedOut {
-        worker: Option<WorkerId>,
+        at: Option<(WorkerId, u32)>,
         limit: TimeLimit,
     },
     Cancelled {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::processes::Processes;
 use crate::blackbox::{BlackBox, Painting};
-use crate::task::id::{TaskId, Ticket, WorkerId};
+use crate::task::id::{Ticket, WorkerId};
 use crate::task::info::Progress;
 
 impl Processes {
@@ -24,9 +24,11 @@ impl Processes {
         }
     }
 
-    /// Where a living worker was when it was last [asked](Self::inquire), if that was in this task.
-    pub(crate) fn stack(&self, worker: WorkerId, task: TaskId) -> Option<Arc<Painting>> {
-        self.with_blackbox(worker, |blackbox| blackbox.inquiry(task.number()))?
+    /// Where a living worker was when it was last [asked](Self::inquire), if that was in this attempt.
+    pub(crate) fn stack(&self, worker: WorkerId, ticket: Ticket) -> Option<Arc<Painting>> {
+        self.with_blackbox(worker, |blackbox| {
+            blackbox.inquiry(ticket.task.number(), ticket.attempt)
+        })?
     }
 
     /// How much CPU time the attempt has used. `None` if it has not begun, or nobody can tell.

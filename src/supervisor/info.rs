@@ -254,7 +254,7 @@ impl View {
 
     /// Where a call was when it was last asked.
     fn stack(&self, call: TaskId, executor: &Executor) -> Option<Stack> {
-        executor.stack(self.worker?, self.ticket_of(call)?.task, &self.cell.name.function)
+        executor.stack(self.worker?, self.ticket_of(call)?, &self.cell.name.function)
     }
 
     /// Of an attempt at a call that has begun.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::executor::Executor;
 use crate::blackbox::Stack;
 use crate::say::say;
-use crate::task::id::{TaskId, Ticket, WorkerId};
+use crate::task::id::{Ticket, WorkerId};
 use crate::task::info::Progress;
 
 impl Executor {
@@ -33,12 +33,12 @@ impl Executor {
         }
     }
 
-    /// Where the worker was when it was last asked, if that was in this task, which has this `function`.
-    pub(crate) fn stack(&self, worker: WorkerId, task: TaskId, function: &str) -> Option<Stack> {
-        let asked = self.pool()?.stack(worker, task).or_else(|| {
+    /// Where the worker was when it was last asked, if that was in this attempt, of this `function`.
+    pub(crate) fn stack(&self, worker: WorkerId, ticket: Ticket, function: &str) -> Option<Stack> {
+        let asked = self.pool()?.stack(worker, ticket).or_else(|| {
             let exit = self.exit(worker)?;
             let inquiry = exit.death.remains.as_ref()?.inquiry.clone();
-            inquiry.filter(|inquiry| inquiry.of.0 == task.number())
+            inquiry.filter(|inquiry| inquiry.of == (ticket.task.number(), ticket.attempt))
         });
         Some(Stack::new(asked?, function))
     }

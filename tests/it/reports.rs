@@ -468,6 +468,44 @@ fn a_soft_timeout_shows_where_the_task_is() {
     });
 }
 
+/// Spins in either function until it is asked to end, or until the folder is gone.
+#[task(retries = 1, retry_on(error), soft_timeout = "300ms")]
+fn spin_in_turn(folder: &Path) -> Result<(), String> {
+    if std::fs::File::create_new(folder.join("begun")).is_ok() {
+        spin_inside(&atasker::current(), true);
+        return Err("once more".to_owned());
+    }
+    wait_inside(folder);
+    Ok(())
+}
+
+#[inline(never)]
+fn wait_inside(folder: &Path) {
+    while folder.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn an_attempt_does_not_show_where_the_one_before_it_was() {
+    each_transport(|supervisor| {
+        let supervisor = supervisor(1);
+        let folder = tempfile::tempdir().expect("a folder");
+        let task = supervisor.submit(spin_in_turn::call(folder.path())).expect("accepted");
+        eventually("the first has failed", || task.info().attempts == 2);
+        let shows = |name: &str| {
+            let stack = task.info().stack;
+            stack.is_some_and(|stack| stack.backtrace().to_string().contains(name))
+        };
+        eventually("the second is asked", || {
+            assert!(!shows("reports::spin_inside"), "that was the first");
+            shows("reports::wait_inside")
+        });
+        drop(folder);
+        task.wait().expect("it ends");
+    });
+}
+
 /// Writes, and crashes if it is to.
 #[task]
 fn say(text: &str, crashes: bool) -> usize {
