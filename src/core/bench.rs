@@ -86,7 +86,7 @@ pub struct Rings {
 impl Rings {
     pub fn new(queued: usize) -> Self {
         let workers = WorkersConfig {
-            burst: WORKERS,
+            burst: Some(WORKERS),
             spares: 0,
             entries_per_worker: 256,
             prefetch: Duration::from_micros(100),

@@ -42,8 +42,8 @@ pub(crate) enum PoolKind {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorkersConfig {
-    /// How many workers beyond `p + n + h` may be started for critical tasks, and the spares.
-    pub(crate) burst: u32,
+    /// How many workers beyond `p + n + h` may be started for critical tasks, and the spares. `None`: as many again.
+    pub(crate) burst: Option<u32>,
     /// How many workers there are beside those that the limits ask for, idle, for when one of these is lost.
     pub(crate) spares: u32,
     /// One, or more for a transport that can take back what it was given.

@@ -5,7 +5,7 @@
 //! sleep on. When one is lost, the next task finds an idle one at once, and another is started.
 
 use super::effect::{Effect, PoolId, SignalReason};
-use super::event::{StopMode, WorkersConfig};
+use super::event::StopMode;
 use super::machine::{Core, Pool};
 use crate::admission::Time;
 use crate::task::id::WorkerId;
@@ -134,14 +134,19 @@ impl Pool {
         let workers = self.workers();
         let places = self.admission.limits().places();
         // Critical tasks have taken spare ones, or had some started for them.
-        let beyond = workers.busy().saturating_sub(places).min(workers.config.burst);
+        let beyond = workers.busy().saturating_sub(places).min(self.burst());
         places.saturating_add(beyond)
     }
 
     /// The same with as many extra ones as may be.
     fn workers_max(&self) -> u32 {
-        let WorkersConfig { burst, spares, .. } = self.workers().config;
-        let extra = burst.saturating_add(spares).saturating_add(self.replacements());
+        let spares = self.workers().config.spares;
+        let extra = self.burst().saturating_add(spares).saturating_add(self.replacements());
         self.admission.limits().places().saturating_add(extra)
+    }
+
+    /// How many may be started for critical tasks.
+    fn burst(&self) -> u32 {
+        self.workers().config.burst.unwrap_or(self.admission.limits().places())
     }
 }

@@ -286,7 +286,7 @@ impl SupervisorBuilder {
 
     fn core_config(&self, processes: Limits) -> CoreConfig {
         let kind = match self.run_in {
-            RunIn::Workers => PoolKind::Workers(self.workers.core_config(processes)),
+            RunIn::Workers => PoolKind::Workers(self.workers.core_config()),
             #[cfg(feature = "rayon")]
             RunIn::Rayon => PoolKind::Slots,
             RunIn::Inline => PoolKind::Slots,

@@ -102,10 +102,10 @@ impl WorkerSettings {
         self.transport.is_ring() && !self.single_use() && !self.recycle_on_panic
     }
 
-    pub(super) fn core_config(&self, limits: Limits) -> WorkersConfig {
+    pub(super) fn core_config(&self) -> WorkersConfig {
         let rings = self.transport.is_ring();
         WorkersConfig {
-            burst: self.burst.unwrap_or(limits.places()),
+            burst: self.burst,
             spares: self.spares,
             entries_per_worker: if rings && !self.single_use() { ENTRIES_MAX } else { 1 },
             prefetch: PREFETCH,
@@ -162,8 +162,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// How many extra worker processes critical tasks may start when none is idle; as many as the pool has
-    /// unless said. They end when they are idle.
+    /// How many extra worker processes critical tasks may start when none is idle; as many as the pool has at
+    /// the time unless said. They end when they are idle.
     pub fn burst(mut self, workers: u32) -> Self {
         self.workers.burst = Some(workers);
         self

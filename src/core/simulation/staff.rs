@@ -60,6 +60,7 @@ impl Oracle {
         let at_work = |worker: &&WorkerId| self.is_occupied(**worker);
         let unoccupied = self.fleet.len() as u32 - self.fleet.iter().filter(at_work).count() as u32;
         let replacements = (self.limits[PoolId::Processes as usize].places() / 4).max(1);
+        let burst = burst.unwrap_or(self.limits[PoolId::Processes as usize].places());
         let most = ordinary + burst + replacements;
         assert!(unoccupied <= most, "there are {unoccupied} workers without work");
     }

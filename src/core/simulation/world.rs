@@ -54,7 +54,7 @@ impl World {
         let mut dice = Dice::new(seed);
         let rings = dice.one_in(2);
         let workers = WorkersConfig {
-            burst: dice.below(3) as u32,
+            burst: [Some(0), Some(1), Some(2), None][dice.index(4)],
             spares: dice.below(3) as u32,
             entries_per_worker: if rings { 4 + dice.index(13) } else { 1 },
             prefetch: [Duration::ZERO, Duration::from_micros(20), Duration::MAX][dice.index(3)],

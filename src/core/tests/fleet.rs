@@ -48,7 +48,7 @@ fn spare_workers_are_no_places() {
 
 #[test]
 fn a_critical_task_takes_a_spare_worker_and_another_is_started_within_the_burst() {
-    let mut story = Story::workers(Limits::new(1), WorkersConfig { burst: 1, ..SPARE });
+    let mut story = Story::workers(Limits::new(1), WorkersConfig { burst: Some(1), ..SPARE });
     story.submit("a", Options::DEFAULT).is("stage a on 2");
     story.submit("b", priority(Priority::Critical)).is("stage b on 1, spawn 3").ready(3).is("");
     story.submit("c", priority(Priority::Critical)).is("stage c on 3");
@@ -58,6 +58,21 @@ fn a_critical_task_takes_a_spare_worker_and_another_is_started_within_the_burst(
     let mut story = Story::workers(Limits::new(1), SPARE);
     story.submit("a", Options::DEFAULT).submit("b", priority(Priority::Critical));
     story.is("stage b on 1").done("b").is("b finished");
+}
+
+#[test]
+fn there_is_a_burst_of_as_many_as_there_are_places_at_the_time() {
+    let mut story = Story::workers(Limits::new(1), WorkersConfig { burst: None, ..WORKERS });
+    story.submit("a", priority(Priority::Critical)).is("stage a on 1");
+    story.submit("b", priority(Priority::Critical)).is("spawn 2").ready(2).is("stage b on 2");
+    story.submit("c", priority(Priority::Critical)).is("");
+    story.resize(Limits::new(2)).is("spawn 3").ready(3).is("stage c on 3");
+    story.submit("d", priority(Priority::Critical)).is("spawn 4").ready(4).is("stage d on 4");
+    story.submit("e", priority(Priority::Critical)).is("");
+    story.resize(Limits::new(1)).is("").done("a").is("a finished, stage e on 1");
+    story.done("b").is("b finished, retire 2").done("c").is("c finished, retire 3");
+    story.submit("f", priority(Priority::Critical)).is("").done("d").is("d finished, stage f on 4");
+    story.done("e").is("e finished, retire 1");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn retry(retries: u32, on: RetryOn) -> Options {
 }
 
 pub(super) const WORKERS: WorkersConfig = WorkersConfig {
-    burst: 0,
+    burst: Some(0),
     spares: 0,
     entries_per_worker: 1,
     prefetch: Duration::MAX,

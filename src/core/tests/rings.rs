@@ -213,7 +213,7 @@ fn what_is_taken_back_is_taken_from_the_back() {
 
 #[test]
 fn each_critical_task_that_waits_gets_an_extra_worker() {
-    let mut story = Story::workers(Limits::new(1), WorkersConfig { burst: 2, ..RINGS });
+    let mut story = Story::workers(Limits::new(1), WorkersConfig { burst: Some(2), ..RINGS });
     story.submit("a", Options::DEFAULT).submit("b", priority(Priority::Critical)).is("spawn 2");
     story.submit("c", priority(Priority::Critical)).is("spawn 3");
 }

@@ -248,7 +248,7 @@ fn an_idle_worker_gets_what_is_staged_elsewhere() {
 
 #[test]
 fn critical_tasks_get_extra_workers_which_retire_when_idle() {
-    let mut story = Story::workers(Limits::new(1), WorkersConfig { burst: 1, ..WORKERS });
+    let mut story = Story::workers(Limits::new(1), WorkersConfig { burst: Some(1), ..WORKERS });
     story.submit("a", Options::DEFAULT).submit("b", priority(Priority::Critical)).is("spawn 2");
     story
         .submit("c", priority(Priority::Critical))
