@@ -43,5 +43,6 @@ mod telling;
 mod threads;
 mod tidy;
 mod watch;
+mod whereabouts;
 
 atasker::test_worker!();
