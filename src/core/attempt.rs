@@ -316,8 +316,9 @@ impl<P: Clone> Core<P> {
     ) {
         let (signal, ending) = match why {
             Kill::TimedOut(limit) => {
-                let at = Some((worker, self.tasks.ticket(slot).attempt));
-                (SignalReason::TimedOut, Ending::TimedOut { at, limit })
+                let attempt = self.tasks.ticket(slot).attempt;
+                let ending = Ending::TimedOut { worker: Some(worker), attempt, limit };
+                (SignalReason::TimedOut, ending)
             }
             Kill::Cancel(CancelReason::Requested) => {
                 (SignalReason::Cancelled, Ending::Cancelled { why: CancelReason::Requested })

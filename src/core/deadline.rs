@@ -83,7 +83,8 @@ impl<P: Clone> Core<P> {
             }
             State::Running => {
                 self.give_up(slot, out);
-                let ending = Ending::TimedOut { at: None, limit: TimeLimit::Timeout };
+                let attempt = self.tasks.ticket(slot).attempt;
+                let ending = Ending::TimedOut { worker: None, attempt, limit: TimeLimit::Timeout };
                 self.resolve_detached(slot, ending, now, out);
             }
             State::Begun => self.start_kill(slot, Kill::TimedOut(TimeLimit::Timeout), out),

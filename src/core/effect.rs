@@ -141,9 +141,10 @@ pub(crate) enum Ending {
     Quarantined {
         worker: WorkerId,
     },
-    /// It ran longer than a limit allows. `at`: where, if in a process, and the attempt of its ticket.
+    /// It ran longer than a limit allows. `worker`: where, if in a process. `attempt`: of its ticket.
     TimedOut {
-        at: Option<(WorkerId, u32)>,
+        worker: Option<WorkerId>,
+        attempt: u32,
         limit: TimeLimit,
     },
     Cancelled {

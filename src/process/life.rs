@@ -9,7 +9,7 @@ use super::exit::Death;
 use super::protocol::FromWorker;
 use super::start_failure::StartFailure;
 use crate::core::SignalReason;
-use crate::sys::process::Child;
+use crate::sys::process::{Child, SignalDeath};
 use crate::transport::Fate;
 
 #[derive(Debug, Default)]
@@ -58,15 +58,18 @@ impl State {
         }
     }
 
-    /// Its serving thread has ended: end it, unless it is just dying of something else.
+    /// Its serving thread has ended: end it, unless it is just dying of something else. Where that is not certain it is
+    /// looked at again.
     pub(super) fn end_if_deserted(&mut self) {
         self.serving = Serving::Over;
-        if let Some(child) = &self.child
-            && self.signalled.is_none()
-            && !child.dies_of_signal()
-        {
-            self.signalled = Some(SignalReason::Deserted);
-            child.kill_group();
+        let Some(child) = self.child.as_ref().filter(|_| self.signalled.is_none()) else { return };
+        match child.signal_death() {
+            SignalDeath::Certain => {}
+            SignalDeath::Possible => self.serving = Serving::Ended(Instant::now()),
+            SignalDeath::No => {
+                self.signalled = Some(SignalReason::Deserted);
+                child.kill_group();
+            }
         }
     }
 }

@@ -161,7 +161,9 @@ impl Processes {
             incarnation.signal(SignalReason::Stopping);
             incarnation.on_never_spawned(None);
         } else {
-            self.shared.wake().within(if doomed.is_some() { Duration::ZERO } else { delay });
+            // Looked at only now: who signals it from here on wakes the monitor after it was told of this.
+            let delay = if incarnation.is_signalled() { Duration::ZERO } else { delay };
+            self.shared.wake().within(delay);
         }
     }
 
@@ -193,7 +195,7 @@ impl Processes {
     }
 
     /// The current thread, which is one of `owner`'s, waits, and looks after the rings meanwhile. `false`: somebody else
-    /// does.
+    /// does, or the pool stops.
     pub(crate) fn wait_for(&self, owner: &dyn Owner, wish: &Wish<'_>) -> bool {
         let gather = |links: &[_], partly, seen| self.shared.gather_for(owner, links, partly, seen);
         self.shared.collector.as_ref().is_some_and(|collector| collector.wait_for(wish, &gather))

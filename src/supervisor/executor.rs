@@ -228,7 +228,7 @@ impl Executor {
         }
     }
 
-    /// The current thread waits, and looks after the rings meanwhile. `false`: somebody else does.
+    /// The current thread waits, and looks after the rings meanwhile. `false`: somebody else does, or the pool stops.
     pub(crate) fn wait_for(&self, owner: &dyn Owner, wish: &Wish<'_>) -> bool {
         self.pool().is_some_and(|pool| pool.wait_for(owner, wish))
     }

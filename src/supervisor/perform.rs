@@ -335,11 +335,11 @@ impl Shared {
             Ending::Finished => unreachable!("an outcome is no error"),
             Ending::Quarantined { .. } => unreachable!("a pack is not quarantined"),
             Ending::Crashed { .. } => TaskErrorKind::Crashed(self.crash(task, cell, history)),
-            Ending::TimedOut { at, limit } => {
-                let stack = at.and_then(|(worker, attempt)| {
+            Ending::TimedOut { worker, attempt, limit } => {
+                let stack = worker.and_then(|worker| {
                     self.executor.stack(worker, Ticket { task, attempt }, &cell.name.function)
                 });
-                TaskErrorKind::TimedOut { pool, pid: at.and(pid), ran, limit, stack }
+                TaskErrorKind::TimedOut { pool, pid: worker.and(pid), ran, limit, stack }
             }
             Ending::Cancelled { why: CancelReason::Requested } => TaskErrorKind::Cancelled,
             Ending::Cancelled { why: CancelReason::Stopped } => TaskErrorKind::Stopped,

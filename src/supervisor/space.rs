@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use crate::registry::panics;
 use crate::sync::{Mutex, wait_on};
+use crate::sys::fork::is_forked_child;
 
 /// Where submitters wait for a place in a bounded queue.
 #[derive(Default)]
@@ -90,6 +91,10 @@ impl Waiting {
     }
 
     fn register(&mut self, waker: &Waker) {
+        // There the attempt says so, and the lock may be held by a thread that is not.
+        if is_forked_child() {
+            return;
+        }
         // Wakers are foreign code: cloned before the lock is taken, and dropped after.
         let waker = waker.clone();
         let mut state = self.space.state.lock();
@@ -105,8 +110,12 @@ impl Waiting {
         drop(former);
     }
 
-    fn leave(&mut self) {
+    /// It does not wait any more.
+    pub(crate) fn leave(&mut self) {
         let Some(key) = self.key.take() else { return };
+        if is_forked_child() {
+            return;
+        }
         let left = self.space.state.lock().wakers.remove(&key);
         if left.is_some() {
             self.space.waiting.fetch_sub(1, Ordering::SeqCst);

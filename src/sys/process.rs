@@ -134,8 +134,8 @@ impl Child {
 
     /// Whether the kernel has begun to end the child because of a signal, one of whose threads is known to have ended. To
     /// be called before `reap` only.
-    pub(crate) fn dies_of_signal(&self) -> bool {
-        dies_of_signal(&self.stat())
+    pub(crate) fn signal_death(&self) -> SignalDeath {
+        signal_death(&self.stat())
     }
 
     /// `proc_pid_stat(5)`. Empty if it can't be read.
@@ -391,24 +391,36 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Whether a signal ends a process that is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SignalDeath {
+    No,
+    /// It ends the first thread, perhaps because another is about to run a new program in its place.
+    Possible,
+    Certain,
+}
+
 /// The flag of a thread that a signal ends (`PF_SIGNALED` in the kernel).
 const SIGNALED: u32 = 0x400;
 
-/// Whether the process that this is the `proc_pid_stat(5)` of is being ended by a signal.
-fn dies_of_signal(stat: &str) -> bool {
+/// Whether a signal ends the process that this is the `proc_pid_stat(5)` of.
+fn signal_death(stat: &str) -> SignalDeath {
     // After the name, which may have anything in it.
     let fields: Vec<&str> =
         stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
-    let flags = fields.get(6).and_then(|flags| flags.parse::<u32>().ok());
-    // `exit_code`, the last field. Both stand before the thread gives anything up (`get_signal` and `do_exit` in the
-    // kernel). The code is of the whole process, but only for those who might trace it; the flags are of the first thread.
-    let code = fields.last().and_then(|code| code.parse::<i32>().ok());
+    // `exit_code`, the last field. It stands before the thread gives anything up (`do_exit` in the kernel), and is zero for
+    // those who may not trace the process.
+    let code = fields.last().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default() & 0x7f;
     // Of a process that is stopped it is the signal which did that. None of these ends anything.
     let stops = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-    flags.is_some_and(|flags| flags & SIGNALED != 0)
-        || code
-            .map(|code| code & 0x7f)
-            .is_some_and(|signal| signal != 0 && !stops.contains(&signal))
+    let flags = fields.get(6).and_then(|flags| flags.parse::<u32>().ok()).unwrap_or_default();
+    if code != 0 && !stops.contains(&code) {
+        SignalDeath::Certain
+    } else if flags & SIGNALED != 0 {
+        SignalDeath::Possible
+    } else {
+        SignalDeath::No
+    }
 }
 
 #[cfg(test)]
@@ -423,23 +435,23 @@ mod tests {
         let (lifeline, _its_end) = crate::sys::descriptors::packet_sockets().expect("sockets");
         let child = Child::adopt(&mut command, Arc::new(lifeline));
         let child = child.expect("it is this process's");
-        assert!(!child.dies_of_signal(), "it sleeps");
+        assert_eq!(child.signal_death(), SignalDeath::No, "it sleeps");
         let send = |signal| rustix::process::kill_process(child.pid, signal).expect("it lives");
         send(Signal::STOP);
         while !child.stat().contains(") T ") {
             std::thread::yield_now();
         }
-        assert!(!child.dies_of_signal(), "it is stopped");
-        assert!(!dies_of_signal(""), "it can't be read");
+        assert_eq!(child.signal_death(), SignalDeath::No, "it is stopped");
+        assert_eq!(signal_death(""), SignalDeath::No, "it can't be read");
         send(Signal::KILL);
         while !child.stat().contains(") Z ") {
             std::thread::yield_now();
         }
-        assert!(child.dies_of_signal());
+        assert_eq!(child.signal_death(), SignalDeath::Certain);
         // What is seen by who may not trace it.
         let stat = child.stat();
         let (fields, _code) = stat.trim_end().rsplit_once(' ').expect("there are many");
-        assert!(dies_of_signal(&format!("{fields} 0\n")), "{stat}");
+        assert_eq!(signal_death(&format!("{fields} 0\n")), SignalDeath::Possible, "{stat}");
         command.wait().expect("it was killed");
     }
 }

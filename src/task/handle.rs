@@ -249,7 +249,8 @@ impl<T> TaskHandle<T> {
         self.owner.upgrade().filter(|_| self.end.pool() == Pool::Processes)
     }
 
-    /// Wait by looking after the rings through which the task ends. `false`: there are none, or somebody else does.
+    /// Wait by looking after the rings through which the task ends. `false`: there are none, they
+    /// are no more, or somebody else does.
     pub(crate) fn wait_looking(&self) -> bool {
         self.looking_owner()
             .is_some_and(|owner| self.end.is_done() || self.wish(None, |end| owner.wait_for(end)))

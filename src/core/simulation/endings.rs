@@ -26,7 +26,7 @@ impl Oracle {
             ending,
             Ending::Crashed { .. }
                 | Ending::Quarantined { .. }
-                | Ending::TimedOut { at: Some(_), .. }
+                | Ending::TimedOut { worker: Some(_), .. }
         );
         assert!(!ran || !prompt || known.begins > 0, "what never began did not crash or time out");
         let options = &known.options;
@@ -34,8 +34,8 @@ impl Oracle {
             Ending::Crashed { .. } => "Crashed".to_owned(),
             Ending::Quarantined { .. } => "Quarantined".to_owned(),
             Ending::TimedOut { limit: TimeLimit::Cpu, .. } => "Used up its CPU time".to_owned(),
-            Ending::TimedOut { at, .. } => {
-                format!("TimedOut, in a worker: {}", at.is_some())
+            Ending::TimedOut { worker, .. } => {
+                format!("TimedOut, in a worker: {}", worker.is_some())
             }
             other => format!("{other:?}"),
         };

@@ -62,32 +62,22 @@ impl<I: Iterator<Item = Call<T>> + Unpin, T> Stream for MapStream<I, T> {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         while this.slots.len() < this.window {
-            let full = match this.source.take(false) {
-                Taken::Submitted(handle) => {
-                    this.slots.push_back(Slot::Running(handle));
-                    continue;
-                }
-                Taken::Refused(error) => {
-                    this.slots.push_back(Slot::Refused(error));
-                    continue;
-                }
-                Taken::Full => true,
-                Taken::End => false,
-            };
-            if full && this.slots.is_empty() {
+            let mut taken = this.source.take(false);
+            if matches!(taken, Taken::Full) && this.slots.is_empty() {
                 let Self { source, waiting, .. } = this;
-                let taken = waiting.poll(context.waker(), || match source.take(false) {
+                let later = waiting.poll(context.waker(), || match source.take(false) {
                     Taken::Full => None,
                     taken => Some(taken),
                 });
-                match taken {
-                    None => return Poll::Pending,
-                    Some(Taken::Submitted(handle)) => this.slots.push_back(Slot::Running(handle)),
-                    Some(Taken::Refused(error)) => this.slots.push_back(Slot::Refused(error)),
-                    Some(Taken::Full | Taken::End) => {}
-                }
+                let Some(later) = later else { return Poll::Pending };
+                taken = later;
             }
-            break;
+            this.waiting.leave();
+            match taken {
+                Taken::Submitted(handle) => this.slots.push_back(Slot::Running(handle)),
+                Taken::Refused(error) => this.slots.push_back(Slot::Refused(error)),
+                Taken::Full | Taken::End => break,
+            }
         }
         match this.slots.pop_front() {
             None => Poll::Ready(None),

@@ -179,13 +179,10 @@ fn a_task_that_becomes_another_program(scene: &Scene) {
 fn a_task_that_becomes_a_program_that_stays(scene: &Scene) {
     let stranger = scene.builder().worker_program(env!("CARGO_BIN_EXE_stranger"));
     let pool = stranger.start().expect("it is a worker");
-    let call = Call::by_name("become_a_sleeper", serde_json::json!([]));
-    let error = pool
-        .submit(call)
-        .expect("it has that")
-        .wait()
-        .expect_err("its worker is no worker any more");
-    is_deserted(&error);
+    for how in ["become_a_sleeper", "become_a_sleeper_in_a_thread"] {
+        let task = pool.submit(Call::by_name(how, serde_json::json!([]))).expect("it has that");
+        is_deserted(&task.wait().expect_err("its worker is no worker any more"));
+    }
     let call = Call::by_name("double", serde_json::json!([21]));
     assert_eq!(
         pool.submit(call).expect("accepted").wait().expect("by another"),
