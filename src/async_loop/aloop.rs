@@ -20,7 +20,7 @@ use crate::registry::panics;
 use crate::say::say;
 use crate::supervisor::context::{self, Place};
 use crate::supervisor::shared::Shared;
-use crate::sync::{Mutex, wait_on};
+use crate::sync::{GiveUp, Mutex, wait_on};
 use crate::sys;
 use crate::task::call::Call;
 use crate::task::error::{SubmitError, TaskError};
@@ -106,6 +106,8 @@ struct State {
     seats: usize,
     /// That of its own thread.
     waker: Option<Waker>,
+    /// When what was cancelled is not waited for any more.
+    given_up: GiveUp,
 }
 
 impl AsyncLoop {
@@ -149,7 +151,12 @@ impl AsyncLoop {
             owner,
             runtime,
             own,
-            state: Mutex::new(State { phase: Phase::Open, seats: 0, waker: None }),
+            state: Mutex::new(State {
+                phase: Phase::Open,
+                seats: 0,
+                waker: None,
+                given_up: GiveUp::default(),
+            }),
             changed: Condvar::new(),
             jobs: Jobs::default(),
             thread: Mutex::new(None),
@@ -300,6 +307,10 @@ impl AsyncLoop {
             return;
         }
         state.phase = phase;
+        if phase == Phase::Cancelling {
+            state.given_up.after(Some(PATIENCE));
+            self.0.changed.notify_all();
+        }
         self.end_if_empty(state);
         say!(debug, target: "atasker::loops", name = self.0.name, ?phase, "stopping");
         self.0.jobs.close();
@@ -311,12 +322,13 @@ impl AsyncLoop {
         }
     }
 
-    /// Wait until nothing runs on it any more, at most so long.
+    /// Wait until nothing runs on it any more, at most so long, and no longer than is waited for what was cancelled.
     pub(crate) fn wait_ended(&self, timeout: Option<Duration>) -> bool {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.0.state.lock();
         while state.phase != Phase::Ended {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let own = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = own.into_iter().chain(state.given_up.left()).min();
             if left.is_some_and(|left| left.is_zero()) {
                 return false;
             }

@@ -66,7 +66,7 @@ impl<I> Code<I> {
             verdict.error = None;
         }
         if let Some(error) = &verdict.error
-            && (self.tell_error(error, run).is_break() || is_final(error))
+            && (self.tell_error(error, run).is_break() || is_final(error, shared))
         {
             verdict.flow = ControlFlow::Break(());
         }
@@ -86,9 +86,10 @@ impl<I> Code<I> {
     }
 }
 
-/// Whether every further run would fail in the same way, at once.
-fn is_final(error: &RunError) -> bool {
+/// Whether every further run would fail in the same way, at once: not if the pool only could not be started just now.
+fn is_final(error: &RunError, shared: &Weak<Shared>) -> bool {
     matches!(error, RunError::Refused(SubmitError::NoWorkers(_)))
+        && shared.upgrade().is_none_or(|shared| shared.executor.has_failed())
 }
 
 fn log_panic(what: &str, run: &Run, panicked: &Panicked) {

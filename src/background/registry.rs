@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::info::BackgroundWorkerInfo;
 use super::shell::Face;
-use crate::sync::{Mutex, wait_on};
+use crate::sync::{GiveUp, Mutex, wait_on};
 use crate::task::error::SubmitError;
 
 /// Taken before the lock of a worker, never within it.
@@ -24,6 +24,7 @@ struct State {
     known: BTreeMap<u64, Entry>,
     active: usize,
     closed: bool,
+    given_up: GiveUp,
 }
 
 struct Entry {
@@ -116,18 +117,16 @@ impl Registry {
         }
     }
 
-    /// Wait until none is active, at most `patience`. `false`: some are.
+    /// Wait until none is active, at most `patience`, and no longer than others who wait for it. `false`: some are.
     pub(crate) fn wait(&self, patience: Option<Duration>) -> bool {
-        let until = patience.and_then(|patience| Instant::now().checked_add(patience));
         let mut state = self.state.lock();
-        while state.active > 0 {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return false;
-            }
+        state.given_up.after(patience);
+        self.quiet.notify_all();
+        while state.active > 0 && !state.given_up.is_due() {
+            let left = state.given_up.left();
             state = wait_on(&self.quiet, state, left);
         }
-        true
+        state.active == 0
     }
 
     pub(crate) fn info(&self) -> Vec<BackgroundWorkerInfo> {

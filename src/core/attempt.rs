@@ -68,6 +68,7 @@ impl<P: Clone> Core<P> {
         match record.state {
             State::Detached => self.on_detached_finished(slot),
             State::AwaitingEnd if record.worker().is_none() => {
+                self.set_alarm(slot, Time::NEVER);
                 self.pool_mut(pool).admission.vacate();
                 self.retry(slot, RetryOn::Timeout, now, out);
             }

@@ -1,12 +1,18 @@
 //! Time passes: delays and backoffs end, tasks expire and time out, long waits are reported, aging lifts,
 //! stuck workers and heavy ones are looked for.
 
+use std::time::Duration;
+
 use super::effect::{Effect, Ending, PoolId, WarnLevel};
 use super::machine::{Core, Pool, Timer};
 use super::retry::UNKNOWN;
 use super::task::{Kill, Revoke, State};
 use crate::admission::{Time, WARN_LEVELS};
 use crate::task::options::{Priority, RetryOn, TimeLimit};
+
+/// What can't be killed has at least so much time to end, and as much as its timeout if that is more, before it is not
+/// retried any more.
+const GRACE_MIN: Duration = Duration::from_secs(1);
 
 const LEVELS: [WarnLevel; WARN_LEVELS] = [WarnLevel::Warning, WarnLevel::Critical];
 
@@ -79,17 +85,25 @@ impl<P: Clone> Core<P> {
             State::Running if self.may_retry(slot, RetryOn::Timeout) => {
                 self.give_up(slot, out);
                 self.end(slot, now);
+                let grace_ends = (now + self.tasks[slot].timeout).max(now + GRACE_MIN);
+                self.set_alarm(slot, grace_ends);
                 self.tasks[slot].state = State::AwaitingEnd;
             }
             State::Running => {
                 self.give_up(slot, out);
-                let attempt = self.tasks.ticket(slot).attempt;
-                let ending = Ending::TimedOut { worker: None, attempt, limit: TimeLimit::Timeout };
-                self.resolve_detached(slot, ending, now, out);
+                self.time_out_detached(slot, now, out);
             }
+            // It may never end, and the task with it.
+            State::AwaitingEnd => self.time_out_detached(slot, now, out),
             State::Begun => self.start_kill(slot, Kill::TimedOut(TimeLimit::Timeout), out),
             state => unreachable!("no alarm is set in {state:?}"),
         }
+    }
+
+    fn time_out_detached(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {
+        let attempt = self.tasks.ticket(slot).attempt;
+        let ending = Ending::TimedOut { worker: None, attempt, limit: TimeLimit::Timeout };
+        self.resolve_detached(slot, ending, now, out);
     }
 
     fn on_delay_ended(&mut self, slot: u32, now: Time, out: &mut Vec<Effect<P>>) {

@@ -89,6 +89,11 @@ impl<P: Clone> Core<P> {
                 .is_none_or(|it| it.state.is_dying()),
             _ => false,
         };
+        let is_waited_for = record.state == State::AwaitingEnd && record.worker().is_none();
+        assert!(
+            !is_waited_for || record.alarm != Time::NEVER,
+            "what may never end is not waited for for ever"
+        );
         assert!(
             !is_limited || record.alarm == record.limit_due(),
             "the alarm of what runs is the first of its limits"
@@ -299,6 +304,7 @@ fn may_have_alarm<P>(record: &Record<P>) -> bool {
     match record.state {
         State::Delayed | State::Running | State::Begun => true,
         State::Queued | State::Staged => record.attempts == 0,
+        State::AwaitingEnd => record.worker().is_none(),
         _ => false,
     }
 }

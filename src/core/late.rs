@@ -40,7 +40,8 @@ impl<P: Clone> Core<P> {
                     }
                     self.move_alarm(slot, lost);
                 }
-                // A retry, which waits as long as it takes, or a future that is to end.
+                State::AwaitingEnd => self.move_alarm(slot, lost),
+                // A retry, which waits as long as it takes.
                 _ if record.attempts > 0 => {}
                 State::Delayed => {
                     let late = now.since(record.queued_from.max(seen));

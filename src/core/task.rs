@@ -32,7 +32,8 @@ pub(super) enum State {
     Killing(Kill),
     /// Its worker is killed because of its memory. It ends as a crash once the worker is dead for certain.
     Crashing,
-    /// It timed out and is to be retried once the attempt has ended for certain.
+    /// It timed out and is to be retried once the attempt has ended for certain. Alarm, without a worker: the end of the
+    /// time that it has for that.
     AwaitingEnd,
     /// It is resolved, but its closure or future has not ended and holds the slot.
     Detached,

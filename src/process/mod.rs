@@ -38,6 +38,7 @@ pub(crate) use memory_kills::MemoryKill;
 pub(crate) use processes::{Owner, Processes};
 pub(crate) use protocol::ProcessLimits;
 pub(crate) use sources::Source;
+pub(crate) use threads::is_own_thread;
 pub(crate) use worker_log::number_of as log_level_number;
 
 #[cfg(test)]

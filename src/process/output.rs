@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::config::{Output, OutputLine, OutputStream};
 use super::threads::Threads;
@@ -167,14 +168,14 @@ impl Outputs {
             (0..readings.len()).filter(|index| !readings[*index].ended).collect();
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.bell.as_fd()];
         fds.extend(open.iter().map(|index| readings[*index].pipe.fd.as_fd()));
-        match wait_readable(&fds, None) {
-            Ok(ready) => {
-                let readable = open.iter().zip(&ready[1..]).filter(|(_, ready)| **ready);
-                (ready[0], readable.map(|(index, _)| *index).collect())
-            }
-            // Out of memory in the kernel. Looking at everything is slow and right.
-            Err(_) => (true, open),
-        }
+        let Ok(ready) = wait_readable(&fds, None) else {
+            // The kernel has no memory for the list, or the limit on descriptors is below its length by now. Looking at
+            // everything is slow and right.
+            std::thread::sleep(Duration::from_millis(10));
+            return (true, open);
+        };
+        let readable = open.iter().zip(&ready[1..]).filter(|(_, ready)| **ready);
+        (ready[0], readable.map(|(index, _)| *index).collect())
     }
 
     /// Whether the pipe is done with.

@@ -15,7 +15,7 @@ use super::output::Outputs;
 use super::roster::Roster;
 use super::sources::{EndedRing, RingEnd, Rings, Source};
 use super::spawn::Ring;
-use super::threads::Threads;
+use super::threads::{Threads, is_own_thread};
 use super::wake::Wake;
 use super::worker_log::WorkerLog;
 use crate::core::SignalReason;
@@ -263,7 +263,7 @@ impl Processes {
     pub(crate) fn shut_down(&self) {
         self.shared.commands.lock().stopping = true;
         self.shared.wake().now();
-        if !Threads::is_one() {
+        if !is_own_thread() {
             self.shared.threads.wait_for_all(SHUT_DOWN_MAX);
         }
     }

@@ -37,11 +37,6 @@ impl Threads {
         Ok(())
     }
 
-    /// Whether the caller is itself a thread that the pool waits for.
-    pub(super) fn is_one() -> bool {
-        OF_A_POOL.get()
-    }
-
     /// Wait until all have ended, or until the time is up.
     pub(super) fn wait_for_all(&self, at_most: Duration) {
         let until = Instant::now() + at_most;
@@ -63,4 +58,9 @@ impl Drop for Counted {
         *self.0.live.lock() -= 1;
         self.0.one_ended.notify_all();
     }
+}
+
+/// Whether the caller is itself a thread that a pool waits for.
+pub(crate) fn is_own_thread() -> bool {
+    OF_A_POOL.get()
 }

@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context::{self, Context};
 use crate::registry::panics;
 use crate::say::say;
-use crate::sync::{Mutex, wait_on};
+use crate::sync::{GiveUp, Mutex, wait_on};
 use crate::task::cell::Callback;
 
 /// Runs callbacks one after another, on a thread that is started by the first.
@@ -29,6 +29,7 @@ struct State {
     started: bool,
     stopping: bool,
     ended: bool,
+    given_up: GiveUp,
 }
 
 impl Callbacks {
@@ -57,24 +58,32 @@ impl Callbacks {
             say!(error, target: "atasker::supervisor", %error, "no thread for callbacks");
             self.shared.state.lock().started = false;
             self.run_all_here();
+            self.end_without_thread();
         }
     }
 
-    /// Run what is queued, then end the thread; wait for that at most `timeout`, if there is any.
+    /// Run what is queued, then end the thread; wait for that at most `timeout`, if there is any, and no longer than others
+    /// who wait for it.
     pub(crate) fn stop(&self, timeout: Option<Duration>) {
         let mut state = self.shared.state.lock();
         state.stopping = true;
         if !state.started {
             state.ended = true;
         }
+        state.given_up.after(timeout);
         self.shared.changed.notify_all();
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        while !state.ended && !context::is_callback() {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return;
-            }
+        while !state.ended && !state.given_up.is_due() && !context::is_callback() {
+            let left = state.given_up.left();
             state = wait_on(&self.shared.changed, state, left);
+        }
+    }
+
+    /// Somebody may have begun to stop, and waits for the thread that could not be had.
+    fn end_without_thread(&self) {
+        let mut state = self.shared.state.lock();
+        if state.stopping && !state.started && state.queue.is_empty() {
+            state.ended = true;
+            self.shared.changed.notify_all();
         }
     }
 

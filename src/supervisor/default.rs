@@ -1,23 +1,47 @@
 //! The supervisor that every program has without asking.
 
-use std::sync::OnceLock;
+use std::sync::{Condvar, OnceLock};
+use std::thread::ThreadId;
 
 use super::Supervisor;
 use super::builder::SupervisorBuilder;
 use super::error::StartError;
 use super::stop::Stop;
-use crate::sync::Mutex;
+use crate::process::is_own_thread;
+use crate::sync::{Mutex, wait_on};
 
 static DEFAULT: OnceLock<Supervisor> = OnceLock::new();
-/// Set until the default supervisor starts; also the lock under which it does.
-static SETTINGS: Mutex<Option<SupervisorBuilder>> = Mutex::new(None);
+static START: Mutex<Start> = Mutex::new(Start { settings: None, by: None });
+static STARTED: Condvar = Condvar::new();
+
+/// The start of the default supervisor. It logs, and so runs code of the user's: not under the lock.
+struct Start {
+    settings: Option<SupervisorBuilder>,
+    /// Who is just starting it.
+    by: Option<ThreadId>,
+}
+
+/// A thread starts it. It is done with that, whichever way, when this is dropped.
+struct Starting;
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let mut start = START.lock();
+        start.by = None;
+        if DEFAULT.get().is_some() {
+            start.settings = None;
+        }
+        STARTED.notify_all();
+    }
+}
 
 /// The default supervisor, started by the first call.
 ///
 /// `#[atasker::main]` stops it when `main` returns; a program without it stops it itself.
 ///
 /// # Errors
-/// As [`SupervisorBuilder::start`]. A later call tries again, as [`configure`]d.
+/// As [`SupervisorBuilder::start`]. A later call tries again, as [`configure`]d. [`StartError::Config`] within its own start:
+/// from a subscriber to what that logs.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,19 +53,32 @@ pub fn supervisor() -> Result<&'static Supervisor, StartError> {
     if let Some(supervisor) = DEFAULT.get() {
         return Ok(supervisor);
     }
-    let mut settings = SETTINGS.lock();
+    let me = std::thread::current().id();
+    let mut start = START.lock();
+    while let Some(by) = start.by {
+        // Its start would wait for the answer.
+        if by == me || is_own_thread() {
+            let text =
+                "the default supervisor is just starting, and what it logs meanwhile can't use it";
+            return Err(StartError::Config(text.to_owned()));
+        }
+        start = wait_on(&STARTED, start, None);
+    }
     if let Some(supervisor) = DEFAULT.get() {
         return Ok(supervisor);
     }
-    let supervisor = settings.clone().unwrap_or_default().start()?;
-    *settings = None;
+    start.by = Some(me);
+    let settings = start.settings.clone().unwrap_or_default();
+    drop(start);
+    let _starting = Starting;
+    let supervisor = settings.start()?;
     Ok(DEFAULT.get_or_init(|| supervisor))
 }
 
 /// Set how the default supervisor will be started.
 ///
 /// # Errors
-/// [`StartError::Config`] if it has been started already.
+/// [`StartError::Config`] if it has been started already, or is just starting.
 ///
 /// ```
 /// use atasker::{Limits, Supervisor};
@@ -51,12 +88,12 @@ pub fn supervisor() -> Result<&'static Supervisor, StartError> {
 /// # Ok(()) }
 /// ```
 pub fn configure(settings: SupervisorBuilder) -> Result<(), StartError> {
-    let mut slot = SETTINGS.lock();
-    if DEFAULT.get().is_some() {
+    let mut start = START.lock();
+    if start.by.is_some() || DEFAULT.get().is_some() {
         let text = "the default supervisor already runs; configure it before its first use";
         return Err(StartError::Config(text.to_owned()));
     }
-    *slot = Some(settings);
+    start.settings = Some(settings);
     Ok(())
 }
 

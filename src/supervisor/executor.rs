@@ -353,6 +353,11 @@ impl Executor {
         }
     }
 
+    /// Whether no worker starts any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self, Self::Workers(workers) if workers.state.lock().failed)
+    }
+
     /// Why no worker starts any more.
     pub(crate) fn failure_reason(&self) -> String {
         let Self::Workers(workers) = self else {

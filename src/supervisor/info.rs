@@ -14,7 +14,7 @@ use crate::blackbox::Stack;
 use crate::core::{self, Cancel, PoolId, TaskState, Time};
 use crate::registry::{self, Catalogue, FunctionInfo};
 use crate::say::say;
-use crate::sys;
+use crate::sys::fork::is_forked_child;
 use crate::task::cell::TaskCell;
 use crate::task::error::SubmitError;
 use crate::task::id::{TaskId, Ticket, WorkerId};
@@ -350,7 +350,7 @@ impl Shared {
     }
 
     pub(crate) fn cancel_by_key(&self, key: TaskKey<'_>) -> bool {
-        !sys::fork::is_forked_child() && self.id_of(key).is_some_and(|task| self.cancel_task(task))
+        !is_forked_child() && self.id_of(key).is_some_and(|task| self.cancel_task(task))
     }
 
     fn id_of(&self, key: TaskKey<'_>) -> Option<TaskId> {
@@ -406,12 +406,15 @@ impl Shared {
     }
 
     pub(crate) fn functions(&self) -> Result<Functions, SubmitError> {
-        let Some(this) = self.this.upgrade() else {
+        if is_forked_child() {
+            return Err(SubmitError::Forked);
+        }
+        let this = self.this.upgrade().filter(|this| !this.is_stopping());
+        let Some(this) = this else {
             return Err(SubmitError::Stopped);
         };
         if matches!(&self.executor, Executor::Workers(_)) {
-            let start = self.executor.start(&this);
-            start.map_err(|error| SubmitError::NoWorkers(Arc::new(error)))?;
+            self.executor.start(&this).map_err(|error| self.refusal(error))?;
         }
         Ok(Functions(match self.executor.catalogue() {
             Some(catalogue) => Catalogue::functions(catalogue).to_vec(),

@@ -1,14 +1,14 @@
 //! Schedulers of the user's own, which a supervisor starts and stops with itself.
 
 use std::sync::{Arc, Condvar};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::context::{self, Context, Place};
 use super::shared::Shared;
 use super::stop::Stop;
 use crate::registry::panics;
 use crate::say::say;
-use crate::sync::{Mutex, wait_on};
+use crate::sync::{GiveUp, Mutex, wait_on};
 use crate::task::failure::{TaskFailure, TaskResult};
 
 /// Something of your own that makes tasks, by a clock or on whatever occasion, and that is to begin and end with a
@@ -131,7 +131,7 @@ struct State {
     /// How many are being stopped.
     ending: usize,
     /// When nobody waits for these any more.
-    given_up: Option<Instant>,
+    given_up: GiveUp,
 }
 
 struct Registered {
@@ -227,13 +227,11 @@ impl Schedulers {
     /// Wait until all have stopped, at most for `patience`. Whoever waits already waits no longer than that, either.
     fn wait(&self, patience: Option<Duration>) {
         let mut state = self.state.lock();
-        if let Some(until) = patience.and_then(|patience| Instant::now().checked_add(patience)) {
-            state.given_up = Some(state.given_up.map_or(until, |earlier| earlier.min(until)));
-            self.changed.notify_all();
-        }
+        state.given_up.after(patience);
+        self.changed.notify_all();
         while state.ending > 0 {
-            let left = state.given_up.map(|until| until.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
+            let left = state.given_up.left();
+            if state.given_up.is_due() {
                 let schedulers = state.ending;
                 drop(state);
                 say!(warn, target: "atasker::supervisor", schedulers,

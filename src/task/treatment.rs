@@ -20,7 +20,9 @@ impl<T> Call<T> {
     /// and more is noticed. Time in which the worker process alone was stopped does.
     ///
     /// In a worker process the worker is killed then. On a loop the future is dropped at its next await. A thread
-    /// can't be killed: there the handle is resolved, and the closure goes on, holding its place.
+    /// can't be killed: there the handle is resolved, and the closure goes on, holding its place. If the task is to be
+    /// retried, its next attempt begins when the closure has returned or the future is dropped. What takes as long again
+    /// to do that, and more than a second, is not retried any more, and the handle is resolved.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.wanted().timeout = Some(timeout);
         self

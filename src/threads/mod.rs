@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
 use crate::say::say;
-use crate::sync::{Mutex, wait_on};
+use crate::sync::{GiveUp, Mutex, wait_on};
 
 /// How long a thread above the minimum stays idle before it retires.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -37,6 +37,7 @@ struct State<J> {
     idle: usize,
     min: usize,
     stopping: bool,
+    given_up: GiveUp,
     keep_alive: Duration,
 }
 
@@ -53,6 +54,7 @@ impl<J: Send + 'static> ThreadPool<J> {
             idle: 0,
             min,
             stopping: false,
+            given_up: GiveUp::default(),
             keep_alive: KEEP_ALIVE,
         };
         let shared = Arc::new(Shared {
@@ -123,19 +125,16 @@ impl<J: Send + 'static> ThreadPool<J> {
     /// Let every thread end after what it is doing, and wait for that at most `timeout` (`None`: as long as
     /// it takes). `false`: some still run.
     pub(crate) fn stop(&self, timeout: Option<Duration>) -> bool {
-        let deadline = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
         let mut state = self.shared.state.lock();
         state.stopping = true;
+        state.given_up.after(timeout);
         self.shared.changed.notify_all();
-        while state.threads > 0 {
-            let left = deadline
-                .map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return false;
-            }
+        self.shared.empty.notify_all();
+        while state.threads > 0 && !state.given_up.is_due() {
+            let left = state.given_up.left();
             state = wait_on(&self.shared.empty, state, left);
         }
-        true
+        state.threads == 0
     }
 
     fn start_minimum(&self) {

@@ -258,6 +258,7 @@ fn in_forked_child(supervisor: &Supervisor, handles: &Vec<TaskHandle<()>>, wait:
     let child = unsafe { libc::fork() };
     if child == 0 {
         let refused = matches!(supervisor.submit(tasks::add::call(1, 2)), Err(SubmitError::Forked));
+        let refused = refused && matches!(supervisor.functions(), Err(SubmitError::Forked));
         let cancelled = handles[0].cancel();
         // SAFETY: the child uses and drops no others than these.
         let mut handles = unsafe { std::ptr::read(handles) };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use atasker::{Call, Limits, Stop, SubmitError, Supervisor, TaskErrorKind};
+use atasker::{BackgroundWorker, Call, Limits, Stop, SubmitError, Supervisor, TaskErrorKind};
 
 use crate::tasks;
 use crate::watch::{alone, eventually, is_alive, watched};
@@ -139,6 +139,50 @@ fn a_soft_stop_waits_for_every_callback() {
             supervisor.stop(stop);
             assert_eq!(receive.try_iter().count(), 4, "{stop:?}");
         }
+    });
+}
+
+/// Whoever drains would wait for what a harder stop has given up.
+#[test]
+fn a_soft_stop_returns_after_a_harder_one() {
+    watched(|| {
+        for hard in [Stop::KillNow, Stop::DrainFor(Duration::from_millis(30))] {
+            for what in ["a closure", "a callback", "a background run"] {
+                let supervisor = Arc::new(supervisor());
+                let (begins, begun) = mpsc::channel();
+                let (release, held) = mpsc::channel::<()>();
+                let hang = move || {
+                    begins.send(()).expect("somebody listens");
+                    let _never = held.recv();
+                };
+                match what {
+                    "a closure" => drop(supervisor.spawn_blocking(hang).expect("accepted")),
+                    "a callback" => {
+                        let task = supervisor.spawn_blocking(|| ()).expect("accepted");
+                        task.on_complete(move |_| hang());
+                    }
+                    _ => drop(BackgroundWorker::looping().run(move |_| hang()).start(&supervisor)),
+                }
+                begun.recv().expect("it begins");
+                let soft = Arc::clone(&supervisor);
+                let draining = std::thread::spawn(move || soft.stop(Stop::Drain));
+                // Mostly it waits by then.
+                std::thread::sleep(Duration::from_millis(20));
+                supervisor.stop(hard);
+                draining.join().expect("it returns");
+                drop(release);
+            }
+        }
+    });
+}
+
+#[test]
+fn functions_are_told_until_the_stop() {
+    watched(|| {
+        let supervisor = Supervisor::builder().start().expect("starts");
+        supervisor.stop(Stop::Drain);
+        assert!(matches!(supervisor.functions(), Err(SubmitError::Stopped)));
+        assert!(supervisor.info().workers.is_empty());
     });
 }
 

@@ -266,6 +266,29 @@ fn stops_during_a_storm_of_spawns_end_everything() {
     });
 }
 
+/// Its future never comes to an await.
+#[test]
+fn whoever_waits_for_a_loop_returns_after_it_was_cancelled() {
+    watched(|| {
+        let supervisor = start();
+        let devices = supervisor.create_loop("devices").expect("created");
+        let (begins, begun) = mpsc::channel();
+        let (release, held) = mpsc::channel::<()>();
+        let hanging = devices.spawn(async move {
+            begins.send(()).expect("somebody listens");
+            let _never = held.recv();
+        });
+        begun.recv().expect("it begins");
+        let soft = devices.clone();
+        let waiting = std::thread::spawn(move || soft.stop(LoopStop::Wait));
+        std::thread::sleep(Duration::from_millis(20));
+        devices.stop(LoopStop::Cancel);
+        waiting.join().expect("it returns");
+        drop(release);
+        drop(hanging);
+    });
+}
+
 #[test]
 fn dropping_a_supervisor_ends_its_loops() {
     alone("loop_ends::dropping_a_supervisor_ends_its_loops", || {

@@ -324,6 +324,57 @@ fn a_subscriber_that_asks_holds_up_nothing() {
     });
 }
 
+/// Asks for the default supervisor whenever it is told anything.
+struct Dependent;
+
+static ANSWERS: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+
+impl tracing::Subscriber for Dependent {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        thread_local!(static ASKS: Cell<bool> = const { Cell::new(false) });
+        if !ASKS.replace(true) {
+            let answer = atasker::supervisor().map(Supervisor::info).is_ok();
+            ANSWERS.lock().expect("nobody panics").push(answer);
+            ASKS.set(false);
+        }
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_subscriber_may_ask_for_the_supervisor_that_is_just_starting() {
+    alone("telling::a_subscriber_may_ask_for_the_supervisor_that_is_just_starting", || {
+        tracing::subscriber::set_global_default(Dependent).expect("the first");
+        atasker::configure(Supervisor::builder().processes(Limits::new(1))).expect("not used yet");
+        let others = [(); 3].map(|()| std::thread::spawn(|| atasker::supervisor().map(drop)));
+        let supervisor = atasker::supervisor().expect("starts");
+        for other in others {
+            other.join().expect("no panic").expect("it is the same");
+        }
+        let task = supervisor.submit(tasks::add::call(1, 2)).expect("accepted");
+        assert_eq!(task.wait().expect("it runs"), 3);
+        supervisor.stop(Stop::Drain);
+        let answers = ANSWERS.lock().expect("nobody panics");
+        assert!(answers.contains(&false), "what its start logs can't use it");
+        assert!(answers.contains(&true));
+    });
+}
+
 #[test]
 fn a_subscriber_that_panics_keeps_nothing_from_its_end() {
     alone("telling::a_subscriber_that_panics_keeps_nothing_from_its_end", || {

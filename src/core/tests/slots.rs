@@ -84,6 +84,24 @@ fn a_retry_of_a_timed_out_closure_waits_for_its_end() {
 }
 
 #[test]
+fn a_timed_out_closure_that_never_ends_is_not_waited_for_for_ever() {
+    let mut story = Story::slots(Limits::new(2));
+    let options = Options { timeout: Some(ms(3000)), ..retry(1, RetryOn::Timeout) };
+    let short = Options { timeout: Some(ms(5)), ..retry(1, RetryOn::Timeout) };
+    story.submit("a", options).submit("b", short).wait(ms(5)).is("ask b to end");
+    story.wait(ms(999)).is("").wait(ms(1)).is("b timed out");
+    story.wait(ms(1995)).is("ask a to end").wait(ms(2999)).is("").wait(ms(1)).is("a timed out");
+    assert_eq!(story.core.info(PoolId::Threads).detached, 2);
+    story.submit("c", Options::DEFAULT).done("b").is("run c").done("a").is("");
+    // One that has been retried, or cancelled, has no alarm left.
+    story.submit("d", short).wait(ms(5)).is("ask d to end").done("d");
+    story.is("d again after Timeout, run d").done("d").is("d finished");
+    story.submit("e", short).wait(ms(5)).is("ask e to end").cancel("e", Cancel::Resolved);
+    story.is("ask e to end, e cancelled (Requested)").wait(ms(9000)).is("").done("e").is("");
+    assert_eq!(story.core.next_deadline(), None);
+}
+
+#[test]
 fn retries_follow_the_policy() {
     let mut story = Story::slots(Limits::new(1));
     story.submit("a", retry(1, RetryOn::Error)).submit("b", Options::DEFAULT);

@@ -319,3 +319,37 @@ fn a_worker_whose_process_pool_has_given_up_stops() {
         assert!(receive.try_iter().any(|refused| refused));
     });
 }
+
+/// It starts with the first process task, and might be able to at the next.
+#[test]
+fn a_pool_that_can_not_be_started_just_now_does_not_end_the_worker() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("worker");
+        let supervisor =
+            atasker::Supervisor::builder().worker_program(&program).start().expect("starts");
+        let (tell, told) = mpsc::channel();
+        let errors = tell.clone();
+        let worker = BackgroundWorker::every(Duration::from_millis(5))
+            .run_process(
+                |_| Call::by_name("double", serde_json::json!([21])),
+                move |result: Result<serde_json::Value, _>, _| {
+                    let _ = tell.send(Ok(result.expect("it runs")));
+                },
+            )
+            .on_error(move |error, _| {
+                let _ = errors.send(Err(error.to_string()));
+                ControlFlow::Continue(())
+            })
+            .start(&supervisor)
+            .expect("it starts");
+        for _ in 0..3 {
+            let error = told.recv().expect("it goes on").expect_err("there is no such program");
+            assert!(error.contains("is it built"), "{error}");
+        }
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_stranger"), &program).expect("a link");
+        let value = told.iter().find_map(Result::ok).expect("it goes on");
+        assert_eq!(value, serde_json::json!(42));
+        worker.stop();
+    });
+}
