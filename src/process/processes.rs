@@ -378,6 +378,7 @@ impl Shared {
             Some(owner) => _ = owner.collect(true, &mut ended),
             None => ended.begun(&mut Vec::new()),
         }
+        ended.let_go();
         let fates = ended.into_fates();
         if let Some(collector) = &self.collector {
             collector.remove(link.worker());

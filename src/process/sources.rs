@@ -21,6 +21,9 @@ pub(crate) trait Source {
 
     /// When it was seen that there is something, if that is known.
     fn seen(&self) -> Option<Instant>;
+
+    /// Free what is not needed any more, which may take long. To be called without a lock.
+    fn let_go(&self);
 }
 
 /// What the rings of live workers have.
@@ -71,6 +74,10 @@ impl Source for Rings<'_> {
     fn seen(&self) -> Option<Instant> {
         self.seen
     }
+
+    fn let_go(&self) {
+        self.links.iter().filter(|link| link.has_discards()).for_each(|link| link.let_go());
+    }
 }
 
 /// Why nobody serves a ring any more.
@@ -116,5 +123,9 @@ impl Source for EndedRing<'_> {
 
     fn seen(&self) -> Option<Instant> {
         None
+    }
+
+    fn let_go(&self) {
+        self.link.let_go();
     }
 }

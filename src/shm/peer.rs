@@ -60,8 +60,9 @@ struct Standing {
     is_alive: AtomicBool,
 }
 
+/// What is noted of what a peer and this process have lent to each other.
 #[derive(Debug, Default)]
-struct Books {
+pub(crate) struct Books {
     /// The peer has the use of these.
     lent: BTreeMap<BufferId, Loan>,
     /// The peer has made these, and they are mapped here.
@@ -312,13 +313,14 @@ impl Peer {
         }
     }
 
-    /// The peer is dead for certain: it writes nothing any more, and has the use of nothing.
-    pub(crate) fn on_died(&self) {
+    /// The peer is dead for certain: it writes nothing any more, and has the use of nothing, once what this gives is dropped.
+    /// That may take long, and so is not done under a lock.
+    pub(crate) fn on_died(&self) -> Books {
         // Pairs with the load in `is_alive`: whoever sees that the peer is dead sees what was known before.
         self.0.standing.is_alive.store(false, Ordering::Release);
         let books = std::mem::take(&mut *self.0.books.lock());
         self.0.has_notices.store(false, Ordering::Relaxed);
-        drop(books);
+        books
     }
 
     fn end_loan(&self, id: BufferId) -> Option<Loan> {

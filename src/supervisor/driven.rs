@@ -187,6 +187,7 @@ impl Driven {
             Effect::Revoke { worker, ticket } => match self.link(worker) {
                 Some(link) => {
                     let revoked = link.revoke(ticket);
+                    note_discards(link, effects);
                     self.on_revoked(now, worker, ticket, revoked, told);
                 }
                 None => effects.kept.push(Effect::Revoke { worker, ticket }),
@@ -195,6 +196,7 @@ impl Driven {
             Effect::Kill { worker, ticket } => match self.link(worker) {
                 Some(link) => {
                     let kill = link.try_kill(ticket);
+                    note_discards(link, effects);
                     self.on_kill(now, worker, ticket, kill, told);
                 }
                 None => effects.kept.push(Effect::Kill { worker, ticket }),
@@ -418,6 +420,13 @@ impl Driven {
     /// What the ticket stands for, if it still does.
     pub(crate) fn cell(&self, ticket: Ticket) -> Option<Arc<TaskCell>> {
         self.core.task(ticket.task).map(|task| Arc::clone(task.payload))
+    }
+}
+
+/// What was taken back is freed after the lock was released.
+fn note_discards(link: &Arc<dyn Link>, effects: &mut Effects) {
+    if link.has_discards() {
+        effects.discards.push(Arc::clone(link));
     }
 }
 

@@ -103,6 +103,7 @@ impl Shared {
     }
 
     fn perform_rest(&self, effects: &mut Effects, arrived: &mut Arrivals, next: &mut Next) {
+        effects.discards.drain(..).for_each(|link| link.let_go());
         for (worker, ticket) in effects.staged.drain(..) {
             say!(
                 debug, target: "atasker::task", task = ticket.task.number(), worker = worker.0,

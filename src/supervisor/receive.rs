@@ -1,7 +1,7 @@
 //! Receiving from the rings: what they have is told to the core, a batch at a time.
 
 use std::sync::MutexGuard;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::info::Counters;
 use super::perform::{Arrivals, wake_workers};
@@ -106,7 +106,7 @@ impl Shared {
         source.committed(&mut desk.deliveries);
         let has_begun = source.has_begun();
         if !has_begun && let Some(call) = desk.take_only_call() {
-            self.deliver_call(call, source.seen(), guard);
+            self.deliver_call(call, source, guard);
             return true;
         }
         let mut arrivals = Arrivals::NONE;
@@ -142,18 +142,19 @@ impl Shared {
         desk.finished.clear();
         // The desk is free again before anything of the user's is woken.
         drop(guard);
+        source.let_go();
         self.perform_all(&mut effects, &mut arrivals, &mut Next::Unwanted);
         any
     }
 
     /// The same for a single call, for which somebody waits most likely.
-    fn deliver_call(&self, call: OfCall, seen: Option<Instant>, desk: MutexGuard<'_, Desk>) {
+    fn deliver_call(&self, call: OfCall, source: &dyn Source, desk: MutexGuard<'_, Desk>) {
         let OfCall { pid, ticket, frame, ran } = call;
         let Judged { finish, mut arrived } = judge(frame, || Some(pid));
         arrived.pid = Some(pid);
         let finished = Finished { ticket, finish, ran };
         let mut effects = Effects::default();
-        let ended = self.tell_seen(seen, &mut effects, |driven, now, told| {
+        let ended = self.tell_seen(source.seen(), &mut effects, |driven, now, told| {
             let ended = driven.on_returned(now, finished, told);
             if ended.is_none() {
                 driven.on_all_finished(now, &[finished], told);
@@ -161,6 +162,7 @@ impl Shared {
             ended
         });
         drop(desk);
+        source.let_go();
         wake_workers(&mut effects);
         let mut arrivals = Arrivals::NONE;
         match ended {

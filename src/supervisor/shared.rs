@@ -52,6 +52,8 @@ pub(crate) struct Effects {
     pub(crate) staged: Vec<(WorkerId, Ticket)>,
     /// Who is to be told of the ends of calls in packs.
     pub(crate) news: Vec<News>,
+    /// Who has something to free, see [`Link::let_go`].
+    pub(crate) discards: Vec<Arc<dyn Link>>,
     /// Something has left its queue.
     pub(crate) placed: bool,
     /// For how long nobody looked, though something was due.
@@ -65,6 +67,7 @@ impl Effects {
         !self.kept.is_empty()
             || !self.staged.is_empty()
             || !self.news.is_empty()
+            || !self.discards.is_empty()
             || self.suspended.is_some()
     }
 }

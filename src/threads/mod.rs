@@ -303,7 +303,8 @@ mod tests {
             let _released = held.recv();
         }));
         assert!(!pool.stop(Some(Duration::from_millis(1))));
+        assert!(!pool.stop(None), "nobody waits for it any more");
         drop(release);
-        assert!(pool.stop(None));
+        wait_for(|| pool.stop(None));
     }
 }

@@ -54,6 +54,14 @@ pub(crate) trait Link: Send + Sync {
 
     /// No more calls will come; the worker ends when it has run dry.
     fn retire(&self);
+
+    /// Whether anything waits to be freed, see [`let_go`](Self::let_go). A hint.
+    fn has_discards(&self) -> bool {
+        false
+    }
+
+    /// Free what was taken back. That takes as long as its size demands: to be called without a lock.
+    fn let_go(&self) {}
 }
 
 /// Where a link delivers to. Called from the transport's own threads, or from within a call to the link.

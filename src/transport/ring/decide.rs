@@ -120,6 +120,14 @@ impl Link for RingLink {
         self.segment().u32_at(RETIRED).store(1, Ordering::SeqCst);
         self.wake(false);
     }
+
+    fn has_discards(&self) -> bool {
+        self.has_discards()
+    }
+
+    fn let_go(&self) {
+        self.let_go();
+    }
 }
 
 impl RingLink {
@@ -137,7 +145,11 @@ impl RingLink {
 
     /// Take the whole entry back if nothing of it has begun.
     fn take_back(&self, state: &mut Ring, ticket: Ticket) -> Revoke {
-        if state.take_pending(ticket) || state.take_unheard(ticket) {
+        if let Some(call) = state.take_pending(ticket) {
+            self.discard_calls(&mut state.discards, [call]);
+            return Revoke::Revoked;
+        }
+        if state.take_unheard(ticket) {
             return Revoke::Revoked;
         }
         let tail = state.records.tail();

@@ -22,7 +22,7 @@ impl RingLink {
     ) -> Result<(), CorruptRing> {
         loop {
             let head = Entry::at(state.records.head());
-            let Ring { records, inbox, lent, .. } = &mut *state;
+            let Ring { records, inbox, lent, discards, .. } = &mut *state;
             let Some(record) = records.front_mut() else { return Ok(()) };
             let word = check_word(word::look(self.word(head.word())), record)?;
             if !word.is_done() {
@@ -39,7 +39,11 @@ impl RingLink {
                 }
                 State::Killed => return Err(corrupt("an outcome after its kill was won", record)),
             }
-            extended::pop_front(records, lent);
+            // The worker is through with it.
+            if let Some(lent) = extended::take_front(records, lent) {
+                self.discard_lent(discards, lent);
+            }
+            records.pop_front();
         }
     }
 

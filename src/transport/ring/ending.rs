@@ -9,7 +9,6 @@ use super::records::State;
 use super::sleep::Listener;
 use super::word::{self, Taken};
 use crate::sys::death_mark;
-use crate::task::id::Ticket;
 use crate::transport::{Delivery, Fate};
 
 /// What is known of the end of the thread that serves a ring.
@@ -72,8 +71,8 @@ impl RingLink {
         // What it had committed before a lie counts; a lie now costs what is behind it.
         let _lie = self.drain_locked(state, true, deliveries);
         state.over = true;
-        let unheard: Vec<Ticket> = state.pending.drain(..).map(|call| call.ticket).collect();
-        state.unheard.extend(unheard);
+        state.unheard.extend(state.pending.iter().map(|call| call.ticket));
+        self.discard_calls(&mut state.discards, state.pending.drain(..));
         self.outstanding.store(0, Ordering::Relaxed);
         let mut believed = !state.corrupt;
         let (mut fates, mut untouched) = (Vec::new(), Vec::new());
@@ -113,12 +112,15 @@ impl RingLink {
     }
 
     /// The worker is dead for certain: what [`close`](Self::close) does, unless it was closed before, and nothing that
-    /// was lent to it is used by it any more.
+    /// was lent to it is used by it any more. To be followed by [`let_go`](Self::let_go).
     pub(crate) fn on_worker_died(&self, deliveries: &mut Vec<Delivery>) -> Option<Vec<Fate>> {
         let fates = self.close(deliveries);
-        self.lock().lent.clear();
         // After all that it had committed was read.
-        self.parcels().peer().on_died();
+        let books = self.parcels().peer().on_died();
+        let mut state = self.lock();
+        self.discard_all_lent(&mut state);
+        self.discard_books(&mut state, books);
+        drop(state);
         fates
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::layout::{ANSWERING, CALLING, Form};
-use super::link::{Ring, RingLink};
+use super::link::{Lent, Ring, RingLink};
 use super::parcels::{Fault, HEADER_BYTES_USUAL, Header, Inbox, Taken, is_crowded, is_gone};
 use super::pending::{Need, OwnedCall, take_wish};
 use super::records::Records;
 use crate::codec::Bytes;
 use crate::codec::encoded::{Encoded, fetch};
-use crate::shm::attachment::Parcel;
+use crate::shm::attachment::{Attachment, Parcel};
 use crate::sys::descriptors::IfNotReady;
 use crate::task::id::Ticket;
 use crate::transport::frame::{CallFrame, Outcome};
@@ -121,6 +121,7 @@ impl RingLink {
     pub(super) fn take_back_lent(&self, state: &mut Ring, position: u64) {
         if let Some(lent) = state.lent.remove(&position) {
             self.parcels().take_back(&lent);
+            self.discard_lent(&mut state.discards, lent);
         }
     }
 
@@ -263,11 +264,8 @@ impl RingLink {
     }
 }
 
-/// The worker is through with the oldest entry.
+/// What was lent with the oldest entry.
 #[inline]
-pub(super) fn pop_front(records: &mut Records, lent: &mut super::link::Lent) {
-    if !lent.is_empty() {
-        lent.remove(&records.head());
-    }
-    records.pop_front();
+pub(super) fn take_front(records: &Records, lent: &mut Lent) -> Option<Vec<Attachment>> {
+    if lent.is_empty() { None } else { lent.remove(&records.head()) }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, MutexGuard, Weak};
 use super::bell;
 use super::collector::Collector;
 use super::copying::{Copying, Helper};
+use super::discards::Discards;
 use super::ending::Loss;
 use super::layout::{self, AREA_BYTES, ARGUMENTS_INLINE, ASLEEP, Entry, Form, Head, LISTENING};
 use super::parcels::{Inbox, Parcels};
@@ -47,6 +48,8 @@ pub(crate) struct RingLink {
     pub(super) is_deaf: AtomicBool,
     /// A call waits for a parcel that nobody makes yet.
     pub(super) is_wanting: AtomicBool,
+    /// Something can be freed.
+    pub(super) has_discards: AtomicBool,
     pub(super) loss: Loss,
 }
 
@@ -66,6 +69,7 @@ pub(super) struct Ring {
     pub(super) over: bool,
     /// Given to it too late for the worker to hear of: certainly never begun.
     pub(super) unheard: Vec<Ticket>,
+    pub(super) discards: Discards,
 }
 
 /// By position.
@@ -101,6 +105,7 @@ impl RingLink {
                 corrupt: false,
                 over: false,
                 unheard: Vec::new(),
+                discards: Discards::default(),
             }),
             outstanding: AtomicUsize::new(0),
             head_word: AtomicUsize::new(Entry::at(0).word()),
@@ -108,6 +113,7 @@ impl RingLink {
             is_busy: AtomicBool::new(false),
             is_deaf: AtomicBool::new(false),
             is_wanting: AtomicBool::new(false),
+            has_discards: AtomicBool::new(false),
             loss: Loss::default(),
         });
         let weak = Arc::downgrade(&link);
@@ -385,10 +391,9 @@ impl Ring {
         at.map(|at| self.unheard.swap_remove(at)).is_some()
     }
 
-    /// Forget a call that waits for a place.
-    pub(super) fn take_pending(&mut self, ticket: Ticket) -> bool {
-        let before = self.pending.len();
-        self.pending.retain(|call| call.ticket != ticket);
-        self.pending.len() < before
+    /// Take out a call that waits for a place.
+    pub(super) fn take_pending(&mut self, ticket: Ticket) -> Option<OwnedCall> {
+        let at = self.pending.iter().position(|call| call.ticket == ticket)?;
+        self.pending.remove(at)
     }
 }

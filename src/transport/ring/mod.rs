@@ -5,7 +5,7 @@
 //! (what the coordinator knows itself), `link`, `decide` and `deliver` (the coordinator's end), `outcomes`,
 //! `worker_end` and `announce` (the worker's end), `patience` (waiting), `role` (who looks after the rings), `view`
 //! (which there are) and `collector` (looking after them). Buffers and what is too large for a ring: PARCELS.md,
-//! `parcels` (both ends), `pending`, `extended` and `copying` (the coordinator's), `worker_parcels`.
+//! `parcels` (both ends), `pending`, `extended`, `copying` and `discards` (the coordinator's), `worker_parcels`.
 
 mod announce;
 mod bell;
@@ -13,6 +13,7 @@ mod collector;
 mod copying;
 mod decide;
 mod deliver;
+mod discards;
 mod ending;
 mod extended;
 #[cfg(any(test, fuzzing))]

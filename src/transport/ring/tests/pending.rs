@@ -110,3 +110,47 @@ fn long_arguments_are_copied_by_another_thread() {
         drop(there);
     });
 }
+
+/// Locks are held around what takes it back, and memory of any size takes long to free.
+#[test]
+fn what_is_not_needed_any_more_is_kept_until_it_may_be_freed() {
+    let arguments = Arc::new(Bytes::from(vec![7; 5 << 20]));
+    let stage = |link: &RingLink, patient| {
+        let frame = CallFrame { shared: Some(&arguments), ..single(&arguments) };
+        let _asleep = link.stage(ticket(1), frame);
+        link.wake(patient);
+        assert!(!link.has_discards());
+    };
+    let lets_go = |link: &RingLink| {
+        let kept = link.has_discards();
+        link.let_go();
+        kept && !link.has_discards() && Arc::strong_count(&arguments) == 1
+    };
+    watched(|| {
+        let (here, _there) = mappings();
+        let link = link_with(here, Helper::new(|_| true));
+        stage(&link, false);
+        assert_eq!(link.revoke(ticket(1)), Revoke::Revoked);
+        assert!(Arc::strong_count(&arguments) > 1 && lets_go(&link), "before it was copied");
+        let (here, _there) = mappings();
+        let link = link_of(here);
+        stage(&link, true);
+        assert_eq!(link.revoke(ticket(1)), Revoke::Revoked);
+        assert!(lets_go(&link), "taken back");
+        for dies in [false, true] {
+            let (here, there) = mappings();
+            let link = link_of(here);
+            let worker = Worker::start(there, if dies { 0 } else { 1 });
+            stage(&link, true);
+            if dies {
+                worker.abandon(1);
+                let fates = link.on_worker_died(&mut Vec::new()).expect("not before");
+                assert_eq!(fates.len(), 1);
+            } else {
+                drain_until(&link, 1);
+                worker.finish(&link);
+            }
+            assert!(lets_go(&link), "used, and the worker has died: {dies}");
+        }
+    });
+}

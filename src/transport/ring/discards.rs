@@ -1,0 +1,65 @@
+//! What a ring does not need any more: memory of a size that users choose, which may take long to free. That is not done under
+//! its lock, nor under those that are held around it.
+
+use std::sync::atomic::Ordering;
+
+use super::link::{Ring, RingLink};
+use super::pending::OwnedCall;
+use crate::shm::attachment::Attachment;
+use crate::shm::peer::Books;
+
+#[derive(Debug, Default)]
+pub(super) struct Discards {
+    lent: Vec<Vec<Attachment>>,
+    calls: Vec<OwnedCall>,
+    /// What a dead worker had the use of.
+    books: Option<Books>,
+}
+
+impl RingLink {
+    /// Whether there is something for [`let_go`](Self::let_go). A hint.
+    #[inline]
+    pub(crate) fn has_discards(&self) -> bool {
+        self.has_discards.load(Ordering::Relaxed)
+    }
+
+    /// Free what is not needed any more. To be called without a lock.
+    #[cold]
+    pub(crate) fn let_go(&self) {
+        let discards = {
+            let mut state = self.lock();
+            self.has_discards.store(false, Ordering::Relaxed);
+            std::mem::take(&mut state.discards)
+        };
+        drop(discards);
+    }
+
+    pub(super) fn discard_lent(&self, discards: &mut Discards, lent: Vec<Attachment>) {
+        discards.lent.push(lent);
+        self.note_discards();
+    }
+
+    pub(super) fn discard_all_lent(&self, state: &mut Ring) {
+        let lent = std::mem::take(&mut state.lent);
+        state.discards.lent.extend(lent.into_values());
+        self.note_discards();
+    }
+
+    pub(super) fn discard_calls(
+        &self,
+        discards: &mut Discards,
+        calls: impl IntoIterator<Item = OwnedCall>,
+    ) {
+        discards.calls.extend(calls);
+        self.note_discards();
+    }
+
+    pub(super) fn discard_books(&self, state: &mut Ring, books: Books) {
+        state.discards.books = Some(books);
+        self.note_discards();
+    }
+
+    fn note_discards(&self) {
+        self.has_discards.store(true, Ordering::Relaxed);
+    }
+}
