@@ -140,7 +140,7 @@ fn what_is_not_needed_any_more_is_kept_until_it_may_be_freed() {
         for dies in [false, true] {
             let (here, there) = mappings();
             let link = link_of(here);
-            let worker = Worker::start(there, if dies { 0 } else { 1 });
+            let worker = Worker::start(there, usize::from(!dies));
             stage(&link, true);
             if dies {
                 worker.abandon(1);
