@@ -68,25 +68,21 @@ pub(crate) fn wait_on<'a, T>(
     }
 }
 
-/// When those who wait for something give up. The least patient decides for all.
+/// When all who wait for something give up, however long they would have waited themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GiveUp(Option<Instant>);
 
 impl GiveUp {
-    /// Nobody is to wait for longer than this from now on, which those who wait already have to be notified of. `None`:
-    /// as far as it goes by this one, for ever.
-    pub(crate) fn after(&mut self, timeout: Option<Duration>) {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    /// Nobody is to wait for longer than this from now on, which those who wait already have to be notified of.
+    pub(crate) fn after(&mut self, timeout: Duration) {
+        let until = Instant::now().checked_add(timeout);
         self.0 = self.0.into_iter().chain(until).min();
     }
 
-    /// For how long to wait on. `None`: for ever.
-    pub(crate) fn left(self) -> Option<Duration> {
-        self.0.map(|until| until.saturating_duration_since(Instant::now()))
-    }
-
-    pub(crate) fn is_due(self) -> bool {
-        self.left().is_some_and(|left| left.is_zero())
+    /// For how long one is to wait on who has time until `own`. `None`: for ever. Zero: no more.
+    pub(crate) fn left(self, own: Option<Instant>) -> Option<Duration> {
+        let until = self.0.into_iter().chain(own).min();
+        until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 }
 

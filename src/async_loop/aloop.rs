@@ -94,7 +94,7 @@ struct Inner {
     /// The thread that runs it, if it has one of its own.
     own: Option<ThreadId>,
     state: Mutex<State>,
-    /// It has ended.
+    /// It has ended, or those who wait for that are to give up.
     changed: Condvar,
     jobs: Jobs,
     /// Its own thread, until somebody joins it.
@@ -308,7 +308,7 @@ impl AsyncLoop {
         }
         state.phase = phase;
         if phase == Phase::Cancelling {
-            state.given_up.after(Some(PATIENCE));
+            state.given_up.after(PATIENCE);
             self.0.changed.notify_all();
         }
         self.end_if_empty(state);
@@ -327,8 +327,7 @@ impl AsyncLoop {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.0.state.lock();
         while state.phase != Phase::Ended {
-            let own = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let left = own.into_iter().chain(state.given_up.left()).min();
+            let left = state.given_up.left(deadline);
             if left.is_some_and(|left| left.is_zero()) {
                 return false;
             }

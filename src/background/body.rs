@@ -88,8 +88,12 @@ impl<I> Code<I> {
 
 /// Whether every further run would fail in the same way, at once: not if the pool only could not be started just now.
 fn is_final(error: &RunError, shared: &Weak<Shared>) -> bool {
+    is_refused(error) && shared.upgrade().is_none_or(|shared| shared.executor.has_failed())
+}
+
+/// Whether there was no process pool to run it.
+pub(super) fn is_refused(error: &RunError) -> bool {
     matches!(error, RunError::Refused(SubmitError::NoWorkers(_)))
-        && shared.upgrade().is_none_or(|shared| shared.executor.has_failed())
 }
 
 fn log_panic(what: &str, run: &Run, panicked: &Panicked) {

@@ -5,6 +5,8 @@
 //! another, and leaves. At most one is current; whatever else still comes from earlier ones is recognised by its
 //! number and changes nothing.
 
+use std::time::Duration;
+
 use super::info::BackgroundStatus;
 use super::timing::{Ticks, Timing};
 use crate::admission::Time;
@@ -23,12 +25,16 @@ pub(crate) enum Kind {
     Interval(Timing),
 }
 
+/// How long runs wait for a process pool that can't be started.
+const REFUSED_BACKOFF: Backoff =
+    Backoff::exponential(Duration::from_millis(10), Duration::from_secs(1));
+
 /// What a background worker does after a run that failed: one that panicked, crashed, or returned an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
     /// It goes on. What it does unless said. But if a call is refused because the process pool has given up for good,
-    /// it stops.
+    /// it stops; and if the pool only can't be started just now, it goes on after a wait, of up to a second.
     #[default]
     GoOn,
     /// It stops.
@@ -79,6 +85,8 @@ pub(crate) struct Ended {
     /// It asked for no more.
     pub(crate) breaks: bool,
     pub(crate) failed: bool,
+    /// There was no process pool to run it, but there may be one later.
+    pub(crate) refused: bool,
     /// More waits in the queue.
     pub(crate) more: bool,
 }
@@ -332,7 +340,10 @@ impl Machine {
         }
         match self.stage {
             Stage::Turning { runs: true } => {
-                self.note_end(now, Ended { breaks: false, failed: true, more: true });
+                self.note_end(
+                    now,
+                    Ended { breaks: false, failed: true, refused: false, more: true },
+                );
             }
             Stage::Planned { .. } if self.greeted && !self.stopping => self.give_up_run(now),
             _ => {}
@@ -386,13 +397,16 @@ impl Machine {
         self.counts.errors += 1;
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         match self.on_failure {
+            OnFailure::GoOn if ended.refused => self.back_off(now, REFUSED_BACKOFF),
             OnFailure::GoOn => {}
             OnFailure::Stop => self.stopping = true,
-            OnFailure::Backoff(backoff) => {
-                let attempt = self.failures_in_a_row.saturating_add(1);
-                self.not_before = now + backoff.wait_before(attempt, self.counts.runs);
-            }
+            OnFailure::Backoff(backoff) => self.back_off(now, backoff),
         }
+    }
+
+    fn back_off(&mut self, now: Time, backoff: Backoff) {
+        let attempt = self.failures_in_a_row.saturating_add(1);
+        self.not_before = now + backoff.wait_before(attempt, self.counts.runs);
     }
 
     /// A run that was to come does not.

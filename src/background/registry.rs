@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::info::BackgroundWorkerInfo;
 use super::shell::Face;
@@ -13,7 +13,7 @@ use crate::task::error::SubmitError;
 #[derive(Default)]
 pub(crate) struct Registry {
     state: Mutex<State>,
-    /// The last active one has stopped.
+    /// The last active one has stopped, or those who wait for that are to give up.
     quiet: Condvar,
 }
 
@@ -117,16 +117,24 @@ impl Registry {
         }
     }
 
-    /// Wait until none is active, at most `patience`, and no longer than others who wait for it. `false`: some are.
+    /// Wait until none is active, at most `patience`, unless all are to [give up](Self::give_up_after) before. `false`: some are.
     pub(crate) fn wait(&self, patience: Option<Duration>) -> bool {
+        let own = patience.and_then(|patience| Instant::now().checked_add(patience));
         let mut state = self.state.lock();
-        state.given_up.after(patience);
-        self.quiet.notify_all();
-        while state.active > 0 && !state.given_up.is_due() {
-            let left = state.given_up.left();
+        while state.active > 0 {
+            let left = state.given_up.left(own);
+            if left.is_some_and(|left| left.is_zero()) {
+                return false;
+            }
             state = wait_on(&self.quiet, state, left);
         }
-        state.active == 0
+        true
+    }
+
+    /// Nobody waits for them any longer than this.
+    pub(crate) fn give_up_after(&self, patience: Duration) {
+        self.state.lock().given_up.after(patience);
+        self.quiet.notify_all();
     }
 
     pub(crate) fn info(&self) -> Vec<BackgroundWorkerInfo> {

@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
-use super::body::{BoxFuture, Code, report};
+use super::body::{BoxFuture, Code, is_refused, report};
 use super::machine::{Ended, Machine, Step, Turn};
 use super::queue::WorkQueue;
 use super::run::{Run, RunData, RunError, Verdict};
@@ -103,7 +103,8 @@ impl<I: Send + 'static> Attempt<I> {
             Source::Nothing(_) => false,
             Source::Queue(queue) => has_more(&**queue),
         };
-        let ended = Ended { breaks: flow.is_break(), failed: error.is_some(), more };
+        let refused = error.as_ref().is_some_and(is_refused);
+        let ended = Ended { breaks: flow.is_break(), failed: error.is_some(), refused, more };
         self.told(|machine, now| Some(machine.on_ended(now, ended)))
     }
 
@@ -115,7 +116,7 @@ impl<I: Send + 'static> Attempt<I> {
             Source::Nothing(_) => false,
             Source::Queue(queue) => has_more(&**queue),
         };
-        let ended = Ended { breaks: flow.is_break(), failed: true, more };
+        let ended = Ended { breaks: flow.is_break(), failed: true, refused: false, more };
         self.told(|machine, now| Some(machine.on_ended(now, ended)))
     }
 

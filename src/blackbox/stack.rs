@@ -95,7 +95,7 @@ impl Frame {
         match module_of(modules, address) {
             Some(module) => Self {
                 module: Some(module.path.clone()),
-                address: address - module.start + module.offset,
+                address: (address - module.start).wrapping_add(module.offset),
                 ..Self::default()
             },
             None => Self { address, ..Self::default() },

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Bytes;
+use crate::shm::BufferError;
 use crate::shm::attachment::Attachment;
 use crate::shm::attachments;
 
@@ -69,6 +70,16 @@ impl Encoded {
             let body = Body::Shared(Arc::new(std::mem::take(&mut self.bytes)));
             self.rest.get_or_insert_default().body = body;
         }
+    }
+
+    /// What workers have made and lent becomes a copy: sent back to its maker it could not be sent once more.
+    pub(crate) fn keep_for_retries(&mut self) -> Result<(), BufferError> {
+        for attachment in self.rest.iter_mut().flat_map(|rest| &mut rest.attachments) {
+            if let Some(copy) = attachment.copy_of_leased()? {
+                *attachment = copy;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn attachments(&self) -> &[Attachment] {

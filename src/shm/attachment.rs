@@ -63,6 +63,28 @@ impl Attachment {
         Arc::try_unwrap(buffer).map_err(|buffer| Self { buffer, lease })
     }
 
+    /// Whether it was sent back to the peer that made it, which may use the memory for something else by now.
+    pub(super) fn is_back(&self) -> bool {
+        self.lease.as_deref().is_some_and(Lease::is_back)
+    }
+
+    /// A copy in memory of this process's, if it is lent by a peer, which would have it back when it is sent there.
+    pub(crate) fn copy_of_leased(&self) -> Result<Option<Self>, BufferError> {
+        const PIECE: usize = 1 << 20;
+        if self.lease.is_none() || self.grade() != Grade::Lent {
+            return Ok(None);
+        }
+        let length = self.buffer.committed();
+        let (copy, _) = pool::take(length, Wanted::Any)?;
+        let mut piece = Vec::new();
+        for start in (0..length).step_by(PIECE) {
+            piece.clear();
+            self.buffer.memory().append_to(start, PIECE.min(length - start), &mut piece);
+            copy.writable().copy_in(start, &piece);
+        }
+        Ok(Some(Self::own(copy)))
+    }
+
     /// If it is `peer`'s.
     pub(super) fn lease_of(&self, peer: &Peer) -> Option<&Lease> {
         self.lease.as_deref().filter(|lease| lease.peer.is_same(peer))
@@ -108,6 +130,10 @@ impl Lease {
         if !self.given_back.swap(true, Ordering::Relaxed) {
             self.peer.on_lease_given_back(self.id);
         }
+    }
+
+    fn is_back(&self) -> bool {
+        self.given_back.load(Ordering::Relaxed) && self.peer.is_alive()
     }
 
     pub(super) fn take_back(&self) {

@@ -14,6 +14,7 @@
 pub(crate) mod attachment;
 pub(crate) mod attachments;
 pub(crate) mod board;
+mod books;
 pub(crate) mod buffer;
 mod error;
 mod handout;
@@ -31,6 +32,7 @@ mod shared_slice;
 mod tests;
 
 pub(crate) use board::Board;
+pub(crate) use books::Books;
 pub use error::BufferError;
 pub(crate) use handout::Handout;
 pub use in_place::Reading;

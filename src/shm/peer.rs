@@ -3,13 +3,13 @@
 //!
 //! No buffer is dropped while the books are locked: dropping it may tell other peers of it.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::attachment::{Attachment, Lease};
+use super::books::{Books, Loan, Received};
 use super::buffer::{Announced, Buffer, BufferId, Grade};
 use super::memfd::invalid;
 use crate::sync::Mutex;
@@ -60,40 +60,6 @@ struct Standing {
     is_alive: AtomicBool,
 }
 
-/// What is noted of what a peer and this process have lent to each other.
-#[derive(Debug, Default)]
-pub(crate) struct Books {
-    /// The peer has the use of these.
-    lent: BTreeMap<BufferId, Loan>,
-    /// The peer has made these, and they are mapped here.
-    received: BTreeMap<BufferId, Received>,
-    notices: Vec<Notice>,
-    /// How many bytes they are about.
-    untold_bytes: usize,
-}
-
-#[derive(Debug)]
-struct Loan {
-    attachment: Attachment,
-    /// More than one only if it is sealed.
-    count: usize,
-}
-
-impl Drop for Loan {
-    fn drop(&mut self) {
-        if self.attachment.grade() == Grade::Lent {
-            self.attachment.buffer().on_returned();
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Received {
-    buffer: Arc<Buffer>,
-    /// How many leases there are. At most one unless it is sealed.
-    leases: usize,
-}
-
 /// What one process tells another about a buffer, with its next message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Notice {
@@ -137,6 +103,9 @@ impl Peer {
         if attachment.buffer().is_lent() {
             return Err(io::Error::other("a lent buffer that an earlier attempt has kept"));
         }
+        if attachment.is_back() {
+            return Err(io::Error::other("a shared buffer that its maker has back"));
+        }
         if let Some(lease) = attachment.lease_of(self) {
             // It has the descriptor of what it has made.
             if announced.grade == Grade::Lent {
@@ -155,7 +124,7 @@ impl Peer {
             if announced.grade == Grade::Lent {
                 attachment.buffer().on_lent();
             }
-            let new = || Loan { attachment: attachment.clone(), count: 0 };
+            let new = || Loan::of(attachment.clone());
             books.lent.entry(announced.id).or_insert_with(new).count += 1;
         }
         Ok(announced)
@@ -293,14 +262,15 @@ impl Peer {
         }
     }
 
-    /// The peer tells. To be called after [`receive`](Self::receive) of what the same message carries.
-    pub(crate) fn on_notice(&self, notice: Notice) {
-        // What is dropped here may have notices of its own, for other peers.
+    /// The peer tells. To be called after [`receive`](Self::receive) of what the same message carries. What has ended by
+    /// that; to drop it may take long, and add notices for other peers.
+    pub(crate) fn on_notice(&self, notice: Notice) -> Option<Books> {
+        let mut ended = Books::default();
         match notice {
-            Notice::Released(id) => drop(self.end_loan(id)),
+            Notice::Released(id) => ended.lent.extend(self.end_loan(id).map(|loan| (id, loan))),
             Notice::Forget(id) => {
                 let received = self.0.books.lock().received.remove(&id);
-                drop(received);
+                ended.received.extend(received.map(|received| (id, received)));
             }
             Notice::Lost(id) => {
                 let books = self.0.books.lock();
@@ -308,18 +278,20 @@ impl Peer {
                     loan.attachment.buffer().exposures().on_descriptor_lost(self);
                 }
                 drop(books);
-                drop(self.end_loan(id));
+                ended.lent.extend(self.end_loan(id).map(|loan| (id, loan)));
             }
         }
+        ended.end_loans();
+        (!ended.is_empty()).then_some(ended)
     }
 
-    /// The peer is dead for certain: it writes nothing any more, and has the use of nothing, once what this gives is dropped.
-    /// That may take long, and so is not done under a lock.
+    /// The peer is dead for certain: it writes nothing any more, and has the use of nothing. To drop what it had may take long.
     pub(crate) fn on_died(&self) -> Books {
         // Pairs with the load in `is_alive`: whoever sees that the peer is dead sees what was known before.
         self.0.standing.is_alive.store(false, Ordering::Release);
-        let books = std::mem::take(&mut *self.0.books.lock());
+        let mut books = std::mem::take(&mut *self.0.books.lock());
         self.0.has_notices.store(false, Ordering::Relaxed);
+        books.end_loans();
         books
     }
 
@@ -330,7 +302,7 @@ impl Peer {
         if loan.count == 0 { books.lent.remove(&id) } else { None }
     }
 
-    fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         self.0.standing.is_alive()
     }
 
@@ -434,11 +406,17 @@ impl Exposures {
         exposures.iter().all(suits)
     }
 
+    #[cfg(test)]
+    pub(super) fn known(&self) -> usize {
+        self.0.lock().len()
+    }
+
     fn expose_to(&self, peer: &Peer) -> Descriptor {
         let mut exposures = self.0.lock();
         if let Some(known) = exposures.iter().find(|exposure| peer.is(&exposure.peer)) {
             return known.descriptor;
         }
+        exposures.retain(|exposure| exposure.standing.is_alive());
         exposures.push(Exposure {
             standing: Arc::clone(&peer.0.standing),
             peer: Arc::downgrade(&peer.0),

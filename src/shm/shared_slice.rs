@@ -91,7 +91,8 @@ pub(super) struct Held(pub(super) Attachment);
 
 impl Held {
     fn new(attachment: Attachment) -> Option<Self> {
-        attachment.buffer().hold().then_some(Self(attachment))
+        // Not `then_some`: what is dropped lets go.
+        attachment.buffer().hold().then(|| Self(attachment))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context::{self, Context};
 use crate::registry::panics;
@@ -62,20 +62,29 @@ impl Callbacks {
         }
     }
 
-    /// Run what is queued, then end the thread; wait for that at most `timeout`, if there is any, and no longer than others
-    /// who wait for it.
+    /// Run what is queued, then end the thread; wait for that at most `timeout`, if there is any, unless all are to
+    /// [give up](Self::give_up_after) before.
     pub(crate) fn stop(&self, timeout: Option<Duration>) {
+        let own = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.shared.state.lock();
         state.stopping = true;
         if !state.started {
             state.ended = true;
         }
-        state.given_up.after(timeout);
         self.shared.changed.notify_all();
-        while !state.ended && !state.given_up.is_due() && !context::is_callback() {
-            let left = state.given_up.left();
+        while !state.ended && !context::is_callback() {
+            let left = state.given_up.left(own);
+            if left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
             state = wait_on(&self.shared.changed, state, left);
         }
+    }
+
+    /// Nobody waits for it any longer than this.
+    pub(crate) fn give_up_after(&self, patience: Duration) {
+        self.shared.state.lock().given_up.after(patience);
+        self.shared.changed.notify_all();
     }
 
     /// Somebody may have begun to stop, and waits for the thread that could not be had.

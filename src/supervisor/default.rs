@@ -9,6 +9,7 @@ use super::error::StartError;
 use super::stop::Stop;
 use crate::process::is_own_thread;
 use crate::sync::{Mutex, wait_on};
+use crate::sys::fork::is_forked_child;
 
 static DEFAULT: OnceLock<Supervisor> = OnceLock::new();
 static START: Mutex<Start> = Mutex::new(Start { settings: None, by: None });
@@ -40,8 +41,8 @@ impl Drop for Starting {
 /// `#[atasker::main]` stops it when `main` returns; a program without it stops it itself.
 ///
 /// # Errors
-/// As [`SupervisorBuilder::start`]. A later call tries again, as [`configure`]d. [`StartError::Config`] within its own start:
-/// from a subscriber to what that logs.
+/// As [`SupervisorBuilder::start`]. A later call tries again, as [`configure`]d. [`StartError::Config`] from a subscriber
+/// to what its start logs, and, while it starts, from threads on which another supervisor's process pool runs handlers.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -56,6 +57,9 @@ pub fn supervisor() -> Result<&'static Supervisor, StartError> {
     let me = std::thread::current().id();
     let mut start = START.lock();
     while let Some(by) = start.by {
+        if is_forked_child() {
+            return Err(StartError::Forked);
+        }
         // Its start would wait for the answer.
         if by == me || is_own_thread() {
             let text =
@@ -90,7 +94,7 @@ pub fn supervisor() -> Result<&'static Supervisor, StartError> {
 pub fn configure(settings: SupervisorBuilder) -> Result<(), StartError> {
     let mut start = START.lock();
     if start.by.is_some() || DEFAULT.get().is_some() {
-        let text = "the default supervisor already runs; configure it before its first use";
+        let text = "the default supervisor has been started; configure it before its first use";
         return Err(StartError::Config(text.to_owned()));
     }
     start.settings = Some(settings);

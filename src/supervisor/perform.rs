@@ -103,7 +103,6 @@ impl Shared {
     }
 
     fn perform_rest(&self, effects: &mut Effects, arrived: &mut Arrivals, next: &mut Next) {
-        effects.discards.drain(..).for_each(|link| link.let_go());
         for (worker, ticket) in effects.staged.drain(..) {
             say!(
                 debug, target: "atasker::task", task = ticket.task.number(), worker = worker.0,
@@ -131,6 +130,8 @@ impl Shared {
         if freed {
             self.space.freed();
         }
+        // Last: that may take long.
+        effects.discards.drain(..).for_each(|link| link.let_go());
     }
 
     /// A panic in one, of a value's Drop or of a subscriber to logs, costs no other.

@@ -142,6 +142,7 @@ impl Shared {
         desk.finished.clear();
         // The desk is free again before anything of the user's is woken.
         drop(guard);
+        wake_workers(&mut effects);
         source.let_go();
         self.perform_all(&mut effects, &mut arrivals, &mut Next::Unwanted);
         any
@@ -162,8 +163,8 @@ impl Shared {
             ended
         });
         drop(desk);
-        source.let_go();
         wake_workers(&mut effects);
+        source.let_go();
         let mut arrivals = Arrivals::NONE;
         match ended {
             Some((cell, history)) => {

@@ -227,11 +227,13 @@ impl Schedulers {
     /// Wait until all have stopped, at most for `patience`. Whoever waits already waits no longer than that, either.
     fn wait(&self, patience: Option<Duration>) {
         let mut state = self.state.lock();
-        state.given_up.after(patience);
-        self.changed.notify_all();
+        if let Some(patience) = patience {
+            state.given_up.after(patience);
+            self.changed.notify_all();
+        }
         while state.ending > 0 {
-            let left = state.given_up.left();
-            if state.given_up.is_due() {
+            let left = state.given_up.left(None);
+            if left.is_some_and(|left| left.is_zero()) {
                 let schedulers = state.ending;
                 drop(state);
                 say!(warn, target: "atasker::supervisor", schedulers,

@@ -46,6 +46,11 @@ impl Stop {
         }
     }
 
+    /// Whether it ends what it can, at once or in the end, and gives up on the rest.
+    fn is_hard(self) -> bool {
+        matches!(self, Self::KillNow | Self::DrainFor(_))
+    }
+
     /// When it is to become a hard one.
     fn until(self) -> Option<Instant> {
         match self {
@@ -83,11 +88,22 @@ impl Shared {
         self.begin_stop(how.mode());
         self.harden(how, until);
         self.drained.wait(None);
-        let hard = matches!(how, Stop::KillNow | Stop::DrainFor(_));
-        let until = hard.then(|| Instant::now() + PATIENCE);
+        let until = how.is_hard().then(|| Instant::now() + PATIENCE);
+        if how.is_hard() {
+            self.give_up_on_users_code();
+        }
         // Where the core was stopped first, what ends them goes past it.
-        self.background.wait(hard.then_some(PATIENCE));
+        self.background.wait(None);
         self.finish_stop(until);
+    }
+
+    /// What can't be killed is not waited for much longer, also not by those whose stop is a softer one.
+    fn give_up_on_users_code(&self) {
+        self.background.give_up_after(PATIENCE);
+        if let Some(threads) = self.threads.get() {
+            threads.give_up_after(PATIENCE);
+        }
+        self.callbacks.give_up_after(PATIENCE);
     }
 
     /// Wait until a stop that has begun is to become a hard one, or everything has ended.
@@ -115,13 +131,17 @@ impl Shared {
             self.close();
             self.begin_stop(how.mode());
         }
-        let takes_time = has_schedulers || matches!(how, Stop::DrainFor(_));
+        let takes_time = has_schedulers || how.is_hard();
         if let Some(shared) = self.this.upgrade().filter(|_| takes_time) {
             self.on_a_thread("stop", move || {
                 shared.stop_schedulers(how, how.patience());
                 shared.close();
                 shared.begin_stop(how.mode());
                 shared.harden(how, until);
+                if how.is_hard() {
+                    shared.drained.wait(None);
+                    shared.give_up_on_users_code();
+                }
             });
         }
     }

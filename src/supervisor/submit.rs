@@ -144,6 +144,12 @@ impl Shared {
             }
         };
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
+        if options.retry.outlives_an_attempt()
+            && let Work::Encoded { arguments: Ok(arguments), .. } = &mut work
+        {
+            let kept = arguments.keep_for_retries();
+            kept.map_err(|error| NotTaken::Refused(unencodable(&name.function, &error)))?;
+        }
         if pool == Pool::Processes
             && self.settings.packs
             && let Some((pack, call, task)) = self.gather(&name, &work, options)
@@ -277,6 +283,10 @@ impl Shared {
         let reason = self.executor.failure_reason();
         SubmitError::NoWorkers(Arc::new(StartError::Config(reason)))
     }
+}
+
+fn unencodable(function: &str, error: &dyn std::error::Error) -> SubmitError {
+    SubmitError::Unencodable { function: function.to_owned(), reason: error.to_string() }
 }
 
 fn tell_submitted(task: TaskId, cell: &TaskCell, delay: Option<Duration>) {

@@ -229,6 +229,11 @@ impl RetryPolicy {
         kinds.into_iter().fold(0, |set, kind| set | kind.bit())
     }
 
+    /// Whether a further attempt may follow one that the worker process survives.
+    pub(crate) fn outlives_an_attempt(&self) -> bool {
+        self.allows(RetryOn::Error, 1) || self.allows(RetryOn::Panic, 1)
+    }
+
     /// Whether attempt number `attempt` (from 1), which failed by `kind`, is to be followed by another.
     pub(crate) fn allows(&self, kind: RetryOn, attempt: u32) -> bool {
         attempt <= self.retries && self.on & kind.bit() != 0

@@ -123,18 +123,26 @@ impl<J: Send + 'static> ThreadPool<J> {
     }
 
     /// Let every thread end after what it is doing, and wait for that at most `timeout` (`None`: as long as
-    /// it takes). `false`: some still run.
+    /// it takes), unless all are to [give up](Self::give_up_after) before. `false`: some still run.
     pub(crate) fn stop(&self, timeout: Option<Duration>) -> bool {
+        let own = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
         let mut state = self.shared.state.lock();
         state.stopping = true;
-        state.given_up.after(timeout);
         self.shared.changed.notify_all();
-        self.shared.empty.notify_all();
-        while state.threads > 0 && !state.given_up.is_due() {
-            let left = state.given_up.left();
+        while state.threads > 0 {
+            let left = state.given_up.left(own);
+            if left.is_some_and(|left| left.is_zero()) {
+                return false;
+            }
             state = wait_on(&self.shared.empty, state, left);
         }
-        state.threads == 0
+        true
+    }
+
+    /// Nobody waits for the threads to end any longer than this.
+    pub(crate) fn give_up_after(&self, patience: Duration) {
+        self.shared.state.lock().given_up.after(patience);
+        self.shared.empty.notify_all();
     }
 
     fn start_minimum(&self) {
@@ -303,6 +311,7 @@ mod tests {
             let _released = held.recv();
         }));
         assert!(!pool.stop(Some(Duration::from_millis(1))));
+        pool.give_up_after(Duration::from_millis(1));
         assert!(!pool.stop(None), "nobody waits for it any more");
         drop(release);
         wait_for(|| pool.stop(None));

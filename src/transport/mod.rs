@@ -60,7 +60,8 @@ pub(crate) trait Link: Send + Sync {
         false
     }
 
-    /// Free what was taken back. That takes as long as its size demands: to be called without a lock.
+    /// Free what is not needed any more. That takes as long as its size demands: to be called with no lock held that others wait
+    /// for.
     fn let_go(&self) {}
 }
 

@@ -136,7 +136,7 @@ fn made_and_died(length: usize, also: Blob) -> Blob {
 
 /// Fails as `how` says at the first attempt, and changes the buffer in place at the second.
 #[task(retries = 1)]
-fn second_time(mut blob: Blob, file: &Path, how: &str) -> Result<Blob, String> {
+pub(crate) fn second_time(mut blob: Blob, file: &Path, how: &str) -> Result<Blob, String> {
     if !file.exists() {
         std::fs::write(file, "").expect("the test's folder is writable");
         match how {

@@ -31,6 +31,7 @@ mod python;
 mod quarantine;
 mod refused;
 mod reports;
+mod returned;
 mod rights;
 mod rings;
 mod said;

@@ -212,3 +212,42 @@ fn long_payloads_are_copied_for_calls_that_begin_later() {
         assert_eq!(given_up.wait().expect_err("given up").status(), atasker::TaskStatus::Cancelled);
     });
 }
+
+const LARGE: u64 = 500;
+
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "u64")]
+struct Small(u64);
+
+impl TryFrom<u64> for Small {
+    type Error = &'static str;
+
+    fn try_from(n: u64) -> Result<Self, Self::Error> {
+        if n < LARGE { Ok(Self(n)) } else { Err("it is large") }
+    }
+}
+
+#[task]
+fn small(n: Small) -> u64 {
+    n.0
+}
+
+/// What the worker can't read has not begun.
+#[test]
+fn calls_that_can_not_be_read_have_not_run_in_packs_either() {
+    watched(|| {
+        let builder = Supervisor::builder().processes(Limits::new(1));
+        let supervisor = builder.start().expect("a worker starts");
+        let read = |n| small::call(Small(n));
+        for (result, n) in supervisor.map((0..1000).map(read)).zip(0..) {
+            match result {
+                Ok(small) => assert!(small < LARGE && small == n),
+                Err(error) => {
+                    assert!(n >= LARGE);
+                    assert_eq!(error.status(), atasker::TaskStatus::Rejected, "{error}");
+                    assert!(!error.may_have_run() && error.attempts() == 0, "{error}");
+                }
+            }
+        }
+    });
+}

@@ -24,8 +24,8 @@ const WRITING_PATIENCE: Duration = Duration::from_secs(5);
 /// How hard the user wants it to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interrupt {
-    /// Finish what runs.
-    Finish,
+    /// Finish what runs. `by_hand`: by Ctrl-C.
+    Finish { by_hand: bool },
     /// Kill what runs.
     Kill,
 }
@@ -63,10 +63,12 @@ fn answer(
             // A terminal that goes away may say so twice: its shell does, and then the kernel.
         } else if is_finishing {
             break;
-        } else if events.send(Event::Interrupted(Interrupt::Finish)).is_ok() {
-            is_finishing = true;
         } else {
-            return;
+            let how = Interrupt::Finish { by_hand: signal == SIGINT };
+            if events.send(Event::Interrupted(how)).is_err() {
+                return;
+            }
+            is_finishing = true;
         }
     }
     at_once.store(true, Ordering::SeqCst);

@@ -287,9 +287,13 @@ impl Batch {
     fn on_interrupted(&mut self, how: Interrupt) {
         self.interrupted = true;
         match how {
-            // Finishing is what goes on already, so the user wants more than that.
-            Interrupt::Finish if self.stopping => self.stop(Stop::KillNow),
-            Interrupt::Finish => {
+            // Finishing is what goes on already, so the user wants more than that; but not who only closes the terminal.
+            Interrupt::Finish { by_hand } if self.stopping => {
+                if by_hand {
+                    self.stop(Stop::KillNow);
+                }
+            }
+            Interrupt::Finish { .. } => {
                 self.say("interrupted: finishing what runs; once more kills it");
                 self.stop(Stop::CancelQueued);
             }

@@ -92,6 +92,27 @@ fn a_second_hangup_kills_nothing() {
     assert_eq!(statuses(&done.results()), ["completed"], "{done:?}");
 }
 
+/// It is finishing by itself: only Ctrl-C is said to kill then.
+#[test]
+fn a_hangup_after_the_failures_kills_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let job = Held::new(directory.path(), "pipe");
+    let mut running = Running::start(&mut atasker(&["run", "-j", "2", "--max-fails", "1"]));
+    running.send(&job.line());
+    let held = job.wait_for_its_begin();
+    running.send("{\"task\": \"segfault\"}\n");
+    running.stderr_until("stopping after a failure (--max-fails)");
+    running.signal(Signal::HUP);
+    running.signal(Signal::HUP);
+    assert_eq!(running.result()["status"], "crashed");
+    // It would have been killed by now.
+    std::thread::sleep(Duration::from_millis(300));
+    drop(held);
+    let done = running.finish();
+    assert_eq!(done.code, Some(130), "{done:?}");
+    assert_eq!(statuses(&done.results()), ["completed"], "{done:?}");
+}
+
 #[test]
 fn a_signal_while_nothing_runs_ends_it_at_once() {
     let mut running = Running::start(&mut atasker(&["run"]));

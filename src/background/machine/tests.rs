@@ -206,7 +206,7 @@ impl Shell {
             Step::Run { .. } => {
                 self.items = self.items.saturating_sub(1);
                 self.runs += 1;
-                let ended = Ended { breaks, failed, more: self.items > 0 };
+                let ended = Ended { breaks, failed, refused: false, more: self.items > 0 };
                 let step = self.machine.on_ended(self.now, ended);
                 // It ends by itself, and with it what was promised; unless it starts again.
                 self.owed &= !self.machine.stopping || self.machine.again;
@@ -417,7 +417,7 @@ fn who_submits_late_learns_that_it_was_for_nothing() {
     let planned = match machine.on_greeted(now) {
         Step::Leave(Command::Submit { turn, .. }) => turn,
         Step::Run { .. } => {
-            let ended = Ended { breaks: false, failed: false, more: false };
+            let ended = Ended { breaks: false, failed: false, refused: false, more: false };
             let Step::Leave(Command::Submit { turn, .. }) = machine.on_ended(now, ended) else {
                 panic!("the next is an hour away");
             };

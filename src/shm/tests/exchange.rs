@@ -4,6 +4,7 @@ use rustix::fs::{FallocateFlags, SealFlags};
 use rustix::io::Errno;
 
 use super::{Link, ToCoordinator, ToWorker, pool_to_oneself};
+use crate::codec::{self, CodecId};
 use crate::shm::attachment::{Attachment, Parcel};
 use crate::shm::peer::Notice;
 use crate::shm::{Blob, SealedBlob, SealedSlice, SharedSlice, attachments};
@@ -29,6 +30,63 @@ fn a_lent_buffer_goes_there_is_changed_in_place_and_comes_back() {
     assert_eq!(unsafe { blob.as_slice_unchecked() }.expect("here")[99_999], 4);
     link.worker.on_died();
     assert_eq!(blob.as_slice().expect("the worker is dead")[99_999], 4);
+}
+
+#[test]
+fn what_its_maker_has_back_is_not_sent_again() {
+    let link = Link::new();
+    let made = Blob::from_slice(&vec![5; 100_000]).expect("memory");
+    let here: Blob = link.pass(ToCoordinator, &made);
+    let encode = || codec::encode(CodecId::BINARY, &here).expect("it is encoded");
+    let (_bytes, sent) = attachments::collect(encode);
+    let copy = sent[0].copy_of_leased().expect("memory").expect("it is the worker's");
+    link.send_attachment(ToWorker, &sent[0]);
+    let again = link.worker.lend(&sent[0], |_, _| unreachable!("it has the descriptor"));
+    let error = again.expect_err("the maker may use it for something else");
+    assert!(error.to_string().contains("its maker has back"), "{error}");
+    // Unless it was never begun there.
+    link.worker.take_back(&sent[0]);
+    link.send_attachment(ToWorker, &sent[0]);
+    assert!(copy.copy_of_leased().expect("not needed").is_none());
+    let mut bytes = Vec::new();
+    copy.copy_out(0..100_000, &mut bytes).expect("it has them");
+    assert_eq!(bytes, vec![5; 100_000]);
+    for _ in 0..2 {
+        link.send_attachment(ToWorker, &copy);
+        link.worker.take_back(&copy);
+    }
+}
+
+#[test]
+fn a_buffer_remembers_only_the_living_that_it_was_sent_to() {
+    let blob = SealedBlob::from_slice(&[1; 100]).expect("memory");
+    let encode = || codec::encode(CodecId::BINARY, &blob).expect("it is encoded");
+    let (_bytes, sent) = attachments::collect(encode);
+    for _ in 0..100 {
+        let link = Link::new();
+        link.send_attachment(ToWorker, &sent[0]);
+        drop(link.worker.on_died());
+    }
+    let known = sent[0].buffer().exposures().known();
+    assert!(known <= 2, "{known} of 100");
+}
+
+/// Who is refused does not release it for the next.
+#[test]
+fn a_lent_buffer_has_one_handle_however_often_it_is_asked_for() {
+    let blob = Blob::from_slice(&[1; 100]).expect("memory");
+    let encode = || codec::encode(CodecId::BINARY, &blob).expect("it is encoded");
+    let (bytes, sent) = attachments::collect(encode);
+    let decode = || {
+        let decoded = || codec::decode::<Blob>(CodecId::BINARY, &bytes);
+        attachments::with_received(sent.clone(), decoded)
+    };
+    let first = decode().expect("the first has it");
+    for _ in 0..3 {
+        decode().expect_err("the first has it still");
+    }
+    drop(first);
+    decode().expect("it is free again");
 }
 
 #[test]
@@ -104,8 +162,7 @@ fn a_sealed_buffer_is_mapped_once_and_read_by_all() {
 #[test]
 fn a_sealed_buffer_can_not_be_written_or_resized() {
     let sealed = SealedBlob::from_slice(&[1; 100]).expect("memory");
-    let ((), attachments) =
-        attachments::collect(|| drop(crate::codec::encode(crate::codec::CodecId::BINARY, &sealed)));
+    let ((), attachments) = attachments::collect(|| drop(codec::encode(CodecId::BINARY, &sealed)));
     let file = attachments[0].buffer().descriptor();
     let length = attachments[0].announced().length;
     assert_eq!(rustix::fs::ftruncate(file, length - 1), Err(Errno::PERM));
@@ -164,9 +221,8 @@ fn a_buffer_goes_from_worker_to_worker_and_home() {
 fn what_was_never_begun_is_taken_back() {
     let link = Link::new();
     let blob = Blob::from_slice(&[1; 17]).expect("memory");
-    let (bytes, attachments) = attachments::collect(|| {
-        crate::codec::encode(crate::codec::CodecId::BINARY, &blob).expect("it is encoded")
-    });
+    let (bytes, attachments) =
+        attachments::collect(|| codec::encode(CodecId::BINARY, &blob).expect("it is encoded"));
     let announced = link.send_attachment(ToWorker, &attachments[0]);
     link.worker.take_back(&attachments[0]);
     let lie = link.worker.receive(announced).expect_err("the worker has not got it");
@@ -176,7 +232,7 @@ fn what_was_never_begun_is_taken_back() {
     let announced = other.send_attachment(ToWorker, &attachments[0]);
     let received: Vec<Attachment> = vec![other.coordinator.receive(announced).expect("sent")];
     let there: Blob = attachments::with_received(received, || {
-        crate::codec::decode(crate::codec::CodecId::BINARY, &bytes).expect("it was sent")
+        codec::decode(CodecId::BINARY, &bytes).expect("it was sent")
     });
     assert_eq!(there.to_vec().expect("here"), [1; 17]);
 }

@@ -93,8 +93,7 @@ fn nothing_comes_back_that_was_not_lent() {
     assert_lie(link.worker.receive(announced), "twice");
     for notice in [Notice::Released(announced.id), Notice::Forget(announced.id)] {
         // Nothing to release or to forget any more, or never.
-        link.worker.on_notice(notice);
-        other.on_notice(notice);
+        drop((link.worker.on_notice(notice), other.on_notice(notice)));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::task::call::{Call, ReadResult};
 use crate::task::cell::{Function, Payload, Stored};
 use crate::task::error::{TaskError, TaskErrorKind};
 use crate::task::handle::{TaskHandle, TaskOwner};
+use crate::task::info::TaskStatus;
 use crate::task::options::Priority;
 use crate::task::pack::{Ends, Pack, PackBuilder};
 use crate::task::wait::wait_for;
@@ -348,7 +349,9 @@ impl<T> Reader<T> {
     }
 
     fn error(&self, kind: TaskErrorKind) -> TaskError {
-        TaskError::new(Some(self.pack.id(self.next)), self.pack.name.clone(), 1, kind)
+        // What was refused has not run.
+        let attempts = u32::from(kind.status() != TaskStatus::Rejected);
+        TaskError::new(Some(self.pack.id(self.next)), self.pack.name.clone(), attempts, kind)
     }
 }
 

@@ -5,15 +5,15 @@ use std::sync::atomic::Ordering;
 
 use super::link::{Ring, RingLink};
 use super::pending::OwnedCall;
+use crate::shm::Books;
 use crate::shm::attachment::Attachment;
-use crate::shm::peer::Books;
 
 #[derive(Debug, Default)]
 pub(super) struct Discards {
     lent: Vec<Vec<Attachment>>,
     calls: Vec<OwnedCall>,
-    /// What a dead worker had the use of.
-    books: Option<Books>,
+    /// What the worker has the use of no more.
+    ended: Vec<Books>,
 }
 
 impl RingLink {
@@ -29,6 +29,8 @@ impl RingLink {
         let discards = {
             let mut state = self.lock();
             self.has_discards.store(false, Ordering::Relaxed);
+            let ended = std::mem::take(&mut state.inbox.ended);
+            state.discards.ended.extend(ended);
             std::mem::take(&mut state.discards)
         };
         drop(discards);
@@ -55,11 +57,11 @@ impl RingLink {
     }
 
     pub(super) fn discard_books(&self, state: &mut Ring, books: Books) {
-        state.discards.books = Some(books);
+        state.discards.ended.push(books);
         self.note_discards();
     }
 
-    fn note_discards(&self) {
+    pub(super) fn note_discards(&self) {
         self.has_discards.store(true, Ordering::Relaxed);
     }
 }

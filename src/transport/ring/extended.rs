@@ -53,7 +53,10 @@ impl RingLink {
             match put {
                 Put::Done(true) => flushed = Some(Staged::Asleep),
                 Put::Done(false) => _ = flushed.get_or_insert(Staged::Quietly),
-                Put::Refused(message) => self.refuse(state, call.ticket, message),
+                Put::Refused(message) => {
+                    self.refuse(state, call.ticket, message);
+                    self.discard_calls(&mut state.discards, [call]);
+                }
                 Put::Later => {
                     state.pending.push_front(call);
                     break;
@@ -161,7 +164,8 @@ impl RingLink {
             match made {
                 Ok(parcel) => state.pending[at].parcel = Need::Made(parcel),
                 Err(error) => {
-                    state.pending.remove(at);
+                    let call = state.pending.remove(at);
+                    self.discard_calls(&mut state.discards, call);
                     self.refuse(&mut state, ticket, format!("its arguments: {error}"));
                 }
             }
@@ -226,7 +230,10 @@ impl RingLink {
                 Outcome::Undeliverable { message: format!("the buffers that came with it: {what}") }
             }
         };
-        self.parcels().apply(header.notices);
+        if !header.notices.is_empty() {
+            inbox.ended.extend(self.parcels().apply(header.notices));
+            self.note_discards();
+        }
         Ok(outcome)
     }
 

@@ -244,7 +244,8 @@ impl RingLink {
         let heard = std::mem::take(&mut state.inbox.heard);
         read.and_then(|()| self.deliver_committed(state, partly, deliveries))?;
         if !heard.is_empty() {
-            self.parcels.apply(heard);
+            state.inbox.ended.extend(self.parcels.apply(heard));
+            self.note_discards();
         }
         Ok(())
     }

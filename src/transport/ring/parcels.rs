@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::codec::encoded::ATTACHMENTS_MAX;
 use crate::codec::{self, Bytes, CodecId};
+use crate::shm::Books;
 use crate::shm::attachment::Attachment;
 use crate::shm::buffer::{Announced, BufferId};
 use crate::shm::peer::{Notice, Peer, Trust};
@@ -78,6 +79,8 @@ pub(super) struct Inbox {
     lost: Vec<(BufferId, String)>,
     /// To be [applied](Parcels::apply) once all that was committed before is read.
     pub(super) heard: Vec<Notice>,
+    /// What has ended, and is to be dropped without a lock.
+    pub(super) ended: Vec<Books>,
 }
 
 impl Inbox {
@@ -280,10 +283,9 @@ impl Parcels {
         }
     }
 
-    pub(super) fn apply(&self, notices: Vec<Notice>) {
-        for notice in notices {
-            self.peer.on_notice(notice);
-        }
+    /// What has ended by that, to be dropped.
+    pub(super) fn apply(&self, notices: Vec<Notice>) -> Vec<Books> {
+        notices.into_iter().filter_map(|notice| self.peer.on_notice(notice)).collect()
     }
 
     fn send(
@@ -405,7 +407,7 @@ mod tests {
         let (coordinator, worker) = pair();
         let (parcel, announced) = made(&worker);
         let lost = vec![(announced.id, "no descriptor left".to_owned())];
-        let mut inbox = Inbox { lost, heard: Vec::new() };
+        let mut inbox = Inbox { lost, ..Inbox::default() };
         let taken = coordinator.receive(&mut inbox, &in_parcel(announced, 5));
         assert!(matches!(taken, Err(Fault::Lack(_))), "{taken:?}");
         assert!(coordinator.tell());
