@@ -146,9 +146,21 @@ fn a_soft_stop_waits_for_every_callback() {
 #[test]
 fn a_soft_stop_returns_after_a_harder_one() {
     watched(|| {
-        for hard in [Stop::KillNow, Stop::DrainFor(Duration::from_millis(30))] {
+        for (hard, within) in [Stop::KillNow, Stop::DrainFor(Duration::from_millis(30))]
+            .into_iter()
+            .flat_map(|hard| [(hard, false), (hard, true)])
+        {
             for what in ["a closure", "a callback", "a background run"] {
                 let supervisor = Arc::new(supervisor());
+                let inner = Arc::clone(&supervisor);
+                let (order, ordered) = mpsc::channel::<()>();
+                let task = move || {
+                    let _order = ordered.recv();
+                    if within {
+                        inner.stop(hard);
+                    }
+                };
+                drop(supervisor.spawn_blocking(task).expect("accepted"));
                 let (begins, begun) = mpsc::channel();
                 let (release, held) = mpsc::channel::<()>();
                 let hang = move || {
@@ -168,7 +180,10 @@ fn a_soft_stop_returns_after_a_harder_one() {
                 let draining = std::thread::spawn(move || soft.stop(Stop::Drain));
                 // Mostly it waits by then.
                 std::thread::sleep(Duration::from_millis(20));
-                supervisor.stop(hard);
+                drop(order);
+                if !within {
+                    supervisor.stop(hard);
+                }
                 draining.join().expect("it returns");
                 drop(release);
             }

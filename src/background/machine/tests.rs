@@ -74,6 +74,8 @@ struct Shell {
     greeted: bool,
     runs: u64,
     refuses: bool,
+    /// Runs fail because there is no process pool.
+    lacks_pool: bool,
     /// A run was promised that has not begun.
     owed: bool,
 }
@@ -89,6 +91,7 @@ impl Shell {
             greeted: false,
             runs: 0,
             refuses: false,
+            lacks_pool: false,
             owed: false,
         }
     }
@@ -206,7 +209,8 @@ impl Shell {
             Step::Run { .. } => {
                 self.items = self.items.saturating_sub(1);
                 self.runs += 1;
-                let ended = Ended { breaks, failed, refused: false, more: self.items > 0 };
+                let ended =
+                    Ended { breaks, failed, refused: self.lacks_pool, more: self.items > 0 };
                 let step = self.machine.on_ended(self.now, ended);
                 // It ends by itself, and with it what was promised; unless it starts again.
                 self.owed &= !self.machine.stopping || self.machine.again;
@@ -373,6 +377,22 @@ fn failures_in_a_row_wait_longer_and_a_trigger_does_not_shorten_that() {
     // Up to a quarter is taken off.
     assert!(last >= 300 * MS, "{last}");
     assert_eq!(shell.machine.counts().errors, 4);
+}
+
+#[test]
+fn a_loop_without_a_process_pool_waits_longer_and_longer() {
+    let mut shell = started(Kind::Loop);
+    shell.lacks_pool = true;
+    assert!(is_running(&shell));
+    shell.go(false, true);
+    for least_ms in [7, 15, 30, 60, 120, 240, 480, 750, 750] {
+        let at = shell.submitted[0].1;
+        assert!(at.0 - shell.now.0 >= least_ms * MS, "{} for {least_ms}", at.0 - shell.now.0);
+        shell.now = at;
+        shell.begin(0);
+        assert!(is_running(&shell));
+        shell.go(false, true);
+    }
 }
 
 #[test]
