@@ -72,7 +72,8 @@ impl Encoded {
         }
     }
 
-    /// What workers have made and lent becomes a copy: sent back to its maker it could not be sent once more.
+    /// What workers have made and lent becomes a copy: sent back to its maker it could not be sent once more. An error: there
+    /// was no memory for one, and a retry may be refused it.
     pub(crate) fn keep_for_retries(&mut self) -> Result<(), BufferError> {
         for attachment in self.rest.iter_mut().flat_map(|rest| &mut rest.attachments) {
             if let Some(copy) = attachment.copy_of_leased()? {

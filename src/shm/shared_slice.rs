@@ -20,8 +20,8 @@ use crate::sync::Mutex;
 /// worker, which changes it in place; in the result it comes back. Nothing is copied on the way, however large
 /// it is. What was sent is gone here: the handle that stays behind answers with [`BufferError::Sent`], also
 /// if the task fails, and from `call(…)` on, whether or not that call is ever submitted. A task that is tried again finds in
-/// it what the attempt before has written. One that a worker has made is copied if it goes with a call that may be tried again
-/// after an error or a panic: its maker would have it back with the first attempt.
+/// it what the attempt before has written. One that a worker has made is copied when it is submitted with a call that may be
+/// tried again after an error or a panic: its maker would have it back with the first attempt.
 ///
 /// The memory is recycled when nobody has the use of it, since fresh memory costs forty times as much as a
 /// copy. A worker keeps mapped what it had. So a buffer that has been with a worker which is still alive

@@ -112,6 +112,9 @@ impl Shared {
         let mut arrivals = Arrivals::NONE;
         desk.sort_all(&mut arrivals);
         if desk.finished.is_empty() && desk.packs.is_empty() && !has_begun {
+            // The worker may have told of buffers alone.
+            drop(guard);
+            source.let_go();
             return false;
         }
         let mut effects = Effects::default();

@@ -146,9 +146,12 @@ impl Shared {
         check(&name.function, &work, options.retry.retries).map_err(NotTaken::Refused)?;
         if options.retry.outlives_an_attempt()
             && let Work::Encoded { arguments: Ok(arguments), .. } = &mut work
+            && let Err(error) = arguments.keep_for_retries()
         {
-            let kept = arguments.keep_for_retries();
-            kept.map_err(|error| NotTaken::Refused(unencodable(&name.function, &error)))?;
+            say!(
+                warn, target: "atasker::task", name = %name.function, %error,
+                "no copy of its buffers: if its first attempt fails, their maker has them back, and there is no other"
+            );
         }
         if pool == Pool::Processes
             && self.settings.packs
@@ -283,10 +286,6 @@ impl Shared {
         let reason = self.executor.failure_reason();
         SubmitError::NoWorkers(Arc::new(StartError::Config(reason)))
     }
-}
-
-fn unencodable(function: &str, error: &dyn std::error::Error) -> SubmitError {
-    SubmitError::Unencodable { function: function.to_owned(), reason: error.to_string() }
 }
 
 fn tell_submitted(task: TaskId, cell: &TaskCell, delay: Option<Duration>) {

@@ -3,7 +3,7 @@
 use atasker::{Blob, Supervisor, TaskResult};
 
 use crate::buffers::{make, second_time};
-use crate::watch::watched;
+use crate::watch::{Held, alone, watched};
 
 fn supervisor(workers: u32) -> Supervisor {
     Supervisor::builder().processes(atasker::Limits::new(workers)).start().expect("workers start")
@@ -36,5 +36,24 @@ fn a_retry_gets_what_a_worker_made_again() {
                 }
             }
         }
+    });
+}
+
+/// More than a worker keeps: it lets go of it, and tells so while there is nothing else to tell.
+#[test]
+fn what_a_worker_forgets_while_nothing_runs_is_freed() {
+    alone("returned::what_a_worker_forgets_while_nothing_runs_is_freed", || {
+        let supervisor = supervisor(1);
+        let make = |length| -> Blob {
+            let task = supervisor.submit(make::call(length)).expect("accepted");
+            let made: TaskResult<Blob> = task.wait().expect("it runs");
+            made.expect("memory")
+        };
+        drop(make(100_000));
+        let before = Held::count();
+        let large = make(300 << 20);
+        assert_eq!(large.len(), 300 << 20);
+        drop(large);
+        before.assert_again();
     });
 }

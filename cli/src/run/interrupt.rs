@@ -24,8 +24,8 @@ const WRITING_PATIENCE: Duration = Duration::from_secs(5);
 /// How hard the user wants it to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interrupt {
-    /// Finish what runs. `by_hand`: by Ctrl-C.
-    Finish { by_hand: bool },
+    /// Finish what runs. `hangup`: the terminal has gone away.
+    Finish { hangup: bool },
     /// Kill what runs.
     Kill,
 }
@@ -64,7 +64,7 @@ fn answer(
         } else if is_finishing {
             break;
         } else {
-            let how = Interrupt::Finish { by_hand: signal == SIGINT };
+            let how = Interrupt::Finish { hangup: signal == SIGHUP };
             if events.send(Event::Interrupted(how)).is_err() {
                 return;
             }

@@ -288,8 +288,8 @@ impl Batch {
         self.interrupted = true;
         match how {
             // Finishing is what goes on already, so the user wants more than that; but not who only closes the terminal.
-            Interrupt::Finish { by_hand } if self.stopping => {
-                if by_hand {
+            Interrupt::Finish { hangup } if self.stopping => {
+                if !hangup {
                     self.stop(Stop::KillNow);
                 }
             }
